@@ -1,0 +1,1 @@
+"""Pairs of pictures: the named data sets, downloads, files, and the pipeline that feeds training."""

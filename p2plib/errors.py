@@ -1,0 +1,19 @@
+"""Errors that a user can act on: the command line prints their text, without a traceback."""
+
+from __future__ import annotations
+
+
+class P2PError(Exception):
+    """Something outside the program is wrong; the message says what, where, and what to do."""
+
+
+class ConfigError(P2PError):
+    """A setting, or a combination of settings, that cannot work."""
+
+
+class DataError(P2PError):
+    """A picture, a pair or a data set that cannot be used."""
+
+
+class CheckpointError(P2PError):
+    """A checkpoint or run folder that is missing, damaged, or of another kind."""

@@ -1,0 +1,1 @@
+"""The networks: functions that return a `keras.Model`."""
