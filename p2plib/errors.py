@@ -17,3 +17,7 @@ class DataError(P2PError):
 
 class CheckpointError(P2PError):
     """A checkpoint or run folder that is missing, damaged, or of another kind."""
+
+
+class TrainingError(P2PError):
+    """Training cannot go on; what was saved before is intact."""

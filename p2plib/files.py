@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to, which takes the place of `path` when the block ends well.
+    r"""Give a temporary path to write to, which takes the place of `path` when the block ends well.
 
     The temporary file lies beside `path` (same file system, same suffix), so the swap is one atomic rename. When the
     block raises, the temporary file is removed and `path` keeps what it held.

@@ -1,0 +1,303 @@
+"""What happens around stock `fit()`: random state, validation, log, checkpoints, sample grids, stopping."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from p2plib import checkpoint, evaluation, files
+from p2plib.config import TrainConfig
+from p2plib.data import images
+from p2plib.errors import TrainingError
+from p2plib.models.layers import set_dropout_seeds
+from p2plib.pix2pix import Pix2Pix
+from p2plib.translation import generate
+
+STATE_OVERHEAD = 20
+"""The training state is saved no oftener than that saving it takes a twentieth of the time."""
+STATE_INTERVAL = 600
+"""Seconds after which the training state is saved in the middle of an epoch."""
+SAMPLES = 6
+"""Rows of a sample grid."""
+
+
+@dataclass
+class Progress:
+    """Where a run is; part of the training state."""
+
+    epoch: int = 0
+    """Epochs done."""
+    step: int = 0
+    """Steps done in the epoch after those."""
+    steps_per_epoch: int = 0
+    seconds: float = 0.0
+    """Training time so far, over all sessions."""
+    best: float = -math.inf
+    """The best validation SSIM so far."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The log, one row an epoch."""
+
+    @property
+    def iteration(self) -> int:
+        """Optimizer updates so far."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+
+def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
+    """All that training changes: weights and random states, optimizer, and the means of a half-done epoch."""
+    optimizer, parts = model.optimizer, {}
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        own = [v for v in optimizer.variables if not any(v is w for w in optimizer.inner_optimizer.variables)]
+        parts["loss_scale"] = own
+        optimizer = optimizer.inner_optimizer
+    return {"model": model.variables, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
+
+
+class EpochState(keras.callbacks.Callback):
+    """Gives an epoch its random state, or goes on in the middle of one.
+
+    Dropout's random state follows from (seed, epoch), since Keras does not keep it in its files.
+    """
+
+    def __init__(self, progress: Progress, seed: int, state: Path | None) -> None:
+        super().__init__()
+        self.progress, self.seed, self.state = progress, seed, state
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the random state of the epoch; after a resume in its middle, all that was saved there."""
+        if self.progress.step == 0:
+            set_dropout_seeds(self.model.generator, self.seed, epoch)
+        elif self.state:  # fit() has just reset the epoch's means
+            checkpoint.load_state(self.state, training_variables(self.model))
+
+
+class Recorder(keras.callbacks.Callback):
+    """Validates, logs, saves; keeps `progress`.
+
+    Args:
+        folder: the run folder.
+        config: the run's configuration, its direction resolved.
+        names: what source and target are called.
+        progress: where the run is; updated in place.
+        twin: a float32 copy of the generator's architecture, which validates and is saved.
+        validation: uint8 (N, 2, S, S, 3), source and target.
+        say: shows a line to the user.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainConfig,
+        names: tuple[str, str],
+        progress: Progress,
+        twin: keras.Model,
+        validation: np.ndarray,
+        say: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self.folder, self.config, self.names = folder, config, names
+        self.progress, self.twin, self.validation, self.say = progress, twin, validation, say
+        self.epoch_seconds = self.save_seconds = 0.0
+        self.metrics: dict[str, float] = {}
+        self.started = self.saved = time.monotonic()
+        shown = np.linspace(0, len(validation) - 1, min(SAMPLES, len(validation))).round().astype(int)
+        self.shown = validation[shown]
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of generator checkpoints and training state."""
+        return self.folder / "checkpoints"
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Make sure that there is something to load and to resume from, whatever happens."""
+        self.epoch_started = time.monotonic()
+        if self.progress.iteration == 0:
+            self._sync_twin()
+            self._save_state()
+            self._save_generator("best")
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count, and look after long epochs."""
+        self.progress.step += 1
+        if batch % 50 == 0:
+            self._check(logs or {})
+        if self._state_due(STATE_INTERVAL):
+            self._sync_twin()
+            self._save_state()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validate, log and save, unless the epoch was broken off."""
+        self._check(logs or {})
+        if self.progress.step < self.progress.steps_per_epoch:
+            return
+        started = time.monotonic()
+        self.progress.epoch, self.progress.step = epoch + 1, 0
+        self._sync_twin()
+        self.metrics = self._validate()
+        self._log(logs or {}, started)
+        self._keep(last=self.progress.epoch == self.config.epochs)
+        self.epoch_started = time.monotonic()
+        self.epoch_seconds = self.epoch_started - started
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Save where training ended."""
+        self._sync_twin()
+        self._save_state()
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that ending takes, as far as seen: validation and two savings."""
+        return self.epoch_seconds + 2 * self.save_seconds
+
+    def _check(self, logs: dict[str, Any]) -> None:
+        bad = [name for name, value in logs.items() if not math.isfinite(float(value))]
+        if bad:
+            raise TrainingError(
+                f"The loss became NaN or infinite ({', '.join(bad)}) in epoch {self.progress.epoch + 1}. The last good "
+                f"state is kept: resume with a lower --learning-rate or --precision float32: --resume {self.folder}"
+            )
+
+    def _sync_twin(self) -> None:
+        self.twin.set_weights(self.model.generator.get_weights())
+
+    def _validate(self) -> dict[str, float]:
+        generated = generate(self.twin, self.validation[:, 0])
+        return evaluation.means(evaluation.score(self.validation[:, 1], generated))
+
+    def _log(self, logs: dict[str, Any], now: float) -> None:
+        progress, training = self.progress, now - self.epoch_started
+        progress.seconds += time.monotonic() - self.epoch_started
+        rate = progress.steps_per_epoch * self.config.batch_size / training
+        row: dict[str, float] = {"epoch": progress.epoch, "step": progress.iteration}
+        row |= {"learning_rate": float(self.model.optimizer.learning_rate)}
+        row |= {name: float(value) for name, value in logs.items() if name in self.model.trackers}
+        row |= {f"val_{name}": value for name, value in self.metrics.items()}
+        row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
+        progress.rows.append(row)
+        files.write_text(self.folder / "log.csv", evaluation.to_csv(progress.rows))
+        self.say(describe(row, self.config.epochs))
+
+    def _keep(self, last: bool) -> None:
+        epoch, config = self.progress.epoch, self.config
+        if self.metrics["ssim"] > self.progress.best:
+            self.progress.best = self.metrics["ssim"]
+            self._save_generator("best")
+        if epoch % config.sample_every == 0 or epoch == 1 or last:
+            self._save_samples()
+        if epoch % config.checkpoint_every == 0 or last:
+            self._save_generator(f"generator_{self.progress.iteration:07d}")
+            self._forget()
+            self._save_state()
+        elif self._state_due(0):
+            self._save_state()
+
+    def _forget(self) -> None:
+        named = sorted(self.checkpoints.glob("generator_*.keras"))
+        for old in named[: -self.config.keep or len(named)] if self.config.keep else []:
+            old.unlink()
+
+    def _save_samples(self) -> None:
+        generated = generate(self.twin, self.shown[:, 0])
+        rows = [[source, new, target] for (source, target), new in zip(self.shown, generated, strict=True)]
+        images.save(self.folder / "samples" / f"{self.progress.iteration:07d}.png", images.tile(rows))
+
+    def _save_generator(self, name: str) -> None:
+        progress = self.progress
+        info = checkpoint.Info(self.config, self.names, progress.epoch, progress.iteration, self.metrics)
+        checkpoint.save_generator(self.checkpoints / f"{name}.keras", self.twin, info)
+
+    def _state_due(self, interval: float) -> bool:
+        return time.monotonic() - self.saved > max(interval, STATE_OVERHEAD * self.save_seconds)
+
+    def _save_state(self) -> None:
+        """The state first: `last.keras` may be one saving older than it, never newer."""
+        started = time.monotonic()
+        try:
+            variables = training_variables(self.model)
+            checkpoint.save_state(self.checkpoints / "state.npz", variables, dataclasses.asdict(self.progress))
+        except FloatingPointError as error:
+            self._check({str(error): math.nan})
+        self._save_generator("last")
+        self.saved = time.monotonic()
+        self.save_seconds = self.saved - started
+
+
+class Display(keras.callbacks.Callback):
+    """Shows a bar for the epoch in a terminal, and lines that stay in any output."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start a bar; there is none where the output is not a terminal."""
+        total, done = self.progress.steps_per_epoch, self.progress.step
+        self.bar = tqdm(desc=f"epoch {epoch + 1}", total=total, initial=done, unit="step", leave=False, disable=None)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Advance the bar."""
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Remove the bar."""
+        self.bar.close()
+
+
+class Stopper(keras.callbacks.Callback):
+    """Ends training after a step when the time is up or a signal came.
+
+    Args:
+        deadline: `time.monotonic()` at which all must be saved; None for no limit.
+        reserve: gives the seconds that ending takes.
+    """
+
+    def __init__(self, deadline: float | None, reserve: Callable[[], float]) -> None:
+        super().__init__()
+        self.deadline, self.reserve = deadline, reserve
+        self.reason: str | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop if there is a reason."""
+        if self.deadline is not None and time.monotonic() + self.reserve() >= self.deadline:
+            self.reason = self.reason or "the time budget is used up"
+        if self.reason:
+            self.model.stop_training = True
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Let the first Ctrl-C or SIGTERM end training politely, and a second one at once."""
+
+        def stop(number: int, frame: Any) -> None:
+            self.reason = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers
+            return
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def describe(row: dict[str, Any], epochs: int) -> str:
+    """A row of the log as one line for people."""
+    losses = "  ".join(f"{name} {row[name]:.3f}" for name in ("l1", "gan", "discriminator") if name in row)
+    validation = f"l1 {row['val_l1']:.3f}  psnr {row['val_psnr']:.2f}  ssim {row['val_ssim']:.3f}"
+    minutes, seconds = divmod(round(row["seconds"]), 60)
+    rate = f"{row['pictures_per_second']:.1f} pictures/s  {minutes}:{seconds:02d}"
+    return f"epoch {row['epoch']}/{epochs}  {losses}  | validation {validation}  | {rate}"

@@ -1,0 +1,55 @@
+"""The building blocks that the networks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def initializer() -> keras.initializers.Initializer:
+    """Weights are drawn from N(0, 0.02) (Isola et al. 2017, section 6.2); one initializer a layer, or layers repeat."""
+    return keras.initializers.RandomNormal(stddev=0.02)
+
+
+def conv(x: Any, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any) -> Any:
+    """2-D convolution with the project's initial weights."""
+    return layers.Conv2D(filters, kernel, stride, padding, kernel_initializer=initializer(), **options)(x)
+
+
+def normalize(x: Any, norm: str) -> Any:
+    """Instance, batch or no normalization.
+
+    Instance normalization is what the paper does: at batch size 1, it uses the batch's statistics in training and in
+    use. It makes the picture independent of the batch. `batch` uses running averages in use.
+    """
+    if norm == "instance":
+        return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
+    if norm == "batch":
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return x
+
+
+def upsample(x: Any, filters: int, upsampling: str, **options: Any) -> Any:
+    """Double height and width.
+
+    `transpose` is the paper's transposed convolution; `resize` is nearest-neighbour resizing and a convolution, which
+    cannot leave checkerboards (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+    """
+    if upsampling == "transpose":
+        return layers.Conv2DTranspose(filters, 4, 2, "same", kernel_initializer=initializer(), **options)(x)
+    return conv(layers.UpSampling2D(interpolation="nearest")(x), filters, 3, **options)
+
+
+def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
+    """Derive the random state of every dropout layer in `model` from `entropy` (non-negative integers).
+
+    Keras does not keep these states in its files, and they advance with each call; setting them makes the noise of a
+    step, or of a picture, repeatable.
+    """
+    generators = [layer.seed_generator for layer in model._flatten_layers() if isinstance(layer, layers.Dropout)]
+    words = np.random.SeedSequence(entropy).generate_state(max(1, len(generators)), np.uint32)
+    for generator, word in zip(generators, words, strict=False):
+        generator.state.assign(np.array([word, 0], np.uint32))

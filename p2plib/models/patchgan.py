@@ -1,0 +1,50 @@
+"""The PatchGAN discriminator (Isola et al. 2017, section 3.2.2 and 6.1.2)."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from p2plib.models.layers import conv, normalize
+
+STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
+"""Receptive field of one logit in pixels: number of stride-2 convolutions that give it."""
+
+
+def patchgan(
+    image_size: int = 256, base_filters: int = 64, norm: str = "instance", receptive_field: int = 70
+) -> keras.Model:
+    """Build a discriminator that judges every patch of a pair by itself.
+
+    Args:
+        image_size: height and width in pixels.
+        base_filters: filters of the first layer; deeper layers have 2, 4 and at most 8 times as many.
+        norm: "instance", "batch" or "none".
+        receptive_field: side of the judged patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
+
+    Returns:
+        A model [source, target] -> logits. Both inputs are (N, S, S, 3) in [-1, 1]; the logits are float32,
+        (N, 30, 30, 1) for 70-pixel patches of 256x256 pictures, positive where the pair looks real.
+    """
+    source = layers.Input((image_size, image_size, 3), name="source")
+    target = layers.Input((image_size, image_size, 3), name="target")
+    x = layers.Concatenate()([source, target])
+    strided = STRIDED_LAYERS[receptive_field]
+    kernel, padding = (4, 1) if strided else (1, 0)
+
+    x = layers.LeakyReLU(0.2)(conv(x, base_filters, kernel, 2 if strided else 1))
+    for level in range(1, strided):
+        x = conv(x, base_filters * min(2**level, 8), kernel, 2, use_bias=norm == "none")
+        x = layers.LeakyReLU(0.2)(normalize(x, norm))
+    # The paper's last two layers have stride 1 and no padding but one pixel on each side.
+    filters = base_filters * min(2 ** max(strided, 1), 8)
+    x = conv(layers.ZeroPadding2D(padding)(x), filters, kernel, padding="valid", use_bias=norm == "none")
+    x = layers.LeakyReLU(0.2)(normalize(x, norm))
+    x = conv(layers.ZeroPadding2D(padding)(x), 1, kernel, padding="valid", dtype="float32")
+    return keras.Model([source, target], x, name="discriminator")
+
+
+def logits_size(image_size: int, receptive_field: int) -> int:
+    """Height and width of the discriminator's output; below 1 the picture is too small for the receptive field."""
+    strided = STRIDED_LAYERS[receptive_field]
+    return image_size // 2**strided - 2 if strided else image_size

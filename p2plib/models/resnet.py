@@ -1,0 +1,70 @@
+"""The ResNet generator (Johnson et al. 2016; used for pix2pix by Zhu et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from p2plib.models.layers import conv, normalize, upsample
+
+
+def resnet(
+    image_size: int = 256,
+    base_filters: int = 64,
+    norm: str = "instance",
+    upsampling: str = "transpose",
+    dropout: float = 0.5,
+    *,
+    blocks: int = 9,
+) -> keras.Model:
+    """Build c7s1-64, d128, d256, `blocks` residual blocks of 256, u128, u64, c7s1-3.
+
+    Args:
+        image_size: height and width in pixels, a multiple of 4.
+        base_filters: filters of the first layer (64 in the paper).
+        norm: "instance", "batch" or "none".
+        upsampling: "transpose" or "resize".
+        dropout: rate inside each residual block.
+        blocks: number of residual blocks; the paper takes 6 up to 128 pixels and 9 from 256 on.
+
+    Returns:
+        A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
+    """
+    use_bias = norm == "none"
+    inputs = layers.Input((image_size, image_size, 3), name="source")
+    x = conv(_reflect(inputs, 3), base_filters, 7, padding="valid", use_bias=use_bias)
+    x = layers.ReLU()(normalize(x, norm))
+    for factor in (2, 4):
+        x = conv(x, base_filters * factor, 3, 2, use_bias=use_bias)
+        x = layers.ReLU()(normalize(x, norm))
+    for _ in range(blocks):
+        x = _residual(x, base_filters * 4, norm, dropout)
+    for factor in (2, 1):
+        x = upsample(x, base_filters * factor, upsampling, use_bias=use_bias)
+        x = layers.ReLU()(normalize(x, norm))
+    x = conv(_reflect(x, 3), 3, 7, padding="valid", activation="tanh", dtype="float32")
+    return keras.Model(inputs, x, name="generator")
+
+
+def resnet6(*args: Any, **options: Any) -> keras.Model:
+    """`resnet` with 6 residual blocks."""
+    return resnet(*args, **options, blocks=6)
+
+
+def resnet9(*args: Any, **options: Any) -> keras.Model:
+    """`resnet` with 9 residual blocks."""
+    return resnet(*args, **options, blocks=9)
+
+
+def _residual(x: Any, filters: int, norm: str, dropout: float) -> Any:
+    use_bias = norm == "none"
+    y = conv(_reflect(x, 1), filters, 3, padding="valid", use_bias=use_bias)
+    y = layers.Dropout(dropout)(layers.ReLU()(normalize(y, norm)))
+    y = conv(_reflect(y, 1), filters, 3, padding="valid", use_bias=use_bias)
+    return layers.Add()([x, normalize(y, norm)])
+
+
+def _reflect(x: Any, width: int) -> Any:
+    return ops.pad(x, [[0, 0], [width, width], [width, width], [0, 0]], mode="reflect")

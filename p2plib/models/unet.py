@@ -1,0 +1,56 @@
+"""The U-Net generator (Isola et al. 2017, section 3.2.1 and 6.1.1; Ronneberger et al. 2015)."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from p2plib.models.layers import conv, normalize, upsample
+
+
+def unet(
+    image_size: int = 256,
+    base_filters: int = 64,
+    norm: str = "instance",
+    upsampling: str = "transpose",
+    dropout: float = 0.5,
+) -> keras.Model:
+    """Build a U-Net that halves the picture down to 1x1 and doubles it back, with a skip at every size.
+
+    At 256 pixels and 64 filters this is the paper's C64-C128-C256-C512-C512-C512-C512-C512 encoder and
+    CD512-CD512-CD512-C512-C256-C128-C64 decoder, with 54.4 million weights.
+
+    Args:
+        image_size: height and width in pixels, a power of two from 32 to 1024.
+        base_filters: filters of the first layer; deeper layers have 2, 4 and at most 8 times as many.
+        norm: "instance", "batch" or "none". There is none at the 1x1 bottleneck, which it would set to zero.
+        upsampling: "transpose" (transposed convolution) or "resize" (resize-convolution).
+        dropout: rate in the three innermost decoder blocks, the paper's only source of noise.
+
+    Returns:
+        A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
+    """
+    depth = image_size.bit_length() - 1
+    filters = [base_filters * min(2**level, 8) for level in range(depth)]
+    use_bias = norm == "none"
+
+    inputs = x = layers.Input((image_size, image_size, 3), name="source")
+    skips = []
+    for level in range(depth):
+        outermost, bottleneck = level == 0, level == depth - 1
+        if not outermost:
+            x = layers.LeakyReLU(0.2)(x)
+        x = conv(x, filters[level], 4, 2, use_bias=use_bias or outermost or bottleneck)
+        if not (outermost or bottleneck):
+            x = normalize(x, norm)
+        skips.append(x)
+
+    skips.pop()
+    for level in reversed(range(depth - 1)):
+        x = upsample(layers.ReLU()(x), filters[level], upsampling, use_bias=use_bias)
+        x = normalize(x, norm)
+        if level >= depth - 4:
+            x = layers.Dropout(dropout)(x)
+        x = layers.Concatenate()([x, skips.pop()])
+    x = upsample(layers.ReLU()(x), 3, upsampling, activation="tanh", dtype="float32")
+    return keras.Model(inputs, x, name="generator")

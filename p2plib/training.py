@@ -1,0 +1,220 @@
+"""`train(config)`: stock `fit()`, exact resume, and a run folder that holds everything to repeat it.
+
+Keras is imported by the functions here, not by the module: the backend is chosen from the configuration first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from p2plib import checkpoint, files, runtime
+from p2plib.config import CHANGEABLE, TrainConfig
+from p2plib.data import pipeline
+from p2plib.errors import ConfigError
+from p2plib.models import build_discriminator, build_generator
+
+if TYPE_CHECKING:
+    import keras
+
+    from p2plib.callbacks import Progress
+    from p2plib.pix2pix import Pix2Pix
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    resume: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
+    """Train pix2pix.
+
+    The run folder holds `config.json`, `environment.json` (versions, hardware, git revision), `log.csv` (a row an
+    epoch), `samples/` (grids source | generated | expected) and `checkpoints/`: `best.keras` (by validation SSIM),
+    `last.keras`, `generator_STEP.keras`, and `state.npz` to resume from.
+
+    Training ends after the last epoch, when the time budget is used up, or politely on Ctrl-C and SIGTERM. A run that
+    resumes gives the weights that it would have had without the break, to the bit on the same machine.
+
+    Args:
+        config: the settings; None means the defaults or, with `resume`, those of the run.
+        resume: a run folder to go on with. `config` may then differ from the run's in `config.CHANGEABLE` only.
+        callbacks: more Keras callbacks, for example a live display.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: settings do not go together, or not with the run that is resumed.
+        DataError: pairs are missing or broken.
+        CheckpointError: there is nothing to resume from.
+        TrainingError: the loss became NaN; the last good state is kept.
+    """
+    started = time.monotonic()
+    folder, config = _open_run(config, resume)
+    plan = runtime.start(config)
+    if config.batch_size % plan.devices:
+        raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")
+    data = pipeline.TrainingData(config)
+    validation = _validation(config)
+    for line in data.skipped:
+        say(f"left out: {line}")
+    where = "in memory" if data.in_memory else "read from disk every epoch"
+    say(f"{data.count} training pairs ({where}), {len(validation)} validation pairs")
+    _write_records(folder, config, plan)
+    say(f"run folder: {folder}")
+    with runtime.distributed(plan) as scope:
+        model = build(config, plan, scope)
+        reason = _fit(model, data, validation, folder, config, plan, started, callbacks)
+    say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
+    if reason:
+        say(f"to go on: python -m p2plib train --resume {folder}")
+    return folder
+
+
+def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any]) -> Pix2Pix:
+    """Build and compile both networks as `config` and `plan` say, with weights drawn from the seed."""
+    import keras
+
+    from p2plib.pix2pix import Pix2Pix
+
+    keras.utils.set_random_seed(config.seed)
+    with scope, runtime.dtype_policy(plan.precision):
+        generator, discriminator = build_generator(config), build_discriminator(config)
+        model = Pix2Pix(generator, discriminator, config.gan_loss, config.gan_weight, config.l1_weight)
+        model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5), jit_compile=plan.xla)
+        model.build((None, config.image_size, config.image_size, 3))
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """The learning rate of an epoch (0-based): constant, then linearly towards zero over the last `decay_epochs`."""
+    left = config.epochs - epoch
+    return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
+
+
+def _fit(
+    model: Pix2Pix,
+    data: pipeline.TrainingData,
+    validation: Any,
+    folder: Path,
+    config: TrainConfig,
+    plan: runtime.Plan,
+    started: float,
+    more: Sequence[keras.callbacks.Callback],
+) -> str | None:
+    """Run `fit()` from where the run is; returns why it ended early, if it did."""
+    import keras
+
+    from p2plib.callbacks import Display, EpochState, Progress, Recorder, Stopper
+
+    state = folder / "checkpoints" / "state.npz"
+    progress = Progress(steps_per_epoch=data.steps_per_epoch)
+    resumed = state.exists()
+    if resumed:
+        progress = _restore(state, model, data)
+    with runtime.one_device(), runtime.dtype_policy("float32"):
+        twin = build_generator(config)
+        twin.compile(jit_compile=plan.xla)
+    recorder = Recorder(folder, config, pipeline.side_names(config), progress, twin, validation, say)
+    budget = config.time_budget_seconds
+    stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
+    callbacks = [
+        EpochState(progress, config.seed, state if resumed else None),
+        keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(config, epoch)),
+        Display(progress),
+        recorder,
+        stopper,
+        *([keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if config.tensorboard else []),
+        *more,
+    ]
+    with stopper.on_signals(), data.plain_errors():
+        while progress.epoch < config.epochs and not stopper.reason:
+            model.fit(
+                data.batches(progress.epoch, progress.step),
+                initial_epoch=progress.epoch,
+                epochs=progress.epoch + 1 if progress.step else config.epochs,  # first end the half-done epoch
+                steps_per_epoch=data.steps_per_epoch - progress.step,
+                verbose=0,
+                shuffle=False,  # they are shuffled
+                callbacks=callbacks,
+            )
+    return stopper.reason
+
+
+def _restore(state: Path, model: Pix2Pix, data: pipeline.TrainingData) -> Progress:
+    from p2plib.callbacks import Progress, training_variables
+
+    progress = Progress(**checkpoint.read_progress(state))
+    if progress.steps_per_epoch != data.steps_per_epoch:
+        raise ConfigError(
+            f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
+            f"{data.steps_per_epoch}; bring the old pairs back, or start a new run."
+        )
+    checkpoint.load_state(state, training_variables(model))
+    return progress
+
+
+def _open_run(config: TrainConfig | None, resume: str | Path | None) -> tuple[Path, TrainConfig]:
+    """The run folder (not made yet if it is new) and the configuration with its direction resolved."""
+    if resume is None:
+        config = config or TrainConfig()
+        config = dataclasses.replace(config, direction=pipeline.direction(config))
+        return _new_folder(config), config
+    folder = Path(resume)
+    saved = TrainConfig.read(folder / "config.json")
+    if config is None:
+        return folder, saved
+    config = dataclasses.replace(config, direction=pipeline.direction(config))
+    before, after = saved.to_dict(), config.to_dict()
+    changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
+    if changed:
+        raise ConfigError(f"A resumed run cannot change {', '.join(changed)}; start a new run for that.")
+    return folder, config
+
+
+def _new_folder(config: TrainConfig) -> Path:
+    name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(config.run_dir or Path("runs") / name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
+    return folder
+
+
+def _validation(config: TrainConfig) -> Any:
+    """uint8 (N, 2, S, S, 3)."""
+    pairs = pipeline.spread(pipeline.pairs_of(config, "val"), config.validation_pairs)
+    return pipeline.read_pairs(pairs, config.image_size, pipeline.direction(config), config.skip_broken)[0]
+
+
+def _write_records(folder: Path, config: TrainConfig, plan: runtime.Plan) -> None:
+    environment = runtime.describe() | {"plan": dataclasses.asdict(plan), "git_revision": _git_revision()}
+    files.write_text(folder / "config.json", json.dumps(config.to_dict(), indent=1) + "\n")
+    files.write_text(folder / "environment.json", json.dumps(environment, indent=1) + "\n")
+
+
+def _git_revision() -> str | None:
+    """The revision of the folder that training is started in, with "+" if files were changed."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def say(line: str) -> None:
+    """Print a line above the progress bar, at once."""
+    tqdm.write(line)
+    sys.stdout.flush()
