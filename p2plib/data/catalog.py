@@ -1,0 +1,145 @@
+"""The named data sets: where they come from, what they hold, and on what terms. A new one is one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from p2plib.errors import DataError
+
+Direction = Literal["AtoB", "BtoA"]
+"""Which side of a pair is the source and which the target."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set of picture pairs.
+
+    Attributes:
+        name: what people type, and the archive's top folder.
+        title: one line for a list.
+        url: the .tar.gz archive; None when the project makes the pictures itself.
+        splits: pairs in each split; every one is checked after unpacking.
+        size: (height, width) in pixels of one side of a pair.
+        names: what people see on side A (left) and side B (right).
+        direction: the usual one.
+        terms: licence or terms of use, one sentence.
+        citation: whom to cite.
+    """
+
+    name: str
+    title: str
+    url: str | None
+    splits: Mapping[str, int]
+    size: tuple[int, int]
+    names: tuple[str, str]
+    direction: Direction
+    terms: str
+    citation: str
+
+
+_ARCHIVES = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
+_PIX2PIX = (
+    "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv 1611.07004)"
+)
+
+_DATASETS = (
+    Dataset(
+        name="toy",
+        title="A procedural city, aerial view and map, made on the spot",
+        url=None,
+        splits={"train": 400, "val": 50, "test": 50},
+        size=(256, 256),
+        names=("satellite", "map"),
+        direction="AtoB",
+        terms="Made by p2plib, MIT licence.",
+        citation="p2plib",
+    ),
+    Dataset(
+        name="maps",
+        title="Aerial photos of New York and their Google maps",
+        url=f"{_ARCHIVES}/maps.tar.gz",
+        splits={"train": 1096, "val": 1098},
+        size=(600, 600),
+        names=("satellite", "map"),
+        direction="AtoB",
+        terms="Pictures from Google Maps, under Google's terms; for research.",
+        citation=_PIX2PIX,
+    ),
+    Dataset(
+        name="facades",
+        title="Photos of house fronts and their labelled parts",
+        url=f"{_ARCHIVES}/facades.tar.gz",
+        splits={"train": 400, "val": 100, "test": 106},
+        size=(256, 256),
+        names=("photo", "labels"),
+        direction="BtoA",
+        terms="CMP Facade Database, for research, with citation.",
+        citation="Tylecek and Sara, Spatial Pattern Templates for Recognition of Objects with Regular Structure, "
+        "GCPR 2013",
+    ),
+    Dataset(
+        name="cityscapes",
+        title="Street scenes of German cities and their labels",
+        url=f"{_ARCHIVES}/cityscapes.tar.gz",
+        splits={"train": 2975, "val": 500},
+        size=(256, 256),
+        names=("photo", "labels"),
+        direction="BtoA",
+        terms="Cityscapes terms: non-commercial use, after registration at cityscapes-dataset.com.",
+        citation="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
+    ),
+    Dataset(
+        name="edges2shoes",
+        title="Edges of shoes and their product photos",
+        url=f"{_ARCHIVES}/edges2shoes.tar.gz",
+        splits={"train": 49825, "val": 200},
+        size=(256, 256),
+        names=("edges", "photo"),
+        direction="AtoB",
+        terms="UT Zappos50K, for academic, non-commercial use.",
+        citation="Yu and Grauman, Fine-Grained Visual Comparisons with Local Learning, CVPR 2014",
+    ),
+    Dataset(
+        name="edges2handbags",
+        title="Edges of handbags and their product photos",
+        url=f"{_ARCHIVES}/edges2handbags.tar.gz",
+        splits={"train": 138567, "val": 200},
+        size=(256, 256),
+        names=("edges", "photo"),
+        direction="AtoB",
+        terms="Product photos from Amazon, gathered for the iGAN project; for research.",
+        citation="Zhu et al., Generative Visual Manipulation on the Natural Image Manifold, ECCV 2016",
+    ),
+    # Sides: the authors write that day to night needs BtoA, so A is night and B is day; their task is day to night.
+    # 10 and 2287: a listing of the unpacked archive, which agrees with a public copy of 20,120 pairs in all.
+    Dataset(
+        name="night2day",
+        title="Landscapes from webcams by night and by day",
+        url=f"{_ARCHIVES}/night2day.tar.gz",
+        splits={"train": 17823, "val": 10, "test": 2287},
+        size=(256, 256),
+        names=("night", "day"),
+        direction="BtoA",
+        terms="Transient Attributes data set, for research, with citation.",
+        citation="Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, "
+        "SIGGRAPH 2014",
+    ),
+)
+
+CATALOG: dict[str, Dataset] = {dataset.name: dataset for dataset in _DATASETS}
+
+
+def find(name: str) -> Dataset:
+    """The data set called `name`.
+
+    Raises:
+        DataError: there is none; the message names the closest one and all there are.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    close = get_close_matches(name.lower(), CATALOG, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise DataError(f"No data set is called {name!r}.{hint} The catalog has {', '.join(CATALOG)}.")

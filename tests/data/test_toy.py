@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from p2plib.data.images import resize
+from p2plib.data.toy import PALETTE, city
+
+COLOURS = np.array(list(PALETTE.values()), float)
+
+
+def classes(map_picture: np.ndarray, tolerance: int = 3) -> dict[str, np.ndarray]:
+    """Where the map shows each class, up to the pixels on edges."""
+    away = np.abs(map_picture[:, :, None].astype(int) - COLOURS).max(axis=-1)
+    return {name: away[..., i] <= tolerance for i, name in enumerate(PALETTE)}
+
+
+@pytest.fixture(scope="module")
+def cities() -> list[tuple[np.ndarray, np.ndarray]]:
+    return [city(index, 128) for index in range(20)]
+
+
+@pytest.mark.parametrize("size", [32, 64, 100, 256])
+def test_both_pictures_are_rgb_of_the_size_asked_for(size):
+    for picture in city(3, size):
+        assert picture.shape == (size, size, 3)
+        assert picture.dtype == np.uint8
+
+
+def test_an_index_names_one_city(cities):
+    for again, once in zip(city(7, 128), cities[7], strict=True):
+        np.testing.assert_array_equal(again, once)
+    maps = {map_picture.tobytes() for _, map_picture in cities}
+    assert len(maps) == len(cities)
+
+
+def test_the_cities_stay_what_they_are_across_versions_and_platforms():
+    """Results trained on the toy set are comparable only as long as this holds."""
+    means = [picture.mean(axis=(0, 1)) for picture in city(0, 64)]
+    np.testing.assert_allclose(means, GOLDEN, atol=0.1)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_same_city_at_two_sizes(index):
+    for large, small, other in zip(city(index, 256), city(index, 128), city(index + 1, 128), strict=True):
+        difference = np.abs(resize(large, 128, 128).astype(float) - small).mean()
+        assert difference < 9
+        assert difference < 0.25 * np.abs(other.astype(float) - small).mean()
+
+
+def test_the_map_is_flat(cities):
+    for _, map_picture in cities:
+        assert sum(mask.mean() for mask in classes(map_picture).values()) > 0.6
+
+
+def test_every_class_occurs(cities):
+    shares = [{name: mask.mean() for name, mask in classes(map_picture).items()} for _, map_picture in cities]
+    for name in PALETTE:
+        assert sum(share[name] > 0.02 for share in shares) >= 10, name
+    for share in shares:
+        assert min(share["land"], share["street"], share["building"]) > 0.02
+
+
+def test_the_photo_shows_what_the_map_says(cities):
+    for aerial, map_picture in cities:
+        red, green, blue = np.moveaxis(aerial.astype(float), -1, 0)
+        where = classes(map_picture)
+        if where["water"].sum() > 50:
+            assert np.mean((blue > red + 15)[where["water"]]) > 0.85
+        if where["park"].sum() > 50:
+            assert np.mean((green > np.maximum(red, blue))[where["park"]]) > 0.85
+        for name in ("street", "avenue"):
+            grey = np.ptp(aerial.astype(int), axis=-1) < 25
+            assert np.mean(grey[where[name]]) > 0.6, name
+        assert np.median(red[where["building"]]) > np.median(red[where["avenue"]]) if where["avenue"].any() else True
+
+
+def test_the_photo_has_texture_where_the_map_is_flat(cities):
+    for aerial, map_picture in cities:
+        for name, mask in classes(map_picture).items():
+            if mask.sum() > 50:
+                assert aerial[mask].std(axis=0).min() > 2, name
+
+
+def test_no_picture_is_nearly_constant(cities):
+    for aerial, map_picture in cities:
+        assert aerial.std() > 25
+        assert map_picture.std() > 15
+
+
+def test_shadows_fall_to_the_lower_right(cities):
+    """The sun stands in the upper left: ground below and right of a building is darker than ground on its other side."""
+    for aerial, map_picture in cities:
+        where, light = classes(map_picture), aerial.mean(axis=-1)
+        shifts = {s: where["land"] & np.roll(where["building"], (s, s), (0, 1)) for s in (2, -2)}
+        assert light[shifts[2]].mean() < light[shifts[-2]].mean() - 15
