@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg
+from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.config import TrainConfig
@@ -140,27 +142,54 @@ def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
     print(f"results: {write_report(run)}")
 
 
-def train(argv: Sequence[str]) -> None:
-    """Train, then write the report. `--resume RUN` starts from the settings of that run instead of the defaults."""
-    resume, rest = _take_resume(argv)
-    default = TrainConfig.read(resume / "config.json") if resume else TrainConfig()
-    config = tyro.cli(
-        TrainConfig,
-        args=rest,
-        default=default,
-        prog="python -m p2plib train",
-        description="Train pix2pix on pairs. `--resume RUN` goes on with a run; options given beside it override its.",
-    )
-    run = p2plib.train(config, resume=resume)
-    report(run)
+def train(
+    config: Annotated[TrainConfig, arg(name="")],
+    resume: Path | None = None,
+) -> None:
+    """Train pix2pix on pairs, then write the results. Ctrl-C ends politely.
+
+    Args:
+        resume: Go on with the run in this folder. Options given beside it override the run's own.
+    """
+    report(p2plib.train(config, resume=resume))
 
 
-def _take_resume(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
-    ...
+DATA_COMMANDS = {"list": data_list, "get": data_get, "check": data_check}
+COMMANDS = {"train": train, "evaluate": evaluate, "translate": translate, "grid": grid, "report": report}
 
 
-COMMANDS = {}
+def data() -> None:
+    """List, download and check data sets."""
 
 
-def main() -> None:
-    """Run the command line; errors that a user can act on are printed without a traceback."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status. Errors that a user can act on are printed without a traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv) or 0
+    except P2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int | None:
+    prog = "python -m p2plib"
+    if argv[:1] == ["data"]:
+        return subcommand_cli_from_dict(DATA_COMMANDS, args=argv[1:], prog=f"{prog} data", description=data.__doc__)
+    commands = {"data": data} | COMMANDS | {"train": functools.partial(train, config=_defaults(argv))}
+    return subcommand_cli_from_dict(commands, args=argv, prog=prog, description=p2plib.__doc__.partition("\n")[0])
+
+
+def _defaults(argv: list[str]) -> TrainConfig:
+    """What training options default to: the settings of the run that `--resume` names, if any."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path)
+    resume = parser.parse_known_args(argv)[0].resume
+    return TrainConfig.read(resume / "config.json") if resume else TrainConfig()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -89,8 +89,7 @@ def evaluate(
     config = checkpoint.info.config
     if data is not None:
         config = dataclasses.replace(config, data=data)
-    pairs = pipeline.spread(pipeline.pairs_of(config, split), limit)
-    both, pairs, _ = pipeline.read_pairs(pairs, config.image_size, pipeline.direction(config), config.skip_broken)
+    both, pairs, _ = pipeline.load_split(config, split, limit)
     generated = generate(checkpoint.generator, both[:, 0], noise)
     protocol = {
         "step": checkpoint.info.step,

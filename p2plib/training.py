@@ -66,8 +66,8 @@ def train(
     if config.batch_size % plan.devices:
         raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")
     data = pipeline.TrainingData(config)
-    validation = _validation(config)
-    for line in data.skipped:
+    validation, _, skipped = pipeline.load_split(config, "val", config.validation_pairs)
+    for line in data.skipped + skipped:
         say(f"left out: {line}")
     where = "in memory" if data.in_memory else "read from disk every epoch"
     say(f"{data.count} training pairs ({where}), {len(validation)} validation pairs")
@@ -190,12 +190,6 @@ def _new_folder(config: TrainConfig) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
     return folder
-
-
-def _validation(config: TrainConfig) -> Any:
-    """uint8 (N, 2, S, S, 3)."""
-    pairs = pipeline.spread(pipeline.pairs_of(config, "val"), config.validation_pairs)
-    return pipeline.read_pairs(pairs, config.image_size, pipeline.direction(config), config.skip_broken)[0]
 
 
 def _write_records(folder: Path, config: TrainConfig, plan: runtime.Plan) -> None:

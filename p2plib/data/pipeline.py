@@ -15,7 +15,7 @@ import numpy as np
 
 from p2plib.data import images
 from p2plib.data.catalog import CATALOG, Direction
-from p2plib.data.pairs import Pair, open_split, splits
+from p2plib.data.pairs import Pair, find_pairs, splits
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,24 +40,41 @@ def side_names(config: TrainConfig) -> tuple[str, str]:
     return (a, b) if direction(config) == "AtoB" else (b, a)
 
 
-def pairs_of(config: TrainConfig, split: str) -> list[Pair]:
-    """The pairs of a split, broken ones (by name and layout) refused or, with `skip_broken`, left out.
+def pairs_of(config: TrainConfig, split: str) -> tuple[list[Pair], list[str]]:
+    """The pairs of a split, and messages about the files that make no pair and were left out.
 
     A data set without a `val` split lends a tenth of its `train` pairs, at least one, chosen by the seed; these are
     then not trained on.
 
     Raises:
-        DataError: the data set or the split is not there, or pairs are broken.
+        DataError: the data set or the split is not there, or files make no pair and `skip_broken` is off.
     """
-    if split not in ("train", "val") or "val" in splits(config.data):
-        return open_split(config.data, split, skip_broken=config.skip_broken)
-    pairs = open_split(config.data, "train", skip_broken=config.skip_broken)
+    lent = split in ("train", "val") and "val" not in splits(config.data)
+    pairs, problems = find_pairs(config.data, "train" if lent else split)
+    broken = [str(problem) for problem in problems if problem.broken]
+    if broken and not config.skip_broken:
+        raise DataError(_complaint(broken))
+    if not lent:
+        return list(pairs), broken
     if len(pairs) < 2:
         raise DataError(f"{config.data}: one pair is too few to train and validate on; add pairs.")
     order = np.random.default_rng(config.seed).permutation(len(pairs))
     cut = max(1, int(HELD_OUT * len(pairs)))
-    chosen = order[:cut] if split == "val" else order[cut:]
-    return [pairs[i] for i in sorted(chosen)]
+    return [pairs[i] for i in sorted(order[:cut] if split == "val" else order[cut:])], broken
+
+
+def load_split(config: TrainConfig, split: str, limit: int = 0) -> tuple[np.ndarray, list[Pair], list[str]]:
+    """Decode at most `limit` pairs of a split, evenly spaced (0: all), without augmentation.
+
+    Returns:
+        uint8 (N, 2, S, S, 3), source and target; the N pairs; and messages about what was left out.
+
+    Raises:
+        DataError: the split is not there, or pairs are broken and `skip_broken` is off.
+    """
+    pairs, unpaired = pairs_of(config, split)
+    both, pairs, broken = read_pairs(spread(pairs, limit), config.image_size, direction(config), config.skip_broken)
+    return both, pairs, unpaired + broken
 
 
 def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -134,12 +151,12 @@ class TrainingData:
         self.config = config
         self.direction = direction(config)
         self.errors: list[DataError] = []
-        self.skipped: list[str] = []
-        pairs = pairs_of(config, "train")
+        pairs, self.skipped = pairs_of(config, "train")
         size = config.load_size
         self._memory: np.ndarray | None = None
         if len(pairs) * 2 * size * size * 3 <= config.memory_budget * 2**30:
-            self._memory, pairs, self.skipped = read_pairs(pairs, size, self.direction, config.skip_broken)
+            self._memory, pairs, broken = read_pairs(pairs, size, self.direction, config.skip_broken)
+            self.skipped += broken
         self._pairs = pairs
         self.count = len(pairs)
         self.steps_per_epoch = self.count // config.batch_size
