@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from p2plib.data.check import check, sheet
-from p2plib.data.pairs import PairError, open_split
+from p2plib.data.pairs import PairError, find_pairs
 from p2plib.errors import DataError
 
 
@@ -87,7 +87,7 @@ def test_broken_files_are_reported_and_refused_by_name(root, kind):
     assert [(problem.name, problem.kind) for problem in report.broken] == [("train/2.png", kind)]
     assert report.counts == {"train": 1, "val": 1}
     with pytest.raises(PairError) as caught:  # training comes to the same judgement
-        open_split(root, "train")[1].read()
+        find_pairs(root, "train")[0][1].read()
     assert caught.value.problem == report.broken[0]
 
 
@@ -131,7 +131,7 @@ def test_16_bit_greyscale_is_both_and_keeps_its_brightness(root):
     grey = noise(9, 32, 64)[..., 0]
     save(root / "train" / "2.png", grey.astype(np.uint16) * 257)
     assert found(root) == [("train/2.png", "16-bit", False), ("train/2.png", "greyscale", False)]
-    np.testing.assert_array_equal(np.hstack(open_split(root, "train")[1].read())[..., 1], grey)
+    np.testing.assert_array_equal(np.hstack(find_pairs(root, "train")[0][1].read())[..., 1], grey)
 
 
 def test_notes_say_which_of_two_files(tmp_path):
@@ -200,7 +200,7 @@ def test_the_sheet_shows_pairs_and_leaves_broken_ones_out(root):
     truncate(root / "train" / "1.png")
     picture = sheet(root, count=6, size=32)
     assert picture.shape == (32, 68, 3) and picture.dtype == np.uint8
-    a, b = open_split(root, "train")[1].read()
+    a, b = find_pairs(root, "train")[0][1].read()
     np.testing.assert_array_equal(picture[:, :32], a)
     np.testing.assert_array_equal(picture[:, 36:], b)
     truncate(root / "train" / "2.png")

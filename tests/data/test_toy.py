@@ -8,6 +8,8 @@ from p2plib.data.toy import PALETTE, city
 
 COLOURS = np.array(list(PALETTE.values()), float)
 
+FIRST_CITY = [[124.27, 122.20, 108.07], [226.83, 223.20, 207.22]]  # mean colours at size 64: aerial, map
+
 
 def classes(map_picture: np.ndarray, tolerance: int = 3) -> dict[str, np.ndarray]:
     """Where the map shows each class, up to the pixels on edges."""
@@ -37,7 +39,7 @@ def test_an_index_names_one_city(cities):
 def test_the_cities_stay_what_they_are_across_versions_and_platforms():
     """Results trained on the toy set are comparable only as long as this holds."""
     means = [picture.mean(axis=(0, 1)) for picture in city(0, 64)]
-    np.testing.assert_allclose(means, GOLDEN, atol=0.1)
+    np.testing.assert_allclose(means, FIRST_CITY, atol=0.1)
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -61,25 +63,32 @@ def test_every_class_occurs(cities):
         assert min(share["land"], share["street"], share["building"]) > 0.02
 
 
-def test_the_photo_shows_what_the_map_says(cities):
+@pytest.mark.parametrize(
+    ("name", "is_it"),
+    [
+        ("water", lambda red, green, blue: blue > np.maximum(red + 15, green)),
+        ("park", lambda red, green, blue: green > np.maximum(red, blue)),
+        ("street", lambda red, green, blue: np.maximum(abs(red - green), abs(blue - green)) < 25),
+        ("avenue", lambda red, green, blue: np.maximum(abs(red - green), abs(blue - green)) < 25),
+    ],
+)
+def test_the_photo_shows_what_the_map_says(cities, name, is_it):
+    shown = []
     for aerial, map_picture in cities:
-        red, green, blue = np.moveaxis(aerial.astype(float), -1, 0)
-        where = classes(map_picture)
-        if where["water"].sum() > 50:
-            assert np.mean((blue > red + 15)[where["water"]]) > 0.85
-        if where["park"].sum() > 50:
-            assert np.mean((green > np.maximum(red, blue))[where["park"]]) > 0.85
-        for name in ("street", "avenue"):
-            grey = np.ptp(aerial.astype(int), axis=-1) < 25
-            assert np.mean(grey[where[name]]) > 0.6, name
-        assert np.median(red[where["building"]]) > np.median(red[where["avenue"]]) if where["avenue"].any() else True
+        mask = classes(map_picture)[name]
+        if mask.sum() > 50:
+            shown.append(is_it(*np.moveaxis(aerial.astype(int), -1, 0))[mask].mean())
+    assert len(shown) >= 10
+    assert min(shown) > 0.75, shown
 
 
 def test_the_photo_has_texture_where_the_map_is_flat(cities):
     for aerial, map_picture in cities:
+        steps = np.abs(np.diff(aerial.astype(int), axis=1)).mean(axis=-1)
         for name, mask in classes(map_picture).items():
-            if mask.sum() > 50:
-                assert aerial[mask].std(axis=0).min() > 2, name
+            inside = mask[:, 1:] & mask[:, :-1]
+            if inside.sum() > 50:
+                assert steps[inside].mean() > 1, name
 
 
 def test_no_picture_is_nearly_constant(cities):
@@ -89,7 +98,7 @@ def test_no_picture_is_nearly_constant(cities):
 
 
 def test_shadows_fall_to_the_lower_right(cities):
-    """The sun stands in the upper left: ground below and right of a building is darker than ground on its other side."""
+    """The sun stands in the upper left: so the ground below and right of a building is dark."""
     for aerial, map_picture in cities:
         where, light = classes(map_picture), aerial.mean(axis=-1)
         shifts = {s: where["land"] & np.roll(where["building"], (s, s), (0, 1)) for s in (2, -2)}

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+pytestmark = pytest.mark.keras
+
+from p2plib.config import TrainConfig  # noqa: E402
+from p2plib.models import GENERATORS, build_discriminator, build_generator  # noqa: E402
+from p2plib.models.layers import set_dropout_seeds  # noqa: E402
+from p2plib.models.patchgan import STRIDED_LAYERS, logits_size, patchgan  # noqa: E402
+from p2plib.models.unet import unet  # noqa: E402
+
+
+def pictures(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype("float32")
+
+
+def small(**values) -> TrainConfig:
+    return TrainConfig(**{"image_size": 32, "base_filters": 4, **values})
+
+
+def test_weights_of_the_paper():
+    assert unet().count_params() == pytest.approx(54.4e6, rel=0.002)
+    discriminator = patchgan()
+    assert discriminator.count_params() == pytest.approx(2.77e6, rel=0.002)
+    assert discriminator.output_shape == (None, 30, 30, 1)
+
+
+@pytest.mark.parametrize("upsampling", ["transpose", "resize"])
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_generator_keeps_the_shape_and_the_range(name, norm, upsampling):
+    generator = build_generator(small(generator=name, norm=norm, upsampling=upsampling))
+    output = np.asarray(generator(pictures(2, 32)))
+    assert output.shape == (2, 32, 32, 3)
+    assert output.dtype == np.float32
+    assert np.abs(output).max() <= 1
+    assert output.std() > 0
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024])
+def test_unet_narrows_to_one_pixel_at_any_size(size):
+    shapes = [layer.output.shape[1] for layer in unet(size, 1).layers if isinstance(layer, keras.layers.Conv2D)]
+    assert min(shapes) == 1
+    assert unet(size, 1).output_shape == (None, size, size, 3)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_instance_norm_makes_a_picture_independent_of_its_batch(name):
+    generator, batch = build_generator(small(generator=name)), pictures(3, 32)
+    alone = np.concatenate([np.asarray(generator(batch[i : i + 1])) for i in range(3)])
+    np.testing.assert_allclose(np.asarray(generator(batch)), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_weights_are_drawn_from_n_002_and_differ_between_layers(name):
+    generator = build_generator(small(generator=name, base_filters=16))
+    kernels = [np.asarray(v) for v in generator.trainable_variables if v.path.endswith("kernel")]
+    values = np.concatenate([kernel.ravel() for kernel in kernels])
+    assert abs(values.mean()) < 1e-3
+    assert values.std() == pytest.approx(0.02, rel=0.02)
+    assert len({kernel.ravel()[0] for kernel in kernels}) == len(kernels)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_dropout_is_off_in_use_and_repeatable_by_seed(name):
+    generator, batch = build_generator(small(generator=name)), pictures(1, 32)
+
+    def noisy(*entropy: int) -> np.ndarray:
+        set_dropout_seeds(generator, *entropy)
+        return np.asarray(generator(batch, training=True))
+
+    np.testing.assert_array_equal(np.asarray(generator(batch)), np.asarray(generator(batch)))
+    np.testing.assert_array_equal(noisy(1, 2), noisy(1, 2))
+    assert np.abs(noisy(1, 2) - noisy(1, 3)).max() > 0
+
+
+@pytest.mark.parametrize("receptive_field", STRIDED_LAYERS)
+def test_receptive_field(receptive_field):
+    """Change one pixel after another, and see how far from the middle logit a change is still felt."""
+    size = {1: 32, 16: 32, 70: 128, 286: 512}[receptive_field]
+    discriminator = patchgan(size, 1, "none", receptive_field)
+    for variable in discriminator.trainable_variables:
+        variable.assign(np.full(variable.shape, 0.1, "float32"))  # positive, so that no influence cancels out
+    logits = logits_size(size, receptive_field)
+    assert discriminator.output_shape[1:3] == (logits, logits)
+    middle, blank = logits // 2, np.zeros((1, size, size, 3), "float32")
+    before = np.asarray(discriminator([blank, blank]))[0, middle, middle, 0]
+    columns = []
+    for column in range(size):
+        changed = blank.copy()
+        changed[:, :, column] = 1
+        columns.append(np.asarray(discriminator([blank, changed]))[0, middle, middle, 0] != before)
+    felt = np.flatnonzero(columns)
+    assert felt[-1] - felt[0] + 1 == receptive_field
+
+
+def test_no_discriminator_without_gan():
+    assert build_discriminator(small(gan_weight=0)) is None
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_saved_generators_load_without_this_package(name, tmp_path):
+    generator, batch = build_generator(small(generator=name)), pictures(1, 32)
+    generator.save(tmp_path / "generator.keras")
+    loaded = keras.saving.load_model(tmp_path / "generator.keras", custom_objects={}, safe_mode=True)
+    np.testing.assert_allclose(np.asarray(loaded(batch)), np.asarray(generator(batch)), atol=1e-6)

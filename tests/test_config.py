@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2plib.config import CHANGEABLE, TrainConfig, seconds
+from p2plib.errors import ConfigError
+from p2plib.models import GENERATORS
+
+
+def test_defaults_are_the_papers():
+    config = TrainConfig()
+    assert (config.image_size, config.base_filters, config.receptive_field) == (256, 64, 70)
+    assert (config.l1_weight, config.learning_rate, config.batch_size, config.dropout) == (100, 2e-4, 1, 0.5)
+    assert config.load_size == 286
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image_size": 100},
+        {"image_size": 2048},
+        {"generator": "vgg"},
+        {"norm": "layer"},
+        {"receptive_field": 71},
+        {"receptive_field": 286, "image_size": 64},
+        {"dropout": 1.0},
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"epochs": 5, "decay_epochs": 6},
+        {"learning_rate": 0},
+        {"seed": -1},
+        {"gan_weight": 0, "l1_weight": 0},
+        {"time_budget": "soon"},
+    ],
+)
+def test_bad_values_are_refused_by_name(values):
+    with pytest.raises(ConfigError, match=next(iter(values)).replace("_", ".")):
+        TrainConfig(**values)
+
+
+def test_every_registered_generator_can_be_chosen():
+    for name in GENERATORS:
+        assert TrainConfig(generator=name).generator == name
+
+
+def test_every_field_has_a_description():
+    source = __import__("inspect").getsource(TrainConfig)
+    for field in dataclasses.fields(TrainConfig):
+        declaration = source.index(f"\n    {field.name}: ")
+        assert source[declaration:].split("\n")[2].strip().startswith('"""'), field.name
+
+
+def test_changeable_fields_exist():
+    assert {field.name for field in dataclasses.fields(TrainConfig)} >= CHANGEABLE
+
+
+@given(st.builds(TrainConfig, seed=st.integers(0, 2**31), l1_weight=st.floats(0.1, 1e3), data=st.text(min_size=1)))
+def test_dict_round_trip(config):
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_unknown_settings_are_named():
+    with pytest.raises(ConfigError, match="warmup"):
+        TrainConfig.from_dict({"warmup": 3})
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"epochs": 0}'])
+def test_unreadable_files_are_named_or_explained(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.json|epochs"):
+        TrainConfig.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("8.5h", 30600), ("90m", 5400), ("200s", 200), ("200", 200), ("1h30m", 5400), (" 2H ", 7200)]
+)
+def test_durations(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "h", "-3m", "0s", "3d", "1h30", "nan", "1e9m"])
+def test_bad_durations(text):
+    with pytest.raises(ConfigError, match="time budget"):
+        seconds(text)

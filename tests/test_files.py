@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from p2plib.files import replacing, write_text
+
+
+def test_new_content_appears_whole(tmp_path):
+    target = tmp_path / "deep" / "log.csv"
+    write_text(target, "ä\n")
+    assert target.read_text(encoding="utf-8") == "ä\n"
+    assert [path.name for path in target.parent.iterdir()] == ["log.csv"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_write_keeps_the_old_content_and_leaves_nothing(tmp_path, error):
+    target = tmp_path / "log.csv"
+    write_text(target, "old")
+    with pytest.raises(error), replacing(target) as temporary:
+        temporary.write_text("half")
+        assert target.read_text() == "old"
+        raise error
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_file_has_the_suffix_that_writers_look_at(tmp_path):
+    with replacing(tmp_path / "model.weights.keras") as temporary:
+        assert temporary.suffix == ".keras"
+        assert temporary.parent == tmp_path
+        temporary.touch()

@@ -1,0 +1,98 @@
+"""The rules, for machines that are not here; and what `start` does on the one that is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from p2plib.config import TrainConfig
+from p2plib.errors import ConfigError
+from p2plib.runtime import Gpu, Machine, decide, describe, detect
+
+BOTH = frozenset({"tensorflow", "jax"})
+TF = frozenset({"tensorflow"})
+PLAIN_CPU = Machine(backends=BOTH)
+FAST_CPU = Machine(frozenset({"avx512_bf16"}), backends=BOTH)
+T4_X2 = Machine(gpus=(Gpu("Tesla T4", 7.5),) * 2, backends=BOTH, gpu_backends=BOTH)
+A100 = Machine(gpus=(Gpu("NVIDIA A100-SXM4-40GB", 8.0),), backends=TF, gpu_backends=TF)
+K80 = Machine(gpus=(Gpu("Tesla K80", 3.7),), backends=TF, gpu_backends=TF)
+TPU_V5E8 = Machine(tpu_cores=8, backends=BOTH)
+GPU_BUT_CPU_BUILD = Machine(gpus=(Gpu("NVIDIA A100", 8.0),), backends=TF)
+GPU_FOR_JAX_ONLY = Machine(gpus=(Gpu("NVIDIA H200", 9.0),), backends=BOTH, gpu_backends=frozenset({"jax"}))
+
+
+@pytest.mark.parametrize(
+    ("machine", "plan"),
+    [
+        (PLAIN_CPU, "tensorflow on CPU, float32, XLA off"),
+        (FAST_CPU, "tensorflow on CPU, mixed_bfloat16, XLA off"),
+        (T4_X2, "tensorflow on 2 x GPU, mixed_float16, XLA on"),
+        (A100, "tensorflow on GPU, mixed_bfloat16, XLA on"),
+        (K80, "tensorflow on GPU, float32, XLA on"),
+        (TPU_V5E8, "jax on 8 x TPU, mixed_bfloat16, XLA on"),
+        (GPU_BUT_CPU_BUILD, "tensorflow on CPU, float32, XLA off"),
+        (GPU_FOR_JAX_ONLY, "jax on GPU, mixed_bfloat16, XLA on"),
+        (Machine(backends=frozenset({"jax"})), "jax on CPU, float32, XLA on"),
+    ],
+)
+def test_rules(machine, plan):
+    assert str(decide(machine)) == plan
+
+
+@pytest.mark.parametrize(
+    ("machine", "choice", "plan"),
+    [
+        (FAST_CPU, {"backend": "jax"}, "jax on CPU, float32, XLA on"),
+        (FAST_CPU, {"precision": "float32", "xla": "on"}, "tensorflow on CPU, float32, XLA on"),
+        (TPU_V5E8, {"backend": "tensorflow"}, "tensorflow on CPU, float32, XLA off"),
+        (T4_X2, {"backend": "jax", "precision": "mixed_bfloat16"}, "jax on 2 x GPU, mixed_bfloat16, XLA on"),
+        (A100, {"xla": "off"}, "tensorflow on GPU, mixed_bfloat16, XLA off"),
+        (GPU_FOR_JAX_ONLY, {"backend": "tensorflow"}, "tensorflow on CPU, float32, XLA off"),
+    ],
+)
+def test_an_explicit_choice_wins(machine, choice, plan):
+    assert str(decide(machine, **choice)) == plan
+
+
+def test_strategies():
+    assert decide(PLAIN_CPU).strategy == "single"
+    assert decide(T4_X2).strategy == "mirrored"
+    assert decide(TPU_V5E8).strategy == "data_parallel"
+
+
+def test_a_backend_that_is_missing_is_named():
+    with pytest.raises(ConfigError, match=r"jax.*pip install 'p2plib\[jax\]'"):
+        decide(A100, "jax")
+    with pytest.raises(ConfigError, match=r"pip install 'p2plib\[tensorflow\]'"):
+        decide(Machine(backends=frozenset()))
+
+
+def test_detect_finds_what_the_tests_run_on():
+    assert detect().backends >= {os.environ.get("KERAS_BACKEND", "tensorflow")}
+    assert describe()["versions"]["keras"]
+
+
+def test_importing_is_quick_and_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import p2plib; p2plib.TrainConfig; "
+        "assert time.perf_counter() - start < 5, 'absurdly slow'; "
+        "print(sorted({'keras', 'tensorflow', 'jax', 'matplotlib', 'tyro', 'requests'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.keras
+def test_start_keeps_to_the_backend_that_runs(capfd):
+    import keras
+
+    from p2plib import runtime
+
+    running = keras.backend.backend()
+    assert runtime.start().backend == running
+    other = ({"tensorflow", "jax"} - {running}).pop()
+    with pytest.raises(ConfigError, match=f"KERAS_BACKEND={other}"):
+        runtime.start(TrainConfig(backend=other))
