@@ -40,40 +40,23 @@ _LOTS = 3  # at most, along each side of a block
 _STREET, _AVENUE = 0.0145, 0.028  # half-widths
 _SIDEWALK = 0.010
 _TREES = 24  # rows of trees
-_FAR = np.float32(9)
+_FAR = 9.0
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What the seed decided about one city."""
+    """What the seed decided about one city; what a city lacks lies _FAR away."""
 
     angle: float
     warp: np.ndarray  # (2, 2): amplitude and phase, for u and v
     lines: np.ndarray  # (2, _BLOCKS + 1): where the streets are, along u and v
     through: list[tuple[int, float, float]]  # streets that bridge water: axis, position, half-width
-    diagonal: tuple[float, float, float] | None  # angle, offset, bend
-    river: tuple[float, float, float, float, float] | None  # angle, offset, bend, phase, half-width
-    lake: list[tuple[float, float, float]] | None  # two discs: x, y, radius
+    diagonal: np.ndarray  # angle, offset, bend of an avenue across the grid
+    river: np.ndarray  # angle, offset, bend, phase, half-width
+    lake: np.ndarray  # (2, 3): two discs: x, y, radius
     bank: float  # width of the green beside water
     blocks: np.ndarray  # (rows, blocks): see _block_table
     lots: np.ndarray  # (rows, blocks * lots): see _lot_table
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """Signed distances to shapes, and what else there is to know about each point (arrays of one shape)."""
-
-    street: np.ndarray
-    avenue: np.ndarray
-    water: np.ndarray
-    park: np.ndarray
-    building: np.ndarray
-    marking: np.ndarray
-    car: np.ndarray
-    car_number: np.ndarray  # 0..255
-    ground: np.ndarray  # index into _GROUNDS
-    roof: np.ndarray  # index into _ROOFS
-    height: np.ndarray  # of the building
 
 
 def city(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
@@ -93,9 +76,6 @@ def city(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
     return _aerial(rng, plan, survey, axis), _map(survey, size)
 
 
-# --- what the seed decides ---
-
-
 def _plan(rng: Generator) -> _Plan:
     lines = rng.uniform(0.19, 0.28, (2, _BLOCKS + 1)).cumsum(axis=1) - rng.uniform(1.02, 1.12, (2, 1))
     angle = rng.uniform(-np.pi / 4, np.pi / 4)
@@ -105,26 +85,19 @@ def _plan(rng: Generator) -> _Plan:
     wide = rng.random(3) < (0.85, 0.5, 0.25)
     for axis in np.flatnonzero(wide[:2]):
         half[axis, bridging[axis][0]] = _AVENUE
-    diagonal = None
-    if wide[2] or not wide.any():
-        turn = rng.uniform(0.5, 0.9) * (1 if rng.random() < 0.5 else -1)
-        diagonal = (angle + turn, rng.uniform(-0.2, 0.2), rng.uniform(-0.06, 0.06))
-    kinds = _kinds(rng, lines)
-    walls = _walls(rng, kinds, half, bridging)
-    blocks, grid = _block_table(rng, lines, walls, kinds)
+    turn = rng.uniform(0.5, 0.9) * (1 if rng.random() < 0.5 else -1)
+    diagonal = np.array([angle + turn, rng.uniform(-0.2, 0.2), rng.uniform(-0.06, 0.06)], np.float32)
+    if wide.any() and not wide[2]:
+        diagonal[1] = _FAR
+    through = [(a, float(lines[a, i]), float(half[a, i])) for a in (0, 1) for i in sorted(set(bridging[a]))]
     river, lake = _waters(rng)
-    plan = _Plan(
-        angle=angle,
-        warp=warp.astype(np.float32),
-        lines=lines.astype(np.float32),
-        through=[(a, float(lines[a, i]), float(half[a, i])) for a in (0, 1) for i in sorted(set(bridging[a]))],
-        diagonal=diagonal,
-        river=river,
-        lake=lake,
-        bank=rng.uniform(0.018, 0.04),
-        blocks=blocks,
-        lots=_lot_table(rng, grid, kinds),
-    )
+    bank = rng.uniform(0.018, 0.04)
+
+    kinds = _kinds(rng, lines)
+    blocks, grid = _block_table(rng, lines, _walls(rng, kinds, half, bridging), kinds)
+    lots = _lot_table(rng, grid, kinds)
+    lines, warp = lines.astype(np.float32), warp.astype(np.float32)
+    plan = _Plan(angle, warp, lines, through, diagonal, river, lake, bank, blocks, lots)
     _clear(plan)
     return plan
 
@@ -154,18 +127,21 @@ def _walls(rng: Generator, kinds: np.ndarray, half: np.ndarray, bridging: list[l
     return walls
 
 
-def _waters(rng: Generator) -> tuple[tuple | None, list | None]:
+def _waters(rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """A river, a lake, or both, as _Plan has them; four cities in five get some water."""
     wet = rng.random()
-    river = tuple(rng.uniform((0, -0.25, 0.03, 0, 0.035), (np.pi, 0.25, 0.09, 6.28, 0.07)))
+    river = rng.uniform((0, -0.25, 0.03, 0, 0.035), (np.pi, 0.25, 0.09, 6.28, 0.07)).astype(np.float32)
     x, y, radius, turn = rng.uniform((-0.4, -0.4, 0.09, 0), (0.4, 0.4, 0.15, 6.28))
-    lake = [(x, y, radius), (x + radius * np.cos(turn), y + radius * np.sin(turn), 0.7 * radius)]
-    return river if wet < 0.5 else None, lake if 0.4 < wet < 0.8 else None
+    discs = [(x, y, radius), (x + radius * np.cos(turn), y + radius * np.sin(turn), 0.7 * radius)]
+    lake = np.array(discs, np.float32)
+    if wet >= 0.5:
+        river[1] = _FAR
+    if not 0.4 < wet < 0.8:
+        lake[:, 0] = _FAR
+    return river, lake
 
 
-def _block_table(
-    rng: Generator, lines: np.ndarray, walls: list[np.ndarray], kinds: np.ndarray
-) -> tuple[np.ndarray, list[tuple[np.ndarray, ...]]]:
+def _block_table(rng: Generator, lines: np.ndarray, walls: list, kinds: np.ndarray) -> tuple[np.ndarray, list]:
     """Rows: half-widths of the four streets; start of the lots and lots per unit, along u and v; park?; ground.
 
     Also returns the lots' start, pitch and count along u and v, each (blocks, blocks).
@@ -183,7 +159,7 @@ def _block_table(
     return np.stack(rows).reshape(len(rows), -1).astype(np.float32), grid
 
 
-def _lot_table(rng: Generator, grid: list[tuple[np.ndarray, ...]], kinds: np.ndarray) -> np.ndarray:
+def _lot_table(rng: Generator, grid: list, kinds: np.ndarray) -> np.ndarray:
     """Rows: centre (u, v), half-sides (u, v; negative: no building), wing depth, height, slope (u, v), roof."""
     shape = (*kinds.shape, _LOTS, _LOTS)
     large = np.broadcast_to(kinds[..., None, None] == _LARGE, shape)
@@ -220,14 +196,17 @@ def _clear(plan: _Plan) -> None:
     half_u[room < 0.5 * np.minimum(half_u, half_v)] = -1
 
 
-# --- what there is at a point ---
+def _survey(plan: _Plan, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """What there is at each point: arrays of the points' shape.
 
-
-def _survey(plan: _Plan, x: np.ndarray, y: np.ndarray) -> _Survey:
+    Distances to street (avenue or not), avenue, water, park, building, marking (of a lane) and car; the car's number
+    (0..255); ground and roof as indices of _GROUNDS and _ROOFS; height of the building.
+    """
     u, v = _rotate(plan.angle, x, y)
     (au, pu), (av, pv) = plan.warp
     u, v = u + au * np.sin(7 * v + pu), v + av * np.sin(7 * u + pv)
     water = _water(plan, x, y)
+    bridges, avenue, marking = _through(plan, x, y, u, v)
 
     i, j = _passed(plan.lines[0], u), _passed(plan.lines[1], v)
     block = i * _BLOCKS + j
@@ -235,20 +214,18 @@ def _survey(plan: _Plan, x: np.ndarray, y: np.ndarray) -> _Survey:
     to_left, to_right = u - plan.lines[0].take(i), plan.lines[0].take(i + 1) - u
     to_low, to_high = v - plan.lines[1].take(j), plan.lines[1].take(j + 1) - v
     edge = np.minimum(np.minimum(to_left - left, to_right - right), np.minimum(to_low - low, to_high - high))
-    bridges, avenue, marking = _through(plan, x, y, u, v)
-    street = np.minimum(np.maximum(edge, np.float32(0.014) - water), bridges)
+    street = np.minimum(np.maximum(edge, 0.014 - water), bridges)
 
     lot_u, lot_v = (((w - w0) * dw).clip(0, _LOTS - 1).astype(np.intp) for w, w0, dw in ((u, u0, du), (v, v0, dv)))
-    lots = plan.lots.take((block * _LOTS + lot_u) * _LOTS + lot_v, axis=1)
-    building, height, roof = _building(lots, u, v)
-    building = np.maximum(building, np.float32(_SIDEWALK) - avenue)
-    building = np.maximum(building, np.float32(plan.bank + 0.006) - water)
-
-    park = np.where(is_park > 0, np.float32(0.006) - edge, _FAR)
-    park = np.minimum(park, water - np.float32(plan.bank))
+    building, height, roof = _building(plan.lots.take((block * _LOTS + lot_u) * _LOTS + lot_v, axis=1), u, v)
+    building = np.maximum(building, np.maximum(_SIDEWALK - avenue, plan.bank + 0.006 - water))
+    park = np.minimum(np.where(is_park > 0, 0.006 - edge, _FAR), water - plan.bank)
     car, number = _cars(block, u, v, np.minimum(to_left, to_right), np.minimum(to_low, to_high))
-    car = np.maximum(car, np.maximum(street, -water) + np.float32(0.003))
-    return _Survey(street, avenue, water, park, building, marking, car, number, ground, roof, height)
+    car = np.maximum(car, np.maximum(street, -water) + 0.003)
+    ground, roof = ground.astype(np.intp), roof.astype(np.intp)
+    shapes = {"street": street, "avenue": avenue, "water": water, "park": park, "building": building}
+    details = {"marking": marking, "car": car, "number": number, "ground": ground, "roof": roof, "height": height}
+    return shapes | details
 
 
 def _passed(line: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -257,36 +234,25 @@ def _passed(line: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _rotate(angle: float, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))  # Python floats: the points stay float32
     return cos * x + sin * y, cos * y - sin * x
 
 
-def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.sqrt(x * x + y * y)  # np.hypot guards against overflow, at five times the time
-
-
 def _water(plan: _Plan, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    water = np.full(x.shape, _FAR)
-    if plan.river is not None:
-        angle, offset, bend, phase, half = map(float, plan.river)
-        along, across = _rotate(angle, x, y)
-        middle = offset + bend * np.sin(6 * along + phase) + 0.012 * np.sin(17 * along + 2 * phase)
-        width = half + 0.009 * np.sin(11 * along + 3 * phase)
-        slope = 6 * bend * np.cos(6 * along + phase)
-        water = np.abs(across - middle) / np.sqrt(1 + slope * slope) - width
-    if plan.lake is not None:
-        first, second = (_distance(x - float(cx), y - float(cy)) - float(r) for cx, cy, r in plan.lake)
-        blend = np.maximum(0.08 - np.abs(first - second), 0)
-        lake = np.minimum(first, second) - 3 * blend * blend  # one shape, without a crease where the discs meet
-        lake += 0.006 * np.sin(31 * x + 5 * y) * np.sin(27 * y - 7 * x)
-        water = np.minimum(water, lake)
-    return water
+    angle, offset, bend, phase, half = plan.river
+    along, across = _rotate(angle, x, y)
+    middle = offset + bend * np.sin(6 * along + phase) + 0.012 * np.sin(17 * along + 2 * phase)
+    slope = 6 * bend * np.cos(6 * along + phase)
+    river = np.abs(across - middle) / np.sqrt(1 + slope * slope) - half - 0.009 * np.sin(11 * along + 3 * phase)
+
+    first, second = (np.sqrt((x - cx) ** 2 + (y - cy) ** 2) - radius for cx, cy, radius in plan.lake)
+    blend = np.maximum(0.08 - np.abs(first - second), 0)
+    lake = np.minimum(first, second) - 3 * blend * blend  # one shape, without a crease where the discs meet
+    return np.minimum(river, lake + 0.006 * np.sin(31 * x + 5 * y) * np.sin(27 * y - 7 * x))
 
 
 def _diagonal(plan: _Plan, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    if plan.diagonal is None:
-        return np.full(x.shape, _FAR)
-    angle, offset, bend = map(float, plan.diagonal)
+    angle, offset, bend = plan.diagonal
     along, across = _rotate(angle, x, y)
     return np.abs(across - offset - bend * np.sin(4 * along)) - _AVENUE
 
@@ -302,7 +268,7 @@ def _through(plan: _Plan, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.nda
             avenue = np.minimum(avenue, across - half)
             dash = (np.abs(along * 18 - np.floor(along * 18) - 0.5) - 0.28) / 18
             marking = np.minimum(marking, np.maximum(across, dash))
-    return streets, avenue, marking - np.float32(0.002)
+    return streets, avenue, marking - 0.002
 
 
 def _building(lots: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -310,27 +276,24 @@ def _building(lots: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarra
     cu, cv, half_u, half_v, wing, height, slope_u, slope_v, roof = lots
     in_u, in_v = half_u - np.abs(u - cu), half_v - np.abs(v - cv)
     inside = np.minimum(in_u, in_v)
-    rise = np.minimum(np.minimum(in_u * slope_u, in_v * slope_v), (wing - inside) * np.float32(0.6))
+    rise = np.minimum(np.minimum(in_u * slope_u, in_v * slope_v), (wing - inside) * 0.6)
     pitched = np.minimum(slope_u, slope_v) < 1
     return np.maximum(-inside, inside - wing), height + pitched * rise.clip(0, 0.03), roof
 
 
-def _cars(block: np.ndarray, u: np.ndarray, v: np.ndarray, to_u: np.ndarray, to_v: np.ndarray) -> tuple[np.ndarray, ...]:
+def _cars(block: np.ndarray, u: np.ndarray, v: np.ndarray, to_u: np.ndarray, to_v: np.ndarray) -> tuple:
     """Distance to the places for cars, one on either side of every 0.05 of street, and their numbers (0..255)."""
     vertical = to_u < to_v
     along = np.where(vertical, v, u) * 20
     cell = np.floor(along)
-    across = np.abs(np.minimum(to_u, to_v) - np.float32(0.0085)) - np.float32(0.0036)
+    across = np.abs(np.minimum(to_u, to_v) - 0.0085) - 0.0036
     number = (block * 37 + vertical * 59 + cell.astype(np.intp) * 13) & 255
-    return np.maximum(across, np.abs(along - cell - np.float32(0.5)) / 20 - np.float32(0.0078)), number
-
-
-# --- the two pictures ---
+    return np.maximum(across, np.abs(along - cell - 0.5) / 20 - 0.0078), number
 
 
 def _cover(distance: np.ndarray, size: int) -> np.ndarray:
     """Share of each pixel that lies inside a shape, from the signed distance to its edge."""
-    return np.clip(np.float32(0.5) - distance * np.float32(size), 0, 1)
+    return np.clip(0.5 - distance * size, 0, 1)
 
 
 def _paint(canvas: np.ndarray, cover: np.ndarray, colour: Sequence | np.ndarray) -> None:
@@ -343,51 +306,49 @@ def _picture(canvas: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(canvas.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def _map(survey: _Survey, size: int) -> np.ndarray:
+def _map(survey: dict[str, np.ndarray], size: int) -> np.ndarray:
     canvas = np.empty((3, size, size), np.float32)
     canvas[:] = np.reshape(PALETTE["land"], (3, 1, 1))
     for name in ("park", "water", "building"):
-        _paint(canvas, _cover(getattr(survey, name), size), PALETTE[name])
+        _paint(canvas, _cover(survey[name], size), PALETTE[name])
     for name in ("street", "avenue"):
-        _paint(canvas, _cover(getattr(survey, name) - np.float32(0.0035), size), _CASING[name])
-        _paint(canvas, _cover(getattr(survey, name), size), PALETTE[name])
+        _paint(canvas, _cover(survey[name] - 0.0035, size), _CASING[name])
+        _paint(canvas, _cover(survey[name], size), PALETTE[name])
     return _picture(canvas)
 
 
-def _aerial(rng: Generator, plan: _Plan, survey: _Survey, axis: np.ndarray) -> np.ndarray:
+def _aerial(rng: Generator, plan: _Plan, survey: dict[str, np.ndarray], axis: np.ndarray) -> np.ndarray:
     size = len(axis)
     broad, middle, fine = (_noise(rng, cells, axis) for cells in (7, 40, 256))
-    roofs, water, road = (_cover(d, size) for d in (survey.building, survey.water, survey.street))
-    canvas = _GROUNDS.T.take(survey.ground.astype(np.intp), axis=1)
-    _paint(canvas, _cover(survey.park, size), [c + a * broad for c, a in ((92, 26), (124, 20), (62, 16))])
+    roofs, water, road = (_cover(d, size) for d in (survey["building"], survey["water"], survey["street"]))
+    canvas = _GROUNDS.T.take(survey["ground"], axis=1)
+    _paint(canvas, _cover(survey["park"], size), [c + a * broad for c, a in ((92, 26), (124, 20), (62, 16))])
     canvas += 7 * middle
-    _paint(canvas, _cover(survey.street - np.float32(_SIDEWALK), size) * np.float32(0.8), (170, 166, 158))
-    _paint(canvas, _cover(survey.water - np.float32(0.008), size), (158, 148, 118))  # the shore
-    depth = (-12 * survey.water).clip(0, 1)
-    waves = 4 * broad + 2 * middle
+    _paint(canvas, _cover(survey["street"] - _SIDEWALK, size) * 0.8, (170, 166, 158))
+    _paint(canvas, _cover(survey["water"] - 0.008, size), (158, 148, 118))  # the shore
+    depth, waves = (-12 * survey["water"]).clip(0, 1), 4 * broad + 2 * middle
     _paint(canvas, water, [c + a * depth + waves for c, a in ((66, -22), (104, -26), (122, -10))])
-    wear = 4 * broad
-    _paint(canvas, road, [c + wear for c in (102, 102, 106)])
-    avenue = _cover(survey.avenue, size)
-    _paint(canvas, avenue, [c + wear for c in (84, 84, 89)])
-    _paint(canvas, _cover(survey.marking, size) * avenue, (228, 224, 202))
+    avenue = _cover(survey["avenue"], size)
+    for streets, grey in ((road, 102), (avenue, 84)):
+        _paint(canvas, streets, [grey + 4 * broad, grey + 4 * broad, grey + 4 + 4 * broad])
+    _paint(canvas, _cover(survey["marking"], size) * avenue, (228, 224, 202))
     parked = (rng.random(256, np.float32) < 0.28).astype(np.float32)
     colour = _CARS[rng.integers(0, len(_CARS), 256)].T
-    _paint(canvas, _cover(survey.car, size) * parked.take(survey.car_number), colour.take(survey.car_number, axis=1))
-    _paint(canvas, roofs, _ROOFS.T.take(survey.roof.astype(np.intp), axis=1))
+    _paint(canvas, _cover(survey["car"], size) * parked.take(survey["number"]), colour.take(survey["number"], axis=1))
+    _paint(canvas, roofs, _ROOFS.T.take(survey["roof"], axis=1))
     depth, radius, tone = _trees(rng, plan, axis)
-    leaves = _cover(np.float32(0.003) * middle - depth, size) * (radius > 0)
+    leaves = _cover(0.003 * middle - depth, size) * (radius > 0)
     _paint(canvas, leaves, [c + a * tone for c, a in ((48, 38), (82, 36), (38, 14))])
-    canvas += (5 + 4 * leaves - 3 * water * (1 - road)) * fine
-    crown = np.sqrt((depth * radius).clip(0)) + radius * np.float32(0.4)
-    _light(canvas, np.maximum(roofs * survey.height, leaves * crown))
+    canvas += (5 + 4 * leaves - 1.5 * water * (1 - road)) * fine
+    crown = np.sqrt((depth * radius).clip(0)) + radius * 0.4
+    _light(canvas, np.maximum(roofs * survey["height"], leaves * crown))
     return _picture(canvas)
 
 
 def _noise(rng: Generator, cells: int, axis: np.ndarray) -> np.ndarray:
     """Value noise in [-1, 1]: `cells` x `cells` random numbers, interpolated linearly; (size, size)."""
     values = rng.random((cells, cells), np.float32) * 2 - 1
-    place = np.clip((axis + np.float32(0.5)) * cells - np.float32(0.5), 0, cells - 1)
+    place = np.clip((axis + 0.5) * cells - 0.5, 0, cells - 1)
     low = np.minimum(place.astype(np.intp), cells - 2)
     share = place - low.astype(np.float32)
     values = values[low] + share[:, None] * (values[low + 1] - values[low])
@@ -403,19 +364,19 @@ def _trees(rng: Generator, plan: _Plan, axis: np.ndarray) -> tuple[np.ndarray, .
     n = _TREES
     shape = (n, n + 1)
     radius = rng.uniform(0.009, 0.0185, shape).astype(np.float32)
-    shift = (rng.random((2, *shape), np.float32) - np.float32(0.5)) * (1 / n - 2 * radius)
+    shift = (rng.random((2, *shape), np.float32) - 0.5) * (1 / n - 2 * radius)
     odd = np.arange(n) % 2 / 2
     x = ((np.arange(n + 1) + 0.5 - odd[:, None]) / n - 0.5).astype(np.float32) + shift[0]
     y = ((np.arange(n)[:, None] + 0.5) / n - 0.5).astype(np.float32) + shift[1]
     there = _survey(plan, x, y)
-    room = np.minimum(np.minimum(there.street, there.water), there.building)
-    likely = np.where(there.park < 0, 0.75, np.where(there.ground < 2, 0.5, 0.15))
+    room = np.minimum(np.minimum(there["street"], there["water"]), there["building"])
+    likely = np.where(there["park"] < 0, 0.75, np.where(there["ground"] < 2, 0.5, 0.15))
     grows = (rng.random(shape) < likely) & (room > 0.6 * radius)
     trees = np.stack([x, y, radius * grows, rng.random(shape, np.float32)])
     row = ((axis + 0.5) * n).astype(np.intp)[:, None]
     column = ((axis + 0.5) * n + odd[row]).astype(np.intp)
     x, y, radius, tone = trees.reshape(4, -1).take(row * (n + 1) + column, axis=1)
-    return radius - _distance(axis - x, axis[:, None] - y), radius, tone
+    return radius - np.sqrt((axis - x) ** 2 + (axis[:, None] - y) ** 2), radius, tone
 
 
 def _light(canvas: np.ndarray, height: np.ndarray) -> None:
@@ -425,7 +386,7 @@ def _light(canvas: np.ndarray, height: np.ndarray) -> None:
     of the way: 1, 2, 4, ... pixels.
     """
     size = canvas.shape[-1]
-    height = height * np.float32(size)
+    height = height * size
     top, step = height.copy(), 1
     while step < 0.06 * size:
         top[step:, step:] = np.maximum(top[step:, step:], top[:-step, :-step] - step)
@@ -433,6 +394,6 @@ def _light(canvas: np.ndarray, height: np.ndarray) -> None:
     shadow = np.clip(top - height, 0, 1)
     slope = np.zeros_like(height)
     slope[1:, 1:] = height[1:, 1:] - height[:-1, :-1]
-    light = 1 + np.float32(0.16) * slope.clip(-1.3, 1)
+    light = 1 + 0.16 * slope.clip(-1.3, 1)
     for channel, dark in zip(canvas, (0.52, 0.48, 0.38), strict=True):  # the sky lights shadows, a little blue
         channel *= light * (1 - dark * shadow)
