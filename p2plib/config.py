@@ -197,5 +197,5 @@ def seconds(duration: str) -> float:
     else:
         total = 0.0
     if total <= 0:
-        raise ConfigError(f"{duration!r} is not a duration; write for example 8.5h, 90m or 200s.")
+        raise ConfigError(f"{duration!r} is not a time budget; write for example 8.5h, 90m or 200s.")
     return total

@@ -140,7 +140,8 @@ def _fit(
         *more,
     ]
     with stopper.on_signals(), data.plain_errors():
-        while progress.epoch < config.epochs and not stopper.reason:
+        model.stop_training = False
+        while progress.epoch < config.epochs and not model.stop_training:
             model.fit(
                 data.batches(progress.epoch, progress.step),
                 initial_epoch=progress.epoch,
@@ -150,7 +151,9 @@ def _fit(
                 shuffle=False,  # they are shuffled
                 callbacks=callbacks,
             )
-    return stopper.reason
+    if model.stop_training:
+        return stopper.reason or "a callback asked for it"
+    return None
 
 
 def _restore(state: Path, model: Pix2Pix, data: pipeline.TrainingData) -> Progress:

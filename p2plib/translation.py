@@ -88,6 +88,8 @@ def translate_files(
         DataError: an input is missing or unreadable, or two inputs would give one output file.
     """
     files = [file for entry in inputs for file in _pictures(Path(entry))]
+    if not files:
+        raise DataError("There is nothing to translate; give picture files or folders.")
     targets = [Path(out) / f"{file.stem}.png" for file in files]
     twice = {target for target in targets if targets.count(target) > 1}
     if twice:

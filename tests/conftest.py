@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from p2plib.config import TrainConfig
+from p2plib.data import images, toy
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,40 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no ../shared/data: real pairs are not part of the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs(tmp_path_factory) -> Path:
+    """A folder of ten training and three validation pairs, 40 pixels high, as side-by-side files."""
+    folder = tmp_path_factory.mktemp("tiny_pairs")
+    for split, start, count in (("train", 0, 10), ("val", 10, 3)):
+        for i in range(start, start + count):
+            images.save(folder / split / f"{i}.png", np.hstack(toy.city(i, 40)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_pairs) -> TrainConfig:
+    """The smallest training that has all parts: dropout, GAN, decay, several steps an epoch."""
+    return TrainConfig(
+        data=str(tiny_pairs),
+        image_size=32,
+        base_filters=4,
+        receptive_field=16,
+        batch_size=2,
+        epochs=4,
+        decay_epochs=2,
+        checkpoint_every=2,
+        sample_every=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tmp_path_factory) -> Path:
+    """The run folder of `tiny_config`, trained for two epochs. Copy it before changing anything in it."""
+    from dataclasses import replace
+
+    from p2plib.training import train
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return train(replace(tiny_config, epochs=2, decay_epochs=0, run_dir=str(folder)))

@@ -175,28 +175,6 @@ def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]
     return _pair_up(root, _layout(root)[split])
 
 
-def open_split(data: str | Path, split: str, *, skip_broken: bool = False) -> list[Pair]:
-    """The pairs of one split, in natural order of their names.
-
-    Args:
-        data: as `splits`.
-        split: "train", "val" or "test".
-        skip_broken: leave out what could not be paired; `find_pairs` tells what that is.
-
-    Raises:
-        DataError: as `find_pairs`, or some files could not be paired.
-    """
-    pairs, problems = find_pairs(data, split)
-    if problems and not skip_broken:
-        shown = "; ".join(f"{problem.name} ({problem.kind})" for problem in problems[:5])
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise DataError(
-            f"{data}, {split}: {len(problems)} file(s) cannot be paired: {shown}{more}. Mend or remove these files "
-            f"(`python -m p2plib data check {data}` lists all), or skip them with --skip-broken."
-        )
-    return pairs
-
-
 def ignored(data: str | Path) -> Counter[str]:
     """Count the files in a data set's folder that belong to no split, by what they are ("hidden", ".txt", ...)."""
     if data == "toy":

@@ -1,0 +1,140 @@
+"""Arrays in, matplotlib figures out.
+
+The figures are plain `Figure` objects without pyplot: no global state, and no display is needed. Notebooks show them
+after `%matplotlib inline`; `save` writes them to a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from p2plib.errors import ConfigError
+from p2plib.files import replacing
+
+DPI = 128  # a power of two: sizes in pixels survive the way through inches exactly
+TITLE, CAPTION, GAP = 32, 24, 8  # pixels
+
+# Okabe and Ito 2008: colours that people with any colour vision can tell apart
+VERMILION, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#777777"
+
+UNDECIDED = {"vanilla": math.log(2), "lsgan": 0.25}
+"""What both GAN losses are while the discriminator calls every patch real with probability 1/2."""
+
+
+class Panel(NamedTuple):
+    """One plot of the learning curves."""
+
+    title: str
+    unit: str
+    lines: dict[str, tuple[str, str]]
+    """A column of the log: what the legend calls it, and its colour."""
+    best: str | None = None
+    """The column in which the best epoch is marked."""
+
+
+PANELS = (
+    Panel("L1", "L1 on [-1, 1]", {"l1": ("training", VERMILION), "val_l1": ("validation", BLUE)}),
+    Panel("GAN losses", "loss", {"gan": ("generator", VERMILION), "discriminator": ("discriminator", GREEN)}),
+    Panel("PSNR", "PSNR in dB", {"val_psnr": ("validation", BLUE)}, best="val_psnr"),
+    Panel("SSIM", "SSIM", {"val_ssim": ("validation", BLUE)}, best="val_ssim"),
+)
+
+
+def result_grid(
+    sources: np.ndarray,
+    generated: np.ndarray,
+    targets: np.ndarray,
+    names: tuple[str, str] = ("source", "target"),
+    captions: Sequence[str] | None = None,
+) -> Figure:
+    """Rows of source | generated | expected, pixel by pixel; pictures below 256 pixels are enlarged to that.
+
+    Args:
+        sources: uint8 (N, S, S, 3), as are `generated` and `targets`.
+        generated: what the generator made of them.
+        targets: what it should have made.
+        names: what source and target are called, for the titles of the columns.
+        captions: a line below each row, for example "3.jpg, SSIM 0.31".
+    """
+    count, size = sources.shape[:2]
+    side = size * max(1, 256 // size)
+    line = CAPTION if captions else 0
+    width, height = 3 * (side + GAP) - GAP, TITLE + count * (side + line + GAP) - GAP
+    figure = Figure((width / DPI, height / DPI), dpi=DPI)
+    titles = (names[0], f"generated {names[1]}", f"expected {names[1]}")
+    for i, row in enumerate(zip(sources, generated, targets, strict=True)):
+        bottom = height - TITLE - i * (side + line + GAP) - side
+        for j, picture in enumerate(row):
+            left = j * (side + GAP)
+            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            axes.imshow(picture, interpolation="none")
+            axes.set_axis_off()
+            if i == 0:
+                axes.set_title(titles[j], fontsize=10, pad=4, parse_math=False)
+        if captions:
+            y = (bottom - CAPTION / 2) / height
+            figure.text(0.5, y, captions[i], fontsize=8, ha="center", va="center", parse_math=False)
+    return figure
+
+
+def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
+    """Losses and validation metrics by epoch; the epoch of the best validation SSIM, which `best.keras` is, is marked.
+
+    Args:
+        rows: the log, one row an epoch and at least one; without the columns `gan` and `discriminator` (a run on L1
+            alone) there is no panel for them.
+        gan_loss: the run's GAN loss, to draw the line of the undecided discriminator where there is one.
+    """
+    panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
+    columns = 2 if len(panels) == 4 else len(panels)
+    lines = len(panels) // columns
+    figure = Figure((4.2 * columns, 3 * lines), dpi=DPI, layout="constrained")
+    best = max(rows, key=lambda row: row["val_ssim"])
+    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
+        _plot(axes, panel, rows)
+        if panel.best:
+            epoch, value = best["epoch"], best[panel.best]
+            label = f"best.keras: {value:.3f}, epoch {epoch:.0f}"
+            axes.plot(epoch, value, "o", color=VERMILION, ms=7, label=label)
+        if "gan" in panel.lines and gan_loss in UNDECIDED:
+            axes.axhline(UNDECIDED[gan_loss], color=GREY, ls="--", lw=1, label="undecided discriminator")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+    epochs = [row["epoch"] for row in rows]
+    for column, (label, colour) in panel.lines.items():
+        values = [row[column] for row in rows]
+        axes.plot(epochs, values, color=colour, lw=1.5, marker="o", ms=4 if len(rows) <= 30 else 0, label=label)
+    axes.set_title(panel.title, fontsize=11)
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.set_ylabel(panel.unit, fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure atomically; the suffix of `path` names the format.
+
+    Raises:
+        ConfigError: matplotlib does not write files of that suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix[1:] not in figure.canvas.get_supported_filetypes():
+        raise ConfigError(
+            f"{path}: a figure cannot be saved as {suffix or 'a file without a suffix'}; use .png or .jpg."
+        )
+    options: dict[str, Any] = {"pil_kwargs": {"quality": 90}} if suffix in (".jpg", ".jpeg") else {}
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi="figure", **options)

@@ -1,0 +1,158 @@
+"""What a run came to, for people: pictures, curves, metrics, and one page that holds them all."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from html import escape
+from importlib.resources import files as package_files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from p2plib import checkpoint, figures, files, widgets
+from p2plib.checkpoint import Info
+from p2plib.data import images, pipeline
+from p2plib.errors import CheckpointError
+from p2plib.evaluation import Evaluation, evaluate
+from p2plib.runtime import Plan
+
+GRID_ROWS = 6
+QUALITY = 80  # of the JPEG files in the page: 50 pictures of 128 pixels come to less than 2 MB
+SETTINGS = (
+    *("generator", "image_size", "base_filters", "norm", "upsampling", "dropout", "receptive_field", "gan_loss"),
+    *("gan_weight", "l1_weight", "epochs", "decay_epochs", "batch_size", "learning_rate", "augment", "seed"),
+)
+"""The fields of `TrainConfig` that the page shows; `config.json` has all."""
+
+
+def write_report(run: str | Path, limit: int = 100) -> Path:
+    """Evaluate a run's best generator on its validation split and write what came out into the run folder.
+
+    These files: `result_grid.png`, `learning_curves.png` (once an epoch is done), `metrics.csv`, `metrics.json`, and
+    `results.html`, which needs no other file and no network.
+
+    Args:
+        run: a run folder.
+        limit: at most so many validation pairs, evenly spaced (0: all).
+
+    Returns:
+        The path of `results.html`.
+
+    Raises:
+        CheckpointError: `run` is not a run folder.
+        DataError: the validation pairs cannot be used.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: not a run folder; give the folder that training printed.")
+    model = checkpoint.load(run)
+    evaluation = evaluate(model, limit=limit)
+    evaluation.write_csv(run / "metrics.csv")
+    evaluation.write_json(run / "metrics.json")
+    figures.save(_grid(evaluation, model.info.names), run / "result_grid.png")
+    rows = read_log(run / "log.csv")
+    if rows:
+        figures.save(figures.learning_curves(rows, model.info.config.gan_loss), run / "learning_curves.png")
+    page = run / "results.html"
+    files.write_text(page, _page(run, model.info, evaluation, rows, limit))
+    return page
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
+    count = len(evaluation.pictures)
+    shown = np.linspace(0, count - 1, min(GRID_ROWS, count)).round().astype(int)
+    captions = [f"{evaluation.pictures[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
+    pictures = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
+    return figures.result_grid(*pictures, names, captions)
+
+
+def _page(run: Path, info: Info, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
+    source, target = info.names
+    count, total = len(evaluation.pictures), len(pipeline.pairs_of(info.config, "val")[0])
+    config = info.config.to_dict()
+    template = package_files("p2plib").joinpath("report.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        style=widgets.STYLE,
+        title=escape(f"{Path(info.config.data).resolve().name}: {source} → {target}"),
+        lead=f"pix2pix, the best generator of the run by validation SSIM: step {info.step}, epoch {info.epoch}.",
+        numbers="\n".join(f"<div><dt>{name.upper()}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
+        protocol=_protocol(evaluation, total, limit),
+        tables=_table("Settings", {name: config[name] for name in SETTINGS}) + _table("Training", _training(run, rows)),
+        figures=_figures(run, config["validation_pairs"], bool(rows)),
+        heading=f"{count} of {total} validation pictures",
+        pairs="\n".join(_pair(evaluation, i, info.names) for i in range(count)),
+    )
+
+
+def _protocol(evaluation: Evaluation, total: int, limit: int) -> str:
+    count, size = len(evaluation.pictures), evaluation.protocol["size"]
+    spaced = " (evenly spaced)" if 0 < limit < total else ""
+    return (
+        f"Means over {count} of the {total} pictures of the validation split{spaced}, resized to {size} x {size} "
+        "pixels without crops, dropout off. L1 is on [-1, 1]; PSNR (in dB) and SSIM are for pictures on [0, 1]."
+    )
+
+
+def _training(run: Path, rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Where and how long the run was trained, as far as its folder says."""
+    facts: dict[str, Any] = {"epochs done": len(rows)}
+    if rows:
+        facts |= {"training time": timedelta(seconds=round(rows[-1]["seconds"]))}
+        facts |= {"pictures per second": f"{rows[-1]['pictures_per_second']:.1f}"}
+    record = run / "environment.json"
+    if not record.exists():
+        return facts
+    environment = json.loads(record.read_text(encoding="utf-8"))
+    versions = {"python": environment["python"]} | environment["versions"]
+    return facts | {
+        "plan": Plan(**environment["plan"]),
+        "processor": f"{environment['processor']}, {environment['cores']} cores",
+        "GPUs": ", ".join(environment["gpus"]) or "none",
+        "system": environment["system"],
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "git revision": environment["git_revision"] or "none",
+    }
+
+
+def _table(caption: str, facts: Mapping[str, Any]) -> str:
+    rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(x))}</td></tr>' for name, x in facts.items()]
+    return f"<table><caption>{caption}</caption><tbody>\n" + "\n".join(rows) + "\n</tbody></table>\n"
+
+
+def _figures(run: Path, validation_pairs: int, curves: bool) -> str:
+    html = ""
+    if curves:
+        data = base64.b64encode((run / "learning_curves.png").read_bytes()).decode()
+        img = f'<img class="curves" alt="Losses and validation metrics by epoch" src="data:image/png;base64,{data}">'
+        which = f"at most {validation_pairs}" if validation_pairs else "all"
+        html += f'<h2>Learning curves</h2>\n<p class="soft">Validation after every epoch used {which} pictures.</p>\n'
+        html += f'<div class="wide">{img}</div>\n'
+    grid = images.read_rgb(run / "result_grid.png")
+    img = widgets.img_html(grid, "Rows of source, generated and expected picture", QUALITY)
+    return html + f'<h2>Result grid</h2>\n<div class="wide">{img}</div>'
+
+
+def _pair(evaluation: Evaluation, i: int, names: tuple[str, str]) -> str:
+    name = evaluation.pictures[i]
+    scores = ", ".join(f"{metric.upper()} {values[i]:.3f}" for metric, values in evaluation.scores.items())
+    source = widgets.img_html(evaluation.sources[i], names[0], QUALITY)
+    labels = (f"generated {names[1]}", f"expected {names[1]}")
+    slider = widgets.slider_html(evaluation.generated[i], evaluation.targets[i], labels, quality=QUALITY)
+    return (
+        f'<figure class="card"><figcaption><b>{escape(name)}</b> {scores}</figcaption>\n<div class="pictures">'
+        f'<div>{source}<div class="p2p-labels">{escape(names[0])}</div></div>\n{slider}</div></figure>'
+    )

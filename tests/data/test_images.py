@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from p2plib.data import images
+from p2plib.errors import DataError
+
+PICTURE = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+
+
+@given(PICTURE)
+def test_to_float_and_back_is_exact(picture):
+    values = images.to_float(picture)
+    assert values.dtype == np.float32
+    assert np.abs(values).max() <= 1
+    np.testing.assert_array_equal(images.to_uint8(values), picture)
+
+
+def test_to_uint8_clips_and_rounds():
+    np.testing.assert_array_equal(images.to_uint8(np.array([-3, -1, 0.0, 1, 3])), [0, 0, 128, 255, 255])
+
+
+@given(PICTURE)
+def test_png_round_trip(tmp_path_factory, picture):
+    path = tmp_path_factory.mktemp("png") / "picture.png"
+    images.save(path, picture)
+    np.testing.assert_array_equal(images.read_rgb(path), picture)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    upright = np.zeros((4, 6, 3), np.uint8)
+    upright[0, 0] = 255  # the upper left corner
+    stored = {1: lambda p: p, 2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud}
+    stored |= {5: lambda p: p.transpose(1, 0, 2), 6: np.rot90, 7: lambda p: np.rot90(p, 2).transpose(1, 0, 2)}
+    stored |= {8: lambda p: np.rot90(p, -1)}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.ascontiguousarray(stored[orientation](upright))).save(path, exif=exif)
+    np.testing.assert_array_equal(images.read_rgb(path), upright)
+
+
+def test_other_modes_become_rgb(tmp_path):
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    cases = {
+        "grey.png": (Image.fromarray(grey), grey),
+        "grey16.png": (Image.fromarray(grey.astype(np.uint16) * 257), grey),
+        "palette.png": (Image.fromarray(grey).convert("P"), grey),
+        "bits.png": (Image.fromarray(grey > 31), np.where(grey > 31, 255, 0)),
+    }
+    for name, (image, expected) in cases.items():
+        image.save(tmp_path / name)
+        np.testing.assert_array_equal(images.read_rgb(tmp_path / name), np.repeat(expected[..., None], 3, 2), name)
+
+
+def test_transparent_parts_are_white(tmp_path):
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[0, 0] = (10, 20, 30, 255)
+    Image.fromarray(rgba).save(tmp_path / "alpha.png")
+    picture = images.read_rgb(tmp_path / "alpha.png")
+    assert picture[0, 0].tolist() == [10, 20, 30]
+    assert (picture[1, 1] == 255).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n" + b"x" * 50])
+def test_what_is_no_picture_is_named(tmp_path, content):
+    path = tmp_path / "7.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"7\.png"):
+        images.read_rgb(path)
+
+
+def test_resizing_is_antialiased():
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = images.resize(stripes, 16, 16)[:, 2:-2]
+    assert np.abs(small.astype(int) - 127).max() < 8  # without antialiasing: all black or all white
+
+
+def test_a_tile_holds_its_pictures():
+    a, b, c = (np.full((4, 5, 3), value, np.uint8) for value in (1, 2, 3))
+    sheet = images.tile([[a, b], [c]], gap=2)
+    assert sheet.shape == (10, 12, 3)
+    assert (sheet[:4, 7:] == 2).all() and (sheet[6:, :5] == 3).all()
+    assert (sheet[6:, 7:] == 255).all() and (sheet[4:6] == 255).all()

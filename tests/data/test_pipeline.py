@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.keras
+
+from p2plib.config import TrainConfig  # noqa: E402
+from p2plib.data import images, pipeline  # noqa: E402
+from p2plib.errors import DataError  # noqa: E402
+
+SIZE = 32
+
+
+def coordinates(index: int, size: int = SIZE) -> np.ndarray:
+    """A picture whose pixels tell their place (red, green) and their pair (blue)."""
+    rows, columns = np.mgrid[:size, :size] * 5
+    return np.stack([rows, columns, np.full_like(rows, index)], -1).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Seven pairs at load size; B is A in other colours (255 - A)."""
+    for split, count in (("train", 7), ("val", 3)):
+        for i in range(count):
+            a = coordinates(i, 36)
+            images.save(tmp_path / split / f"{i}.png", np.hstack([a, 255 - a]))
+    return tmp_path
+
+
+def config(folder, **values) -> TrainConfig:
+    return TrainConfig(**{"data": str(folder), "image_size": SIZE, "batch_size": 2, "seed": 5, **values})
+
+
+def take(data: pipeline.TrainingData, count: int, *start: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(x.numpy(), y.numpy()) for x, y in data.batches(*start).take(count)]
+
+
+def pair_numbers(batches) -> list[int]:
+    return [int(picture[0, 0, 2]) for x, _ in batches for picture in images.to_uint8(x)]
+
+
+@pytest.mark.parametrize("memory_budget", [1.0, 0.0])
+def test_both_halves_move_together(folder, memory_budget):
+    data = pipeline.TrainingData(config(folder, memory_budget=memory_budget))
+    assert data.in_memory == bool(memory_budget)
+    assert data.steps_per_epoch == 3
+    for x, y in take(data, 9):
+        assert x.shape == y.shape == (2, SIZE, SIZE, 3)
+        assert x.dtype == np.float32
+        np.testing.assert_allclose(x, -y, atol=1e-6)
+
+
+def test_from_memory_and_from_disk_are_equal(folder):
+    memory, disk = (pipeline.TrainingData(config(folder, memory_budget=budget)) for budget in (1.0, 0.0))
+    for one, two in zip(take(memory, 5), take(disk, 5), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_direction_chooses_the_source(folder):
+    to_b, to_a = (pipeline.TrainingData(config(folder, direction=name)) for name in ("AtoB", "BtoA"))
+    for (x, y), (u, v) in zip(take(to_b, 3), take(to_a, 3), strict=True):
+        np.testing.assert_array_equal(x, v)
+        np.testing.assert_array_equal(y, u)
+
+
+def test_an_epoch_shows_each_pair_once_in_a_new_order(folder):
+    numbers = pair_numbers(take(pipeline.TrainingData(config(folder, batch_size=1)), 14))
+    assert sorted(numbers[:7]) == sorted(numbers[7:]) == list(range(7))
+    assert numbers[:7] != numbers[7:]
+
+
+def test_crops_and_flips_are_fresh_in_every_epoch(folder):
+    batches = take(pipeline.TrainingData(config(folder, batch_size=1)), 140)
+    pictures = [x[0] for x, _ in batches if images.to_uint8(x)[0, 0, 0, 2] == 3]
+    assert len({picture.tobytes() for picture in pictures}) > 12  # of 20 epochs
+    corners = [tuple(sorted((p[0, 0, 1], p[0, -1, 1]))) + (p[0, 0, 0],) for p in map(images.to_uint8, pictures)]
+    assert {corner[2] for corner in corners} == {0, 5, 10, 15, 20}, "every row offset occurs, the last one included"
+    assert 3 < sum(p[0, 0, 1] > p[0, -1, 1] for p in map(images.to_uint8, pictures)) < 17, "about half are flipped"
+
+
+def test_jitter_alone_never_flips_and_none_shows_the_picture(folder):
+    jittered = take(pipeline.TrainingData(config(folder, augment="jitter")), 12)
+    assert all((x[:, 0, 0, 1] < x[:, 0, -1, 1]).all() for x, _ in jittered)
+    plain = pipeline.TrainingData(config(folder, augment="none", batch_size=1))
+    expected = [images.resize(coordinates(i, 36), SIZE, SIZE) for i in range(7)]
+    for x, _ in take(plain, 7):
+        shown = images.to_uint8(x)[0]
+        np.testing.assert_array_equal(shown, expected[shown[0, 0, 2]])
+
+
+@pytest.mark.parametrize("start", [(1, 0), (1, 2), (2, 1)])
+def test_starting_anywhere_gives_what_a_straight_run_gives(folder, start):
+    data = pipeline.TrainingData(config(folder))
+    epoch, step = start
+    straight = take(data, 9)[epoch * 3 + step :]
+    for one, two in zip(take(data, len(straight), *start), straight, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_seeds_differ(folder):
+    one, two = (take(pipeline.TrainingData(config(folder, seed=seed)), 3) for seed in (0, 1))
+    assert pair_numbers(one) != pair_numbers(two)
+
+
+def test_validation_pairs_are_only_resized(folder):
+    both, pairs, left_out = pipeline.load_split(config(folder), "val")
+    assert [pair.name for pair in pairs] == ["val/0.png", "val/1.png", "val/2.png"]
+    assert left_out == []
+    for i, (source, target) in enumerate(both):
+        np.testing.assert_array_equal(source, images.resize(coordinates(i, 36), SIZE, SIZE))
+        np.testing.assert_array_equal(target, images.resize(255 - coordinates(i, 36), SIZE, SIZE))
+
+
+def test_without_val_some_training_pairs_are_held_out(folder):
+    for path in (folder / "val").iterdir():
+        path.unlink()
+    for i in range(7, 20):
+        images.save(folder / "train" / f"{i}.png", np.hstack([coordinates(i), coordinates(i)]))
+    settings = config(folder)
+    train, val = (pipeline.pairs_of(settings, split)[0] for split in ("train", "val"))
+    assert (len(train), len(val)) == (18, 2)
+    assert not {pair.name for pair in train} & {pair.name for pair in val}
+    assert val == pipeline.pairs_of(settings, "val")[0]
+    assert val != pipeline.pairs_of(dataclasses.replace(settings, seed=6), "val")[0]
+
+
+def test_broken_pairs_are_refused_by_name_or_counted(folder):
+    (folder / "train" / "2.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"1 broken pair.*--skip-broken(.|\n)*train/2\.png"):
+        pipeline.TrainingData(config(folder))
+    data = pipeline.TrainingData(config(folder, skip_broken=True, batch_size=1))
+    assert data.count == 6
+    assert "train/2.png" in data.skipped[0]
+    assert sorted(pair_numbers(take(data, 6))) == [0, 1, 3, 4, 5, 6]
+
+
+def test_files_without_partner_are_refused_by_name_or_counted(tmp_path):
+    for name in ("trainA/1", "trainB/1", "trainA/2", "trainB/2", "trainA/3", "valA/1", "valB/1"):
+        images.save(tmp_path / f"{name}.png", coordinates(1))
+    with pytest.raises(DataError, match=r"trainA/3\.png"):
+        pipeline.TrainingData(config(tmp_path))
+    data = pipeline.TrainingData(config(tmp_path, skip_broken=True))
+    assert data.count == 2
+    assert "trainA/3.png" in data.skipped[0]
+
+
+def test_a_pair_that_breaks_during_training_is_named(folder):
+    data = pipeline.TrainingData(config(folder, memory_budget=0))
+    (folder / "train" / "2.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"train/2\.png"), data.plain_errors():
+        take(data, 6)
+
+
+def test_fewer_pairs_than_a_batch(folder):
+    with pytest.raises(DataError, match="7 training pairs do not fill a batch of 8"):
+        pipeline.TrainingData(config(folder, batch_size=8))
+
+
+def test_names_of_both_sides_come_from_the_catalog(folder):
+    assert pipeline.side_names(TrainConfig(data="maps")) == ("satellite", "map")
+    assert pipeline.side_names(TrainConfig(data="maps", direction="BtoA")) == ("map", "satellite")
+    assert pipeline.side_names(TrainConfig(data="facades")) == ("labels", "photo")
+    assert pipeline.side_names(config(folder)) == ("A", "B")
+
+
+def test_spread_keeps_the_ends():
+    assert pipeline.spread(range(10), 4) == [0, 3, 6, 9]
+    assert pipeline.spread(range(3), 0) == pipeline.spread(range(3), 5) == [0, 1, 2]

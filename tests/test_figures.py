@@ -1,0 +1,144 @@
+"""Figures: what is drawn, and that files hold it pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from p2plib import figures
+from p2plib.errors import ConfigError
+
+
+def pictures(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (3, count, size, size, 3), np.uint8)
+
+
+def log(epochs: int, gan: bool = True) -> list[dict[str, float]]:
+    """A log whose SSIM is best in the epoch before the last."""
+    rows = []
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "step": 10.0 * epoch, "l1": 1 / epoch, "val_l1": 1.2 / epoch, "val_psnr": 10.0 + epoch}
+        row["val_ssim"] = 0.2 if epoch == epochs > 1 else 0.3 + 0.001 * epoch
+        rows.append(row | ({"gan": 1.5, "discriminator": 0.5} if gan else {}))
+    return rows
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_grid_titles_name_both_sides():
+    figure = figures.result_grid(*pictures(2, 8), names=("satellite", "map"))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["satellite", "generated map", "expected map", "", "", ""]
+
+
+def test_grid_shows_captions_as_they_are():
+    captions = ["a.png, SSIM 0.31", "$x_1$ & <b>.png"]
+    figure = figures.result_grid(*pictures(2, 8), captions=captions)
+    assert [text.get_text() for text in figure.texts] == captions
+    assert not any(text.get_parse_math() for text in figure.texts)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 32), (3, 128), (2, 256), (1, 512)])
+@pytest.mark.parametrize("captions", [False, True])
+def test_saved_grid_holds_every_pixel(tmp_path, count, size, captions):
+    columns = pictures(count, size)
+    figure = figures.result_grid(*columns, captions=["name"] * count if captions else None)
+    figures.save(figure, tmp_path / "grid.png")
+    sheet = np.array(Image.open(tmp_path / "grid.png").convert("RGB"))
+    side, line = max(size, 256), figures.CAPTION if captions else 0
+    assert sheet.shape[1] == 3 * side + 2 * figures.GAP
+    assert sheet.shape[0] == figures.TITLE + count * (side + line) + (count - 1) * figures.GAP
+    for j, column in enumerate(columns):
+        for i, picture in enumerate(column):
+            top, left = figures.TITLE + i * (side + line + figures.GAP), j * (side + figures.GAP)
+            shown = picture.repeat(side // size, 0).repeat(side // size, 1)
+            np.testing.assert_array_equal(sheet[top : top + side, left : left + side], shown)
+
+
+def test_grid_demands_as_many_of_each():
+    sources, generated, targets = pictures(2, 8)
+    with pytest.raises(ValueError):
+        figures.result_grid(sources, generated[:1], targets)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 200])
+def test_curves_draw_the_columns_of_the_log(epochs):
+    rows = log(epochs)
+    figure = figures.learning_curves(rows)
+    assert [axes.get_title() for axes in figure.axes] == ["L1", "GAN losses", "PSNR", "SSIM"]
+    panels = [("l1", "val_l1"), ("gan", "discriminator"), ("val_psnr",), ("val_ssim",)]
+    for axes, columns in zip(figure.axes, panels, strict=True):
+        for line, column in zip(axes.lines[: len(columns)], columns, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), range(1, epochs + 1))
+            np.testing.assert_array_equal(line.get_ydata(), [row[column] for row in rows])
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks and all(float(tick).is_integer() for tick in ticks)
+
+
+def test_curves_mark_the_epoch_of_the_best_ssim():
+    *_, psnr, ssim = figures.learning_curves(log(5)).axes
+    for axes, value in ((psnr, 14.0), (ssim, 0.304)):
+        mark = axes.lines[-1]
+        assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (4, value)
+        assert texts(axes)[-1] == f"best.keras: {value:.3f}, epoch 4"
+
+
+def test_curves_without_a_gan_have_no_panel_for_it():
+    figure = figures.learning_curves(log(3, gan=False), "vanilla")
+    assert [axes.get_title() for axes in figure.axes] == ["L1", "PSNR", "SSIM"]
+
+
+@pytest.mark.parametrize(("gan_loss", "value"), [("vanilla", math.log(2)), ("lsgan", 0.25)])
+def test_curves_show_where_the_discriminator_is_undecided(gan_loss, value):
+    axes = figures.learning_curves(log(3), gan_loss).axes[1]
+    assert axes.lines[-1].get_ydata() == pytest.approx([value, value])
+    assert texts(axes)[-1] == "undecided discriminator"
+
+
+@pytest.mark.parametrize("gan_loss", ["hinge", None])
+def test_curves_claim_no_such_line_for_other_losses(gan_loss):
+    assert texts(figures.learning_curves(log(3), gan_loss).axes[1]) == ["generator", "discriminator"]
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", figures.UNDECIDED)
+def test_undecided_is_what_both_losses_are_at_one_half(name):
+    from p2plib.losses import GAN_LOSSES
+
+    logit = {"vanilla": 0.0, "lsgan": 0.5}[name]  # lsgan has no sigmoid: the output is the judgement
+    judged = np.full((1, 4, 4, 1), logit, np.float32)
+    loss = GAN_LOSSES[name]
+    values = [float(loss.discriminator(judged, judged)), float(loss.generator(judged))]
+    assert values == pytest.approx([figures.UNDECIDED[name]] * 2)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPG", ".svg"])
+def test_save_takes_the_format_from_the_suffix(tmp_path, suffix):
+    path = tmp_path / f"curves{suffix}"
+    figures.save(figures.learning_curves(log(2)), path)
+    start = {".png": b"\x89PNG", ".svg": b"<?xml"}.get(suffix, b"\xff\xd8\xff")
+    assert path.read_bytes().startswith(start)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["curves.xyz", "curves"])
+def test_save_refuses_other_suffixes_by_name(tmp_path, name):
+    with pytest.raises(ConfigError, match=name):
+        figures.save(figures.learning_curves(log(1)), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_figures_leave_pyplot_alone():
+    code = "import sys, p2plib.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
