@@ -44,7 +44,9 @@ def train(
     `last.keras`, `generator_STEP.keras`, and `state.npz` to resume from.
 
     Training ends after the last epoch, when the time budget is used up, or politely on Ctrl-C and SIGTERM. A run that
-    resumes gives the weights that it would have had without the break, to the bit on the same machine.
+    resumes gives the weights that it would have had without the break: the same batches, crops, dropout masks and
+    optimizer state. To the bit where the backend adds in a fixed order (JAX, and TensorFlow on one thread,
+    TF_NUM_INTRAOP_THREADS=1); TensorFlow on several threads now and then differs in a last bit from any other run.
 
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.
@@ -92,7 +94,7 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = build_generator(config), build_discriminator(config)
         model = Pix2Pix(generator, discriminator, config.gan_loss, config.gan_weight, config.l1_weight)
-        model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5), jit_compile=plan.xla)
+        model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5, name="adam"), jit_compile=plan.xla)
         model.build((None, config.image_size, config.image_size, 3))
         model.optimizer.build(model.trainable_variables)
     return model

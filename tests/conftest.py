@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# On several threads, TensorFlow adds in an order that changes from run to run; here equality is demanded to the bit.
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 import numpy as np
 import pytest

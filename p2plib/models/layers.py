@@ -1,4 +1,8 @@
-"""The building blocks that the networks share."""
+"""The building blocks that the networks share.
+
+Every layer has a name of its own in its network: the names that Keras makes up count on from model to model, and
+TensorFlow adds gradients in the order of names, so that a second model in a process would train to other last bits.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +18,37 @@ def initializer() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def conv(x: Any, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any) -> Any:
-    """2-D convolution with the project's initial weights."""
-    return layers.Conv2D(filters, kernel, stride, padding, kernel_initializer=initializer(), **options)(x)
+def conv(
+    x: Any, name: str, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any
+) -> Any:
+    """2-D convolution with the project's initial weights, called NAME_conv."""
+    options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
+    return layers.Conv2D(filters, kernel, stride, padding, **options)(x)
 
 
-def normalize(x: Any, norm: str) -> Any:
-    """Instance, batch or no normalization.
+def normalize(x: Any, name: str, norm: str) -> Any:
+    """Instance, batch or no normalization, called NAME_norm.
 
     Instance normalization is what the paper does: at batch size 1, it uses the batch's statistics in training and in
     use. It makes the picture independent of the batch. `batch` uses running averages in use.
     """
     if norm == "instance":
-        return layers.GroupNormalization(groups=-1, epsilon=1e-5)(x)
+        return layers.GroupNormalization(groups=-1, epsilon=1e-5, name=f"{name}_norm")(x)
     if norm == "batch":
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
     return x
 
 
-def upsample(x: Any, filters: int, upsampling: str, **options: Any) -> Any:
-    """Double height and width.
+def upsample(x: Any, name: str, filters: int, upsampling: str, **options: Any) -> Any:
+    """Double height and width with NAME_conv.
 
     `transpose` is the paper's transposed convolution; `resize` is nearest-neighbour resizing and a convolution, which
     cannot leave checkerboards (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
     """
     if upsampling == "transpose":
-        return layers.Conv2DTranspose(filters, 4, 2, "same", kernel_initializer=initializer(), **options)(x)
-    return conv(layers.UpSampling2D(interpolation="nearest")(x), filters, 3, **options)
+        options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
+        return layers.Conv2DTranspose(filters, 4, 2, "same", **options)(x)
+    return conv(layers.UpSampling2D(interpolation="nearest", name=f"{name}_resize")(x), name, filters, 3, **options)
 
 
 def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:

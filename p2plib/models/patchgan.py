@@ -28,19 +28,23 @@ def patchgan(
     """
     source = layers.Input((image_size, image_size, 3), name="source")
     target = layers.Input((image_size, image_size, 3), name="target")
-    x = layers.Concatenate()([source, target])
+    x = layers.Concatenate(name="pair")([source, target])
     strided = STRIDED_LAYERS[receptive_field]
     kernel, padding = (4, 1) if strided else (1, 0)
 
-    x = layers.LeakyReLU(0.2)(conv(x, base_filters, kernel, 2 if strided else 1))
+    x = conv(x, "patch1", base_filters, kernel, 2 if strided else 1)
+    x = layers.LeakyReLU(0.2, name="patch1_activation")(x)
     for level in range(1, strided):
-        x = conv(x, base_filters * min(2**level, 8), kernel, 2, use_bias=norm == "none")
-        x = layers.LeakyReLU(0.2)(normalize(x, norm))
+        name = f"patch{level + 1}"
+        x = conv(x, name, base_filters * min(2**level, 8), kernel, 2, use_bias=norm == "none")
+        x = layers.LeakyReLU(0.2, name=f"{name}_activation")(normalize(x, name, norm))
     # The paper's last two layers have stride 1 and no padding but one pixel on each side.
     filters = base_filters * min(2 ** max(strided, 1), 8)
-    x = conv(layers.ZeroPadding2D(padding)(x), filters, kernel, padding="valid", use_bias=norm == "none")
-    x = layers.LeakyReLU(0.2)(normalize(x, norm))
-    x = conv(layers.ZeroPadding2D(padding)(x), 1, kernel, padding="valid", dtype="float32")
+    x = layers.ZeroPadding2D(padding, name="last_padding")(x)
+    x = conv(x, "last", filters, kernel, padding="valid", use_bias=norm == "none")
+    x = layers.LeakyReLU(0.2, name="last_activation")(normalize(x, "last", norm))
+    x = layers.ZeroPadding2D(padding, name="logits_padding")(x)
+    x = conv(x, "logits", 1, kernel, padding="valid", dtype="float32")
     return keras.Model([source, target], x, name="discriminator")
 
 

@@ -34,17 +34,17 @@ def resnet(
     """
     use_bias = norm == "none"
     inputs = layers.Input((image_size, image_size, 3), name="source")
-    x = conv(_reflect(inputs, 3), base_filters, 7, padding="valid", use_bias=use_bias)
-    x = layers.ReLU()(normalize(x, norm))
-    for factor in (2, 4):
-        x = conv(x, base_filters * factor, 3, 2, use_bias=use_bias)
-        x = layers.ReLU()(normalize(x, norm))
-    for _ in range(blocks):
-        x = _residual(x, base_filters * 4, norm, dropout)
-    for factor in (2, 1):
-        x = upsample(x, base_filters * factor, upsampling, use_bias=use_bias)
-        x = layers.ReLU()(normalize(x, norm))
-    x = conv(_reflect(x, 3), 3, 7, padding="valid", activation="tanh", dtype="float32")
+    x = conv(_reflect(inputs, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)
+    x = _activate(x, "first", norm)
+    for i, factor in enumerate((2, 4), 1):
+        x = conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias)
+        x = _activate(x, f"down{i}", norm)
+    for i in range(1, blocks + 1):
+        x = _residual(x, f"block{i}", base_filters * 4, norm, dropout)
+    for i, factor in ((2, 2), (1, 1)):
+        x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)
+        x = _activate(x, f"up{i}", norm)
+    x = conv(_reflect(x, 3), "last", 3, 7, padding="valid", activation="tanh", dtype="float32")
     return keras.Model(inputs, x, name="generator")
 
 
@@ -58,12 +58,16 @@ def resnet9(*args: Any, **options: Any) -> keras.Model:
     return resnet(*args, **options, blocks=9)
 
 
-def _residual(x: Any, filters: int, norm: str, dropout: float) -> Any:
+def _activate(x: Any, name: str, norm: str) -> Any:
+    return layers.ReLU(name=f"{name}_activation")(normalize(x, name, norm))
+
+
+def _residual(x: Any, name: str, filters: int, norm: str, dropout: float) -> Any:
     use_bias = norm == "none"
-    y = conv(_reflect(x, 1), filters, 3, padding="valid", use_bias=use_bias)
-    y = layers.Dropout(dropout)(layers.ReLU()(normalize(y, norm)))
-    y = conv(_reflect(y, 1), filters, 3, padding="valid", use_bias=use_bias)
-    return layers.Add()([x, normalize(y, norm)])
+    y = conv(_reflect(x, 1), f"{name}a", filters, 3, padding="valid", use_bias=use_bias)
+    y = layers.Dropout(dropout, name=f"{name}_dropout")(_activate(y, f"{name}a", norm))
+    y = conv(_reflect(y, 1), f"{name}b", filters, 3, padding="valid", use_bias=use_bias)
+    return layers.Add(name=f"{name}_sum")([x, normalize(y, f"{name}b", norm)])
 
 
 def _reflect(x: Any, width: int) -> Any:

@@ -37,20 +37,23 @@ def unet(
     inputs = x = layers.Input((image_size, image_size, 3), name="source")
     skips = []
     for level in range(depth):
-        outermost, bottleneck = level == 0, level == depth - 1
+        name, outermost, bottleneck = f"down{level + 1}", level == 0, level == depth - 1
         if not outermost:
-            x = layers.LeakyReLU(0.2)(x)
-        x = conv(x, filters[level], 4, 2, use_bias=use_bias or outermost or bottleneck)
+            x = layers.LeakyReLU(0.2, name=f"{name}_activation")(x)
+        x = conv(x, name, filters[level], 4, 2, use_bias=use_bias or outermost or bottleneck)
         if not (outermost or bottleneck):
-            x = normalize(x, norm)
+            x = normalize(x, name, norm)
         skips.append(x)
 
     skips.pop()
     for level in reversed(range(depth - 1)):
-        x = upsample(layers.ReLU()(x), filters[level], upsampling, use_bias=use_bias)
-        x = normalize(x, norm)
+        name = f"up{level + 2}"
+        x = layers.ReLU(name=f"{name}_activation")(x)
+        x = upsample(x, name, filters[level], upsampling, use_bias=use_bias)
+        x = normalize(x, name, norm)
         if level >= depth - 4:
-            x = layers.Dropout(dropout)(x)
-        x = layers.Concatenate()([x, skips.pop()])
-    x = upsample(layers.ReLU()(x), 3, upsampling, activation="tanh", dtype="float32")
+            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+        x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
+    x = layers.ReLU(name="up1_activation")(x)
+    x = upsample(x, "up1", 3, upsampling, activation="tanh", dtype="float32")
     return keras.Model(inputs, x, name="generator")
