@@ -45,8 +45,8 @@ def train(
 
     Training ends after the last epoch, when the time budget is used up, or politely on Ctrl-C and SIGTERM. A run that
     resumes gives the weights that it would have had without the break: the same batches, crops, dropout masks and
-    optimizer state. To the bit where the backend adds in a fixed order (JAX, and TensorFlow on one thread,
-    TF_NUM_INTRAOP_THREADS=1); TensorFlow on several threads now and then differs in a last bit from any other run.
+    optimizer state. To the bit where a step is one compiled program (JAX, or TensorFlow with `xla="on"`). TensorFlow
+    without XLA adds gradients in an order that changes from run to run, so that no two of its runs are equal.
 
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# On several threads, TensorFlow adds in an order that changes from run to run; here equality is demanded to the bit.
+# Tiny pictures gain nothing from threads, and two test processes would fight over the cores.
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 import numpy as np
