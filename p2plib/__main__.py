@@ -30,7 +30,9 @@ def data_list() -> None:
     for entry in CATALOG.values():
         here = "embedded" if entry.url is None else "downloaded" if dataset_dir(entry.name).exists() else "-"
         splits = ", ".join(f"{count} {split}" for split, count in entry.splits.items())
-        print(f"{entry.name:14} {here:11} {entry.names[0]} | {entry.names[1]}, {entry.direction}; {splits}; {entry.title}")
+        print(
+            f"{entry.name:14} {here:11} {entry.names[0]} | {entry.names[1]}, {entry.direction}; {splits}; {entry.title}"
+        )
 
 
 def data_get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bool = False) -> None:

@@ -18,9 +18,7 @@ def initializer() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def conv(
-    x: Any, name: str, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any
-) -> Any:
+def conv(x: Any, name: str, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any) -> Any:
     """2-D convolution with the project's initial weights, called NAME_conv."""
     options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
     return layers.Conv2D(filters, kernel, stride, padding, **options)(x)
