@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import tyro
 from tyro.conf import Positional, arg
 from tyro.extras import subcommand_cli_from_dict
 
@@ -133,12 +132,12 @@ def grid(
 
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, count, noise)
-    figures.save(figures.result_grid(result, model.info.names), out)
+    figures.save(figures.result_grid(result.sources, result.generated, result.targets, model.info.names), out)
     print(out)
 
 
 def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
-    """Write the results of a run: result grid, learning curves, metrics, results.html with a slider for each picture."""
+    """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders."""
     from p2plib.report import write_report
 
     print(f"results: {write_report(run)}")
@@ -156,8 +155,14 @@ def train(
     report(p2plib.train(config, resume=resume))
 
 
-DATA_COMMANDS = {"list": data_list, "get": data_get, "check": data_check}
-COMMANDS = {"train": train, "evaluate": evaluate, "translate": translate, "grid": grid, "report": report}
+DATA_COMMANDS: dict[str, Callable[..., Any]] = {"list": data_list, "get": data_get, "check": data_check}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "translate": translate,
+    "grid": grid,
+    "report": report,
+}
 
 
 def data() -> None:
@@ -181,7 +186,7 @@ def _run(argv: list[str]) -> int | None:
     prog = "python -m p2plib"
     if argv[:1] == ["data"]:
         return subcommand_cli_from_dict(DATA_COMMANDS, args=argv[1:], prog=f"{prog} data", description=data.__doc__)
-    commands = {"data": data} | COMMANDS | {"train": functools.partial(train, config=_defaults(argv))}
+    commands = {"data": data, **COMMANDS} | {"train": functools.partial(train, config=_defaults(argv))}
     return subcommand_cli_from_dict(commands, args=argv, prog=prog, description=p2plib.__doc__.partition("\n")[0])
 
 

@@ -225,7 +225,7 @@ def test_a_used_folder_is_not_overwritten(tiny_config, tmp_path):
 
 
 def test_there_must_be_something_to_resume(tmp_path, tiny_run):
-    with pytest.raises(ConfigError, match="config.json"):
+    with pytest.raises(ConfigError, match=r"config\.json"):
         train(resume=tmp_path / "nowhere")
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)

@@ -76,7 +76,7 @@ def test_crops_and_flips_are_fresh_in_every_epoch(folder):
     batches = take(pipeline.TrainingData(config(folder, batch_size=1)), 140)
     pictures = [x[0] for x, _ in batches if images.to_uint8(x)[0, 0, 0, 2] == 3]
     assert len({picture.tobytes() for picture in pictures}) > 12  # of 20 epochs
-    corners = [tuple(sorted((p[0, 0, 1], p[0, -1, 1]))) + (p[0, 0, 0],) for p in map(images.to_uint8, pictures)]
+    corners = [(*sorted((p[0, 0, 1], p[0, -1, 1])), p[0, 0, 0]) for p in map(images.to_uint8, pictures)]
     assert {corner[2] for corner in corners} == {0, 5, 10, 15, 20}, "every row offset occurs, the last one included"
     assert 3 < sum(p[0, 0, 1] > p[0, -1, 1] for p in map(images.to_uint8, pictures)) < 17, "about half are flipped"
 
