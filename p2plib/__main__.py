@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,11 +28,14 @@ def data_list() -> None:
     from p2plib.data.download import dataset_dir
 
     for entry in CATALOG.values():
-        here = "embedded" if entry.url is None else "downloaded" if dataset_dir(entry.name).exists() else "-"
+        here = "embedded" if entry.url is None else "downloaded" if dataset_dir(entry.name).exists() else "not here yet"
         splits = ", ".join(f"{count} {split}" for split, count in entry.splits.items())
+        height, width = entry.size
+        print(f"{entry.name}: {entry.title} ({here})")
         print(
-            f"{entry.name:14} {here:11} {entry.names[0]} | {entry.names[1]}, {entry.direction}; {splits}; {entry.title}"
+            f"    A {entry.names[0]} | B {entry.names[1]}, {width}x{height} each, usually {entry.direction}; {splits}"
         )
+        print(f"    {entry.terms}")
 
 
 def data_get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bool = False) -> None:
@@ -176,6 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv) or 0
     except P2PError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -109,9 +109,10 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.config, self.names = folder, config, names
         self.progress, self.twin, self.validation, self.say = progress, twin, validation, say
-        self.epoch_seconds = self.save_seconds = 0.0
         self.metrics: dict[str, float] = {}
-        self.started = self.saved = time.monotonic()
+        self.clock = self.saved = time.monotonic()
+        self.saved_iteration = progress.iteration  # a resumed run begins with what is on disk
+        self.validation_seconds = self.save_seconds = 0.0
         shown = np.linspace(0, len(validation) - 1, min(SAMPLES, len(validation))).round().astype(int)
         self.shown = validation[shown]
 
@@ -122,11 +123,14 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Make sure that there is something to load and to resume from, whatever happens."""
-        self.epoch_started = time.monotonic()
         if self.progress.iteration == 0:
             self._sync_twin()
             self._save_state()
             self._save_generator("best")
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start the clock of the epoch."""
+        self.epoch_started, self.first_step = time.monotonic(), self.progress.step
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count, and look after long epochs."""
@@ -143,23 +147,25 @@ class Recorder(keras.callbacks.Callback):
         if self.progress.step < self.progress.steps_per_epoch:
             return
         started = time.monotonic()
+        steps = self.progress.step - self.first_step
+        rate = steps * self.config.batch_size / (started - self.epoch_started)
         self.progress.epoch, self.progress.step = epoch + 1, 0
         self._sync_twin()
         self.metrics = self._validate()
-        self._log(logs or {}, started)
+        self.validation_seconds = time.monotonic() - started
+        self._log(logs or {}, rate)
         self._keep(last=self.progress.epoch == self.config.epochs)
-        self.epoch_started = time.monotonic()
-        self.epoch_seconds = self.epoch_started - started
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Save where training ended."""
-        self._sync_twin()
-        self._save_state()
+        if self.progress.iteration != self.saved_iteration:
+            self._sync_twin()
+            self._save_state()
 
     @property
     def reserve(self) -> float:
         """Seconds that ending takes, as far as seen: validation and two savings."""
-        return self.epoch_seconds + 2 * self.save_seconds
+        return self.validation_seconds + 2 * self.save_seconds
 
     def _check(self, logs: dict[str, Any]) -> None:
         bad = [name for name, value in logs.items() if not math.isfinite(float(value))]
@@ -176,12 +182,16 @@ class Recorder(keras.callbacks.Callback):
         generated = generate(self.twin, self.validation[:, 0])
         return evaluation.means(evaluation.score(self.validation[:, 1], generated))
 
-    def _log(self, logs: dict[str, Any], now: float) -> None:
-        progress, training = self.progress, now - self.epoch_started
-        progress.seconds += time.monotonic() - self.epoch_started
-        rate = progress.steps_per_epoch * self.config.batch_size / training
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+
+    def _log(self, logs: dict[str, Any], rate: float) -> None:
+        self._tick()
+        progress = self.progress
         row: dict[str, float] = {"epoch": progress.epoch, "step": progress.iteration}
-        row |= {"learning_rate": float(self.model.optimizer.learning_rate)}
+        row |= {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
         row |= {name: float(value) for name, value in logs.items() if name in self.model.trackers}
         row |= {f"val_{name}": value for name, value in self.metrics.items()}
         row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
@@ -204,8 +214,8 @@ class Recorder(keras.callbacks.Callback):
             self._save_state()
 
     def _forget(self) -> None:
-        named = sorted(self.checkpoints.glob("generator_*.keras"))
-        for old in named[: -self.config.keep or len(named)] if self.config.keep else []:
+        named = sorted(self.checkpoints.glob("generator_*.keras"), reverse=True)
+        for old in named[self.config.keep :] if self.config.keep else []:
             old.unlink()
 
     def _save_samples(self) -> None:
@@ -215,7 +225,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _save_generator(self, name: str) -> None:
         progress = self.progress
-        info = checkpoint.Info(self.config, self.names, progress.epoch, progress.iteration, self.metrics)
+        metrics = {} if progress.step else self.metrics  # within an epoch, they are of another step
+        info = checkpoint.Info(self.config, self.names, progress.epoch, progress.iteration, metrics)
         checkpoint.save_generator(self.checkpoints / f"{name}.keras", self.twin, info)
 
     def _state_due(self, interval: float) -> bool:
@@ -224,13 +235,14 @@ class Recorder(keras.callbacks.Callback):
     def _save_state(self) -> None:
         """The state first: `last.keras` may be one saving older than it, never newer."""
         started = time.monotonic()
+        self._tick()
         try:
             variables = training_variables(self.model)
             checkpoint.save_state(self.checkpoints / "state.npz", variables, dataclasses.asdict(self.progress))
         except FloatingPointError as error:
             self._check({str(error): math.nan})
         self._save_generator("last")
-        self.saved = time.monotonic()
+        self.saved, self.saved_iteration = time.monotonic(), self.progress.iteration
         self.save_seconds = self.saved - started
 
 

@@ -72,7 +72,7 @@ class Pix2Pix(keras.Model):
             objective += losses["discriminator"] + self.gan_weight * losses["gan"]
         for name, value in losses.items():
             self.trackers[name].update_state(value)
-        return objective
+        return self._aggregate_additional_loss(objective)  # MirroredStrategy sums gradients: a device's share of them
 
 
 def frozen(model: keras.Model, inputs: Any, training: bool) -> Any:

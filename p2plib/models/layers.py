@@ -55,7 +55,8 @@ def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
     Keras does not keep these states in its files, and they advance with each call; setting them makes the noise of a
     step, or of a picture, repeatable.
     """
-    generators = [layer.seed_generator for layer in model._flatten_layers() if isinstance(layer, layers.Dropout)]
+    dropouts = [layer for layer in model._flatten_layers() if isinstance(layer, layers.Dropout) and layer.rate > 0]
+    generators = [layer.seed_generator for layer in dropouts]
     words = np.random.SeedSequence(entropy).generate_state(max(1, len(generators)), np.uint32)
     for generator, word in zip(generators, words, strict=False):
         generator.state.assign(np.array([word, 0], np.uint32))
