@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import numpy as np
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
-from p2plib.errors import CheckpointError
+from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import replacing
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def read_info(path: str | Path) -> Info:
         head = Path(path).read_bytes()[:64].lstrip().lower()
         why = "a web page was saved in its place" if head.startswith(b"<") else "it is damaged or another kind of file"
         raise CheckpointError(f"{path}: not a checkpoint ({why}); get it again.") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: not made by p2plib, or by another version ({error}).") from error
 
 
@@ -181,8 +182,11 @@ def load_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable
         variable.assign(array)
 
 
-def _opened(path: str | Path) -> Any:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """The arrays of a training state, each read, and found damaged, when it is used."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        with np.load(path, allow_pickle=False) as state:
+            yield state
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: no training state to resume from ({error}).") from error

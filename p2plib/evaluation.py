@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,13 @@ class Evaluation:
             yield {"picture": name} | {metric: float(values[i]) for metric, values in self.scores.items()}
 
     def write_json(self, path: str | Path) -> None:
-        """Write `{"mean": {...}, "protocol": {...}, "pictures": [...]}`, atomically."""
-        content = {"mean": self.mean, "protocol": self.protocol, "pictures": list(self.rows())}
-        files.write_text(path, json.dumps(content, indent=1) + "\n")
+        """Write `{"mean": {...}, "protocol": {...}, "pictures": [...]}`, atomically.
+
+        An infinite psnr, of equal pictures, is null, and so is the mean then: JSON has no infinity.
+        """
+        pictures = [_without_infinity(row) for row in self.rows()]
+        content = {"mean": _without_infinity(self.mean), "protocol": self.protocol, "pictures": pictures}
+        files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def write_csv(self, path: str | Path) -> None:
         """Write one line a picture, atomically."""
@@ -112,6 +117,10 @@ def score(targets: np.ndarray, generated: np.ndarray) -> dict[str, np.ndarray]:
 def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
     """The mean of every metric, as plain numbers."""
     return {name: float(np.mean(values)) for name, values in scores.items()}
+
+
+def _without_infinity(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value == math.inf else value for name, value in row.items()}
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ def train(
     """
     started = time.monotonic()
     folder, config = _open_run(config, resume)
+    if config.tensorboard and not find_spec("tensorboard"):
+        raise ConfigError("TensorBoard is not installed; run: pip install 'p2plib[tensorboard]'")
     plan = runtime.start(config)
     if config.batch_size % plan.devices:
         raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")

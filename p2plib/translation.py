@@ -101,7 +101,8 @@ def translate_files(
 
 def _pictures(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in images.SUFFIXES)
+        shown = (file for file in path.iterdir() if not file.name.startswith("."))
+        found = sorted(file for file in shown if file.suffix.lower() in images.SUFFIXES)
         if not found:
             raise DataError(f"{path}: no pictures in this folder (JPEG, PNG or WebP).")
         return found

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -240,3 +241,15 @@ def test_bad_data_leaves_no_run_folder(tiny_config, tmp_path):
     with pytest.raises(p2plib.P2PError, match="do not fill a batch"):
         train(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_logs_are_written_or_the_package_is_named(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    config = dataclasses.replace(tiny_config, epochs=1, decay_epochs=0, tensorboard=True, run_dir=str(run))
+    if find_spec("tensorboard"):
+        train(config)
+        assert list((run / "tensorboard").rglob("events.*"))
+    else:
+        with pytest.raises(ConfigError, match=r"p2plib\[tensorboard\]"):
+            train(config)
+        assert not run.exists()
