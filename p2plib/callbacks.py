@@ -137,7 +137,8 @@ class Recorder(keras.callbacks.Callback):
         self.progress.step += 1
         if batch % 50 == 0:
             self._check(logs or {})
-        if self._state_due(STATE_INTERVAL):
+        ended = self.progress.step == self.progress.steps_per_epoch  # on_epoch_end counts the epoch, then saves
+        if not ended and self._state_due(STATE_INTERVAL):
             self._sync_twin()
             self._save_state()
 

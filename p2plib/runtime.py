@@ -119,7 +119,7 @@ def decide(
         device=device,
         devices=devices or found,
         precision=_precision(machine, device, chosen) if precision == "auto" else precision,
-        xla=(device != "cpu" or chosen == "jax") if xla == "auto" else xla == "on",
+        xla=chosen == "jax" or (device != "cpu" if xla == "auto" else xla == "on"),  # JAX always compiles
     )
 
 

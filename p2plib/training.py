@@ -128,6 +128,7 @@ def _fit(
     progress = Progress(steps_per_epoch=data.steps_per_epoch)
     resumed = state.exists()
     if resumed:
+        files.remove_leftovers(folder)
         progress = _restore(state, model, data)
     with runtime.one_device(), runtime.dtype_policy("float32"):
         twin = build_generator(config)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2plib.files import replacing, write_text
+from p2plib.files import remove_leftovers, replacing, write_text
 
 
 def test_new_content_appears_whole(tmp_path):
@@ -29,3 +29,11 @@ def test_the_temporary_file_has_the_suffix_that_writers_look_at(tmp_path):
         assert temporary.suffix == ".keras"
         assert temporary.parent == tmp_path
         temporary.touch()
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
+    killed, kept = replacing(tmp_path / "deep" / "state.npz").__enter__(), tmp_path / "deep" / "my.part.npz"
+    killed.touch()
+    kept.touch()
+    remove_leftovers(tmp_path)
+    assert list((tmp_path / "deep").iterdir()) == [kept]

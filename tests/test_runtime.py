@@ -46,6 +46,7 @@ def test_rules(machine, plan):
     ("machine", "choice", "plan"),
     [
         (FAST_CPU, {"backend": "jax"}, "jax on CPU, float32, XLA on"),
+        (FAST_CPU, {"backend": "jax", "xla": "off"}, "jax on CPU, float32, XLA on"),
         (FAST_CPU, {"precision": "float32", "xla": "on"}, "tensorflow on CPU, float32, XLA on"),
         (TPU_V5E8, {"backend": "tensorflow"}, "tensorflow on CPU, float32, XLA off"),
         (T4_X2, {"backend": "jax", "precision": "mixed_bfloat16"}, "jax on 2 x GPU, mixed_bfloat16, XLA on"),

@@ -1,0 +1,157 @@
+"""The numbers are those of the saved pictures, and every way out tells the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+pytestmark = pytest.mark.keras
+
+import p2plib  # noqa: E402
+from p2plib import metrics  # noqa: E402
+from p2plib.data import images, toy  # noqa: E402
+from p2plib.errors import DataError  # noqa: E402
+from p2plib.evaluation import Evaluation, score  # noqa: E402
+
+NAMES = ["val/10.png", "val/11.png", "val/12.png"]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run):
+    return p2plib.load(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def result(model) -> Evaluation:
+    return p2plib.evaluate(model)
+
+
+@pytest.fixture
+def perfect() -> Evaluation:
+    """Two pictures, the first generated exactly."""
+    targets = np.stack([toy.city(i, 32)[1] for i in range(2)])
+    generated = targets.copy()
+    generated[1] = 255 - targets[1]
+    return Evaluation({"step": 1}, ["a.png", "b.png"], score(targets, generated), targets, generated, targets)
+
+
+def strict(text: str) -> dict:
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_numbers_are_those_of_the_pictures(model, result, tiny_pairs):
+    for row, name in zip(result.rows(), NAMES, strict=True):
+        pair = images.read_rgb(tiny_pairs / name)
+        source, target = (images.resize(half, 32, 32) for half in (pair[:, :40], pair[:, 40:]))
+        generated = p2plib.translate(model, [source])[0]
+        difference = target.astype(float) - generated
+        assert row["picture"] == name
+        # another batch size may round a few of the 3072 values the other way
+        assert row["l1"] == pytest.approx(np.abs(difference).mean() / 127.5, rel=1e-3)
+        assert row["psnr"] == pytest.approx(10 * math.log10(255**2 / (difference**2).mean()), rel=1e-3)
+        assert row["ssim"] == pytest.approx(metrics.ssim(target[None], generated[None])[0], rel=1e-3)
+
+
+def test_the_pictures_belong_to_the_numbers(result):
+    assert result.sources.shape == result.generated.shape == result.targets.shape == (3, 32, 32, 3)
+    for name, values in score(result.targets, result.generated).items():
+        np.testing.assert_array_equal(values, result.scores[name])
+
+
+def test_the_mean_is_the_mean_of_the_rows(result):
+    rows = list(result.rows())
+    assert set(result.mean) == {"l1", "psnr", "ssim"}
+    for name, value in result.mean.items():
+        assert value == pytest.approx(np.mean([row[name] for row in rows]), rel=1e-6)
+
+
+def test_the_protocol_says_how(model, result, tiny_config):
+    assert result.protocol == {
+        "step": model.info.step,
+        "data": tiny_config.data,
+        "split": "val",
+        "pictures": 3,
+        "direction": "AtoB",
+        "size": 32,
+        "noise": None,
+    }
+
+
+def test_json_and_csv_hold_the_same(result, tmp_path):
+    result.write_json(tmp_path / "out" / "scores.json")
+    result.write_csv(tmp_path / "out" / "scores.csv")
+    content = strict((tmp_path / "out" / "scores.json").read_text())
+    assert content == {"mean": result.mean, "protocol": result.protocol, "pictures": list(result.rows())}
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert [{"picture": row.pop("picture")} | {k: float(v) for k, v in row.items()} for row in rows] == list(
+        result.rows()
+    )
+
+
+def test_an_infinite_psnr_is_null_in_json(perfect, tmp_path):
+    perfect.write_json(tmp_path / "scores.json")
+    content = strict((tmp_path / "scores.json").read_text())
+    assert [row["psnr"] is None for row in content["pictures"]] == [True, False]
+    assert content["mean"]["psnr"] is None
+    assert content["pictures"][0]["ssim"] == pytest.approx(1)
+    assert content["mean"]["l1"] > 0
+
+
+def test_an_infinite_psnr_is_inf_in_csv_and_table(perfect, tmp_path):
+    perfect.write_csv(tmp_path / "scores.csv")
+    first, second = csv.DictReader((tmp_path / "scores.csv").read_text().splitlines())
+    assert float(first["psnr"]) == math.inf
+    assert math.isfinite(float(second["psnr"]))
+    assert "inf" in perfect.table()
+
+
+def test_the_table_has_a_line_a_picture_and_the_mean(result):
+    head, *lines = result.table().splitlines()
+    assert head.split() == ["picture", "l1", "psnr", "ssim"]
+    assert [line.split()[0] for line in lines] == [*NAMES, "mean"]
+    assert [float(value) for value in lines[-1].split()[1:]] == [round(value, 4) for value in result.mean.values()]
+    assert len({len(line) for line in [head, *lines]}) == 1
+
+
+def test_a_limit_takes_evenly_spaced_pictures(model, result):
+    limited = p2plib.evaluate(model, limit=2)
+    assert limited.pictures == [NAMES[0], NAMES[2]]
+    assert limited.protocol["pictures"] == 2
+    np.testing.assert_array_equal(limited.targets, result.targets[[0, 2]])
+    assert p2plib.evaluate(model, limit=100).pictures == NAMES
+
+
+def test_noise_is_repeatable_and_recorded(model, result):
+    noisy = p2plib.evaluate(model, noise=1)
+    assert noisy.protocol["noise"] == 1
+    assert noisy.mean != result.mean
+    assert noisy.mean == p2plib.evaluate(model, noise=1).mean
+
+
+def test_other_data_and_another_split(model, tiny_pairs, tmp_path):
+    images.save(tmp_path / "test" / "1.png", images.read_rgb(tiny_pairs / "train" / "1.png"))
+    other = p2plib.evaluate(model, str(tmp_path), "test")
+    assert other.pictures == ["test/1.png"]
+    assert (other.protocol["data"], other.protocol["split"]) == (str(tmp_path), "test")
+    scores = dict(zip((row["picture"] for row in p2plib.evaluate(model, split="train").rows()), range(10), strict=True))
+    assert list(scores) == [f"train/{i}.png" for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "test"}, "no split 'test'; it has train, val"),
+        ({"data": "nowhere"}, "nowhere: neither a folder nor a data set of the catalog"),
+    ],
+)
+def test_what_is_not_there_is_named(model, arguments, message):
+    with pytest.raises(DataError, match=message):
+        p2plib.evaluate(model, **arguments)
