@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
 BIN := $(VENV)/bin
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo test check bench clean
 
@@ -20,8 +21,8 @@ demo: $(VENV)/ready
 
 # Everything on TensorFlow; what touches Keras once more on JAX.
 test: $(VENV)/ready
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m keras
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -177,7 +177,8 @@ class Recorder(keras.callbacks.Callback):
             )
 
     def _sync_twin(self) -> None:
-        self.twin.set_weights(self.model.generator.get_weights())
+        for twin, weight in zip(self.twin.weights, self.model.generator.weights, strict=True):  # one copy at a time
+            twin.assign(keras.ops.convert_to_numpy(weight))
 
     def _validate(self) -> dict[str, float]:
         generated = generate(self.twin, self.validation[:, 0])

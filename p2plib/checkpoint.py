@@ -83,7 +83,7 @@ def load(path: str | Path) -> Checkpoint:
     """
     path = find(path)
     info = read_info(path)
-    plan = runtime.start()
+    plan = runtime.start(TrainConfig(precision="float32"))
     import keras  # after the backend was chosen
 
     try:

@@ -153,9 +153,10 @@ class TrainingData:
         self.errors: list[DataError] = []
         pairs, self.skipped = pairs_of(config, "train")
         size = config.load_size
-        self._memory: np.ndarray | None = None
+        self._memory: tf.Tensor | None = None
         if len(pairs) * 2 * size * size * 3 <= config.memory_budget * 2**30:
-            self._memory, pairs, broken = read_pairs(pairs, size, self.direction, config.skip_broken)
+            both, pairs, broken = read_pairs(pairs, size, self.direction, config.skip_broken)
+            self._memory = _tensorflow().constant(both)
             self.skipped += broken
         self._pairs = pairs
         self.count = len(pairs)
@@ -212,7 +213,7 @@ class TrainingData:
         tf = _tensorflow()
         size = self.config.load_size
         if self._memory is not None:
-            memory = tf.constant(self._memory)
+            memory = self._memory
             return lambda index: memory[index]
 
         def read(index: np.ndarray) -> np.ndarray:
