@@ -112,6 +112,8 @@ def translate(
         out: Folder for the results, PNG files of the same names.
     """
     model = p2plib.load(checkpoint)
+    note = f"The model works at {model.size}x{model.size}; pictures of another size are resized there and back."
+    print(note, file=sys.stderr)
     for path in p2plib.translate_files(model, inputs, out, noise):
         print(path)
 

@@ -88,9 +88,7 @@ def detect() -> Machine:
     return Machine(_cpu_flags(), _gpus(), _tpu_cores(), backends, frozenset(gpu_backends))
 
 
-def decide(
-    machine: Machine, backend: str | None = None, precision: str = "auto", xla: str = "auto", devices: int | None = None
-) -> Plan:
+def decide(machine: Machine, backend: str | None = None, precision: str = "auto", xla: str = "auto") -> Plan:
     """Apply the rules at the top of this file.
 
     Args:
@@ -98,7 +96,6 @@ def decide(
         backend: an explicit choice; None leaves it to the rules.
         precision: a Keras dtype policy, or "auto".
         xla: "on", "off" or "auto".
-        devices: how many accelerators (or virtual CPU devices) to use; None takes all of the accelerators.
 
     Raises:
         ConfigError: no backend is installed, or the chosen one is not.
@@ -117,7 +114,7 @@ def decide(
     return Plan(
         backend=chosen,
         device=device,
-        devices=devices or found,
+        devices=found,
         precision=_precision(machine, device, chosen) if precision == "auto" else precision,
         xla=chosen == "jax" or (device != "cpu" if xla == "auto" else xla == "on"),  # JAX always compiles
     )

@@ -72,8 +72,9 @@ def train(
         raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")
     data = pipeline.TrainingData(config)
     validation, _, skipped = pipeline.load_split(config, "val", config.validation_pairs)
-    for line in data.skipped + skipped:
-        say(f"left out: {line}")
+    broken = data.skipped + skipped
+    if broken:
+        say("\n  ".join([f"{len(broken)} broken pair(s) are left out:", *broken]))
     where = "in memory" if data.in_memory else "read from disk every epoch"
     say(f"{data.count} training pairs ({where}), {len(validation)} validation pairs")
     _write_records(folder, config, plan)

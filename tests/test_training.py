@@ -253,3 +253,17 @@ def test_tensorboard_logs_are_written_or_the_package_is_named(tiny_config, tmp_p
         with pytest.raises(ConfigError, match=r"p2plib\[tensorboard\]"):
             train(config)
         assert not run.exists()
+
+
+def test_broken_pairs_that_are_left_out_are_counted_and_named(tiny_config, tiny_pairs, tmp_path, capsys):
+    shutil.copytree(tiny_pairs, tmp_path / "pairs")
+    for name in ("train/3.png", "val/11.png"):
+        (tmp_path / "pairs" / name).write_bytes(b"<html>")
+    config = dataclasses.replace(tiny_config, data=str(tmp_path / "pairs"), epochs=1, decay_epochs=0)
+    with pytest.raises(p2plib.P2PError, match=r"train/3\.png"):
+        train(dataclasses.replace(config, run_dir=str(tmp_path / "refused")))
+    train(dataclasses.replace(config, skip_broken=True, run_dir=str(tmp_path / "run")))
+    out = capsys.readouterr().out
+    assert "2 broken pair(s) are left out:" in out
+    assert "train/3.png" in out and "val/11.png" in out
+    assert "9 training pairs (in memory), 2 validation pairs" in out
