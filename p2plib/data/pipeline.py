@@ -105,22 +105,30 @@ def read_pairs(
     Raises:
         DataError: pairs are broken and `skip_broken` is off; the message names them.
     """
+    arrays, pairs, broken = _sift(pairs, lambda pair: read_pair(pair, size, direction), skip_broken)
+    return np.stack(arrays), pairs, broken
 
-    def read(pair: Pair) -> np.ndarray | str:
+
+def _sift(
+    pairs: Sequence[Pair], read: Callable[[Pair], Any], skip_broken: bool
+) -> tuple[list[Any], list[Pair], list[str]]:
+    """What `read` makes of the pairs that it can read, these pairs, and messages about the others."""
+
+    def attempt(pair: Pair) -> Any:
         try:
-            return read_pair(pair, size, direction)
+            return read(pair)
         except DataError as error:
-            return str(error)
+            return error
 
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, pairs))
-    good = [(pair, result) for pair, result in zip(pairs, results, strict=True) if isinstance(result, np.ndarray)]
-    broken = [result for result in results if isinstance(result, str)]
+        results = list(pool.map(attempt, pairs))
+    good = [(result, pair) for result, pair in zip(results, pairs, strict=True) if not isinstance(result, DataError)]
+    broken = [str(result) for result in results if isinstance(result, DataError)]
     if broken and not skip_broken:
         raise DataError(_complaint(broken))
     if not good:
         raise DataError("No pair could be read. " + _complaint(broken))
-    return np.stack([result for _, result in good]), [pair for pair, _ in good], broken
+    return [result for result, _ in good], [pair for _, pair in good], broken
 
 
 def _complaint(broken: list[str], shown: int = 10) -> str:
@@ -157,7 +165,9 @@ class TrainingData:
         if len(pairs) * 2 * size * size * 3 <= config.memory_budget * 2**30:
             both, pairs, broken = read_pairs(pairs, size, self.direction, config.skip_broken)
             self._memory = _tensorflow().constant(both)
-            self.skipped += broken
+        else:  # decode once, so that a broken pair is named now and not after hours
+            _, pairs, broken = _sift(pairs, lambda pair: len(pair.read()), config.skip_broken)
+        self.skipped += broken
         self._pairs = pairs
         self.count = len(pairs)
         self.steps_per_epoch = self.count // config.batch_size

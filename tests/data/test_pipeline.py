@@ -127,11 +127,12 @@ def test_without_val_some_training_pairs_are_held_out(folder):
     assert val != pipeline.pairs_of(dataclasses.replace(settings, seed=6), "val")[0]
 
 
-def test_broken_pairs_are_refused_by_name_or_counted(folder):
+@pytest.mark.parametrize("memory_budget", [1.0, 0.0])
+def test_broken_pairs_are_refused_by_name_or_counted(folder, memory_budget):
     (folder / "train" / "2.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"1 broken pair.*--skip-broken(.|\n)*train/2\.png"):
-        pipeline.TrainingData(config(folder))
-    data = pipeline.TrainingData(config(folder, skip_broken=True, batch_size=1))
+        pipeline.TrainingData(config(folder, memory_budget=memory_budget))
+    data = pipeline.TrainingData(config(folder, memory_budget=memory_budget, skip_broken=True, batch_size=1))
     assert data.count == 6
     assert "train/2.png" in data.skipped[0]
     assert sorted(pair_numbers(take(data, 6))) == [0, 1, 3, 4, 5, 6]
