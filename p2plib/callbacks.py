@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from p2plib import checkpoint, evaluation, files
 from p2plib.config import TrainConfig
-from p2plib.data import images
+from p2plib.data import images, pipeline
 from p2plib.errors import TrainingError
 from p2plib.models.layers import set_dropout_seeds
 from p2plib.pix2pix import Pix2Pix
@@ -76,11 +76,11 @@ class EpochState(keras.callbacks.Callback):
         self.progress, self.seed, self.state = progress, seed, state
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Set the random state of the epoch; after a resume in its middle, all that was saved there."""
+        """Set the random state of the epoch or, after a resume in its middle, bring back its means so far."""
         if self.progress.step == 0:
             set_dropout_seeds(self.model.generator, self.seed, epoch)
-        elif self.state:  # fit() has just reset the epoch's means
-            checkpoint.load_state(self.state, training_variables(self.model))
+        elif self.state:  # the rest was restored before, but fit() has just reset the epoch's means
+            checkpoint.load_state(self.state, {"metrics": self.model.metrics_variables})
 
 
 class Recorder(keras.callbacks.Callback):
@@ -113,8 +113,7 @@ class Recorder(keras.callbacks.Callback):
         self.clock = self.saved = time.monotonic()
         self.saved_iteration = progress.iteration  # a resumed run begins with what is on disk
         self.validation_seconds = self.save_seconds = 0.0
-        shown = np.linspace(0, len(validation) - 1, min(SAMPLES, len(validation))).round().astype(int)
-        self.shown = validation[shown]
+        self.shown = validation[pipeline.spread(range(len(validation)), SAMPLES)]
 
     @property
     def checkpoints(self) -> Path:

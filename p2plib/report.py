@@ -13,8 +13,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
-
 from p2plib import checkpoint, figures, files, widgets
 from p2plib.checkpoint import Info
 from p2plib.data import images, pipeline
@@ -73,8 +71,7 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
 
 
 def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
-    count = len(evaluation.pictures)
-    shown = np.linspace(0, count - 1, min(GRID_ROWS, count)).round().astype(int)
+    shown = pipeline.spread(range(len(evaluation.pictures)), GRID_ROWS)
     captions = [f"{evaluation.pictures[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
     pictures = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
     return figures.result_grid(*pictures, names, captions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from p2plib.config import TrainConfig
+
+Item = TypeVar("Item")
 
 HELD_OUT = 0.1
 """Share of the training pairs that is kept for validation when a data set has no split of that name."""
@@ -77,11 +79,11 @@ def load_split(config: TrainConfig, split: str, limit: int = 0) -> tuple[np.ndar
     return both, pairs, unpaired + broken
 
 
-def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` of the pairs, evenly spaced from the first to the last (0: all)."""
-    if count == 0 or count >= len(pairs):
-        return list(pairs)
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, evenly spaced from the first to the last (0: all)."""
+    if count == 0 or count >= len(items):
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def read_pair(pair: Pair, size: int, direction: str) -> np.ndarray:
