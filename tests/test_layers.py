@@ -39,6 +39,8 @@ ORDER = [
     "p2plib.callbacks",
     "p2plib.training",
     "p2plib",
+    "p2plib.figures.common",
+    "p2plib.figures.results",
     "p2plib.figures",
     "p2plib.widgets",
     "p2plib.report",

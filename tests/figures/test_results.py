@@ -13,6 +13,7 @@ from PIL import Image
 
 from p2plib import figures
 from p2plib.errors import ConfigError
+from p2plib.figures import results
 
 
 def pictures(count: int, size: int) -> np.ndarray:
@@ -53,12 +54,12 @@ def test_saved_grid_holds_every_pixel(tmp_path, count, size, captions):
     figure = figures.result_grid(*columns, captions=["name"] * count if captions else None)
     figures.save(figure, tmp_path / "grid.png")
     sheet = np.array(Image.open(tmp_path / "grid.png").convert("RGB"))
-    side, line = max(size, 256), figures.CAPTION if captions else 0
-    assert sheet.shape[1] == 3 * side + 2 * figures.GAP
-    assert sheet.shape[0] == figures.TITLE + count * (side + line) + (count - 1) * figures.GAP
+    side, line = max(size, 256), results.CAPTION if captions else 0
+    assert sheet.shape[1] == 3 * side + 2 * results.GAP
+    assert sheet.shape[0] == results.TITLE + count * (side + line) + (count - 1) * results.GAP
     for j, column in enumerate(columns):
         for i, picture in enumerate(column):
-            top, left = figures.TITLE + i * (side + line + figures.GAP), j * (side + figures.GAP)
+            top, left = results.TITLE + i * (side + line + results.GAP), j * (side + results.GAP)
             shown = picture.repeat(side // size, 0).repeat(side // size, 1)
             np.testing.assert_array_equal(sheet[top : top + side, left : left + side], shown)
 
@@ -112,7 +113,7 @@ def test_curves_claim_no_such_line_for_other_losses(gan_loss):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("name", figures.UNDECIDED)
+@pytest.mark.parametrize("name", results.UNDECIDED)
 def test_undecided_is_what_both_losses_are_at_one_half(name):
     from p2plib.losses import GAN_LOSSES
 
@@ -120,7 +121,7 @@ def test_undecided_is_what_both_losses_are_at_one_half(name):
     judged = np.full((1, 4, 4, 1), logit, np.float32)
     loss = GAN_LOSSES[name]
     values = [float(loss.discriminator(judged, judged)), float(loss.generator(judged))]
-    assert values == pytest.approx([figures.UNDECIDED[name]] * 2)
+    assert values == pytest.approx([results.UNDECIDED[name]] * 2)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPG", ".svg"])
@@ -141,4 +142,4 @@ def test_save_refuses_other_suffixes_by_name(tmp_path, name):
 
 def test_figures_leave_pyplot_alone():
     code = "import sys, p2plib.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

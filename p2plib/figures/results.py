@@ -1,29 +1,18 @@
-"""Arrays in, matplotlib figures out.
-
-The figures are plain `Figure` objects without pyplot: no global state, and no display is needed. Notebooks show them
-after `%matplotlib inline`; `save` writes them to a file.
-"""
+"""Figures of training and its results."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from p2plib.errors import ConfigError
-from p2plib.files import replacing
+from p2plib.figures.common import BLUE, DPI, GREEN, GREY, VERMILION, Figure
 
-DPI = 128  # a power of two: sizes in pixels survive the way through inches exactly
 TITLE, CAPTION, GAP = 32, 24, 8  # pixels
-
-# Okabe and Ito 2008: colours that people with any colour vision can tell apart
-VERMILION, BLUE, GREEN, GREY = "#D55E00", "#0072B2", "#009E73", "#777777"
 
 UNDECIDED = {"vanilla": math.log(2), "lsgan": 0.25}
 """What both GAN losses are while the discriminator calls every patch real with probability 1/2."""
@@ -55,7 +44,7 @@ def result_grid(
     names: tuple[str, str] = ("source", "target"),
     captions: Sequence[str] | None = None,
 ) -> Figure:
-    """Rows of source | generated | expected, pixel by pixel; pictures below 256 pixels are enlarged to that.
+    """Rows of source | generated | expected, as `picture_grid` lays them out.
 
     Args:
         sources: uint8 (N, S, S, 3), as are `generated` and `targets`.
@@ -64,21 +53,35 @@ def result_grid(
         names: what source and target are called, for the titles of the columns.
         captions: a line below each row, for example "3.jpg, SSIM 0.31".
     """
-    count, size = sources.shape[:2]
+    columns = {names[0]: sources, f"generated {names[1]}": generated, f"expected {names[1]}": targets}
+    return picture_grid(columns, captions)
+
+
+def picture_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None = None) -> Figure:
+    """Pictures in titled columns, pixel by pixel; pictures below 256 pixels are enlarged to that.
+
+    Args:
+        columns: title of a column: its pictures, uint8 (N, S, S, 3), from top to bottom.
+        captions: a line below each row.
+
+    Raises:
+        ValueError: the columns have different numbers of pictures.
+    """
+    rows = list(zip(*columns.values(), strict=True))
+    size = len(rows[0][0])
     side = size * max(1, 256 // size)
     line = CAPTION if captions else 0
-    width, height = 3 * (side + GAP) - GAP, TITLE + count * (side + line + GAP) - GAP
-    figure = Figure((width / DPI, height / DPI), dpi=DPI)
-    titles = (names[0], f"generated {names[1]}", f"expected {names[1]}")
-    for i, row in enumerate(zip(sources, generated, targets, strict=True)):
+    width, height = len(columns) * (side + GAP) - GAP, TITLE + len(rows) * (side + line + GAP) - GAP
+    figure = Figure((width / DPI, height / DPI), f"{len(rows)} rows of pictures: {' | '.join(columns)}")
+    for i, row in enumerate(rows):
         bottom = height - TITLE - i * (side + line + GAP) - side
-        for j, picture in enumerate(row):
+        for j, (title, picture) in enumerate(zip(columns, row, strict=True)):
             left = j * (side + GAP)
             axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
             axes.imshow(picture, interpolation="none")
             axes.set_axis_off()
             if i == 0:
-                axes.set_title(titles[j], fontsize=10, pad=4, parse_math=False)
+                axes.set_title(title, fontsize=10, pad=4, parse_math=False)
         if captions:
             y = (bottom - CAPTION / 2) / height
             figure.text(0.5, y, captions[i], fontsize=8, ha="center", va="center", parse_math=False)
@@ -96,7 +99,11 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
     panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
     columns = 2 if len(panels) == 4 else len(panels)
     lines = len(panels) // columns
-    figure = Figure((4.2 * columns, 3 * lines), dpi=DPI, layout="constrained")
+    figure = Figure(
+        (4.2 * columns, 3 * lines),
+        f"Learning curves over {len(rows)} epochs: {', '.join(panel.title for panel in panels)}",
+        layout="constrained",
+    )
     best = max(rows, key=lambda row: row["val_ssim"])
     for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
         _plot(axes, panel, rows)
@@ -122,19 +129,3 @@ def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure atomically; the suffix of `path` names the format.
-
-    Raises:
-        ConfigError: matplotlib does not write files of that suffix.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix[1:] not in figure.canvas.get_supported_filetypes():
-        raise ConfigError(
-            f"{path}: a figure cannot be saved as {suffix or 'a file without a suffix'}; use .png or .jpg."
-        )
-    options: dict[str, Any] = {"pil_kwargs": {"quality": 90}} if suffix in (".jpg", ".jpeg") else {}
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi="figure", **options)
