@@ -55,6 +55,19 @@ class Progress:
         return self.epoch * self.steps_per_epoch + self.step
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A run after an epoch, for those who show it."""
+
+    config: TrainConfig
+    names: tuple[str, str]
+    """What source and target are called."""
+    rows: list[dict[str, Any]]
+    """The log so far, one row an epoch."""
+    samples: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    """Runs the generator on a few validation pictures: sources, generated, targets, each uint8 (N, S, S, 3)."""
+
+
 def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
     """All that training changes: weights and random states, optimizer, and the means of a half-done epoch."""
     optimizer, parts = model.optimizer, {}
@@ -93,7 +106,7 @@ class Recorder(keras.callbacks.Callback):
         progress: where the run is; updated in place.
         twin: a float32 copy of the generator's architecture, which validates and is saved.
         validation: uint8 (N, 2, S, S, 3), source and target.
-        say: shows a line to the user.
+        show: called after every epoch.
     """
 
     def __init__(
@@ -104,11 +117,11 @@ class Recorder(keras.callbacks.Callback):
         progress: Progress,
         twin: keras.Model,
         validation: np.ndarray,
-        say: Callable[[str], None],
+        show: Callable[[Snapshot], None],
     ) -> None:
         super().__init__()
         self.folder, self.config, self.names = folder, config, names
-        self.progress, self.twin, self.validation, self.say = progress, twin, validation, say
+        self.progress, self.twin, self.validation, self.show = progress, twin, validation, show
         self.metrics: dict[str, float] = {}
         self.clock = self.saved = time.monotonic()
         self.saved_iteration = progress.iteration  # a resumed run begins with what is on disk
@@ -198,7 +211,7 @@ class Recorder(keras.callbacks.Callback):
         row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
         progress.rows.append(row)
         files.write_text(self.folder / "log.csv", evaluation.to_csv(progress.rows))
-        self.say(describe(row, self.config.epochs))
+        self.show(Snapshot(self.config, self.names, progress.rows, self._samples))
 
     def _keep(self, last: bool) -> None:
         epoch, config = self.progress.epoch, self.config
@@ -219,9 +232,11 @@ class Recorder(keras.callbacks.Callback):
         for old in named[self.config.keep :] if self.config.keep else []:
             old.unlink()
 
+    def _samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.shown[:, 0], generate(self.twin, self.shown[:, 0]), self.shown[:, 1]
+
     def _save_samples(self) -> None:
-        generated = generate(self.twin, self.shown[:, 0])
-        rows = [[source, new, target] for (source, target), new in zip(self.shown, generated, strict=True)]
+        rows = [list(row) for row in zip(*self._samples(), strict=True)]
         images.save(self.folder / "samples" / f"{self.progress.iteration:07d}.png", images.tile(rows))
 
     def _save_generator(self, name: str) -> None:

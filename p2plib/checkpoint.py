@@ -72,6 +72,14 @@ class Checkpoint:
         return self.info.config.image_size
 
 
+@dataclass(frozen=True)
+class Discriminator:
+    """A discriminator and the configuration it was trained with; `evaluation.judge` takes it."""
+
+    model: keras.Model
+    config: TrainConfig
+
+
 def load(path: str | Path) -> Checkpoint:
     """Load a trained generator, ready for use on this machine.
 
@@ -93,6 +101,27 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: the model in it cannot be loaded ({error}); was it damaged?") from error
     generator.compile(jit_compile=plan.xla)
     return Checkpoint(generator, info)
+
+
+def load_discriminator(run: str | Path) -> Discriminator:
+    """Load the discriminator of a run folder, as its training state has it: that of `last.keras`, in float32.
+
+    Raises:
+        ConfigError: the folder holds no configuration.
+        CheckpointError: there is no training state, or the run trained on L1 alone.
+    """
+    run = Path(run)
+    config = TrainConfig.read(run / "config.json")
+    if config.gan_weight == 0:
+        raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), it has no discriminator.")
+    runtime.start(TrainConfig(precision="float32"))
+    from p2plib.models import build_discriminator, build_generator
+    from p2plib.pix2pix import Pix2Pix
+
+    with runtime.one_device(), runtime.dtype_policy("float32"):
+        model = Pix2Pix(build_generator(config), build_discriminator(config))
+        load_state(run / "checkpoints" / "state.npz", {"model": model.variables})
+    return Discriminator(model.discriminator, config)
 
 
 def find(path: str | Path) -> Path:

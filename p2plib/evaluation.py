@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2plib import files
-from p2plib.data import pipeline
+from p2plib import files, runtime
+from p2plib.data import images, pipeline
 from p2plib.metrics import METRICS
 from p2plib.translation import generate
 
 if TYPE_CHECKING:
-    from p2plib.checkpoint import Checkpoint
+    from p2plib.checkpoint import Checkpoint, Discriminator
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,29 @@ def evaluate(
     }
     names = [pair.name for pair in pairs]
     return Evaluation(protocol, names, score(both[:, 1], generated), both[:, 0], generated, both[:, 1])
+
+
+def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How real the discriminator finds each patch of targets, or of what was generated in their place.
+
+    Args:
+        discriminator: what `checkpoint.load_discriminator` returns.
+        sources: uint8 (N, S, S, 3), of the size it was trained at.
+        targets: uint8 of the same shape.
+
+    Returns:
+        float32 (N, P, P) in [0, 1], one value a patch, P as `models.patchgan.logits_size` says; 1/2 is undecided. With
+        the vanilla GAN loss it is the probability of "real".
+    """
+    from keras import ops
+
+    from p2plib.losses import GAN_LOSSES
+
+    realness = GAN_LOSSES[discriminator.config.gan_loss].realness
+    with runtime.one_device():
+        pairs = zip(images.to_float(sources), images.to_float(targets), strict=True)
+        logits = [discriminator.model([source[None], target[None]]) for source, target in pairs]
+        return ops.convert_to_numpy(realness(ops.concatenate(logits)))[..., 0]
 
 
 def score(targets: np.ndarray, generated: np.ndarray) -> dict[str, np.ndarray]:

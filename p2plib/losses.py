@@ -13,12 +13,14 @@ from keras import ops
 
 
 class GANLoss(NamedTuple):
-    """What each player minimizes."""
+    """What each player minimizes, and how a logit is read."""
 
     discriminator: Callable[[Any, Any], Any]
     """(logits of real pairs, logits of generated pairs) -> scalar"""
     generator: Callable[[Any], Any]
     """logits of generated pairs -> scalar"""
+    realness: Callable[[Any], Any]
+    """logits -> how real the discriminator finds each patch, in [0, 1]; 1/2 is undecided"""
 
 
 GAN_LOSSES = {
@@ -26,16 +28,19 @@ GAN_LOSSES = {
     "vanilla": GANLoss(
         lambda real, fake: (ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))) / 2,
         lambda fake: ops.mean(ops.softplus(-fake)),
+        ops.sigmoid,  # a probability
     ),
     # Mao et al. 2017, equation 9.
     "lsgan": GANLoss(
         lambda real, fake: (ops.mean(ops.square(real - 1)) + ops.mean(ops.square(fake))) / 2,
         lambda fake: ops.mean(ops.square(fake - 1)),
+        lambda logits: ops.clip(logits, 0, 1),
     ),
     # Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17.
     "hinge": GANLoss(
         lambda real, fake: (ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))) / 2,
         lambda fake: -ops.mean(fake),
+        lambda logits: ops.clip((logits + 1) / 2, 0, 1),
     ),
 }
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ from p2plib.models import build_discriminator, build_generator
 if TYPE_CHECKING:
     import keras
 
-    from p2plib.callbacks import Progress
+    from p2plib.callbacks import Progress, Snapshot
     from p2plib.pix2pix import Pix2Pix
 
 
@@ -36,6 +37,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     resume: str | Path | None = None,
+    show: Callable[[Snapshot], None] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Train pix2pix.
@@ -52,7 +54,8 @@ def train(
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.
         resume: a run folder to go on with. `config` may then differ from the run's in `config.CHANGEABLE` only.
-        callbacks: more Keras callbacks, for example a live display.
+        show: called after every epoch; `widgets.progress()` draws curves and samples live. None prints a line.
+        callbacks: more Keras callbacks.
 
     Returns:
         The run folder.
@@ -81,7 +84,7 @@ def train(
     say(f"run folder: {folder}")
     with runtime.distributed(plan) as scope:
         model = build(config, plan, scope)
-        reason = _fit(model, data, validation, folder, config, plan, started, callbacks)
+        reason = _fit(model, data, validation, folder, config, plan, started, show or print_row, callbacks)
     say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
     if reason:
         say(f"to go on: python -m p2plib train --resume {folder}")
@@ -118,6 +121,7 @@ def _fit(
     config: TrainConfig,
     plan: runtime.Plan,
     started: float,
+    show: Callable[[Snapshot], None],
     more: Sequence[keras.callbacks.Callback],
 ) -> str | None:
     """Run `fit()` from where the run is; returns why it ended early, if it did."""
@@ -134,7 +138,7 @@ def _fit(
     with runtime.one_device(), runtime.dtype_policy("float32"):
         twin = build_generator(config)
         twin.compile(jit_compile=plan.xla)
-    recorder = Recorder(folder, config, pipeline.side_names(config), progress, twin, validation, say)
+    recorder = Recorder(folder, config, pipeline.side_names(config), progress, twin, validation, show)
     budget = config.time_budget_seconds
     stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
     callbacks = [
@@ -196,7 +200,7 @@ def _open_run(config: TrainConfig | None, resume: str | Path | None) -> tuple[Pa
 
 def _new_folder(config: TrainConfig) -> Path:
     name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = Path(config.run_dir or Path("runs") / name)
+    folder = Path(config.run_dir or Path(os.environ.get("P2P_RUNS", "runs"), name))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
     return folder
@@ -216,6 +220,13 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()
+
+
+def print_row(snapshot: Snapshot) -> None:
+    """Print the last epoch as one line."""
+    from p2plib.callbacks import describe
+
+    say(describe(snapshot.rows[-1], snapshot.config.epochs))
 
 
 def say(line: str) -> None:

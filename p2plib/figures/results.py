@@ -88,6 +88,71 @@ def picture_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | No
     return figure
 
 
+def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str] = ("generated", "expected")) -> Figure:
+    """Rows of generated | expected | where and how much they differ.
+
+    Args:
+        generated: uint8 (N, S, S, 3), as are `targets`.
+        targets: what should have been made.
+        names: titles of the first two columns.
+    """
+    errors = np.abs(generated.astype(np.int16) - targets).mean(axis=-1) / 255
+    figure, cells = _heat_grid(
+        len(generated), 3, f"{names[0]} | {names[1]} | absolute error of {len(generated)} pictures"
+    )
+    for row, new, target, error in zip(cells, generated, targets, errors, strict=True):
+        row[0].imshow(new)
+        row[1].imshow(target)
+        heat = row[2].imshow(error, cmap="inferno", vmin=0, vmax=max(float(errors.max()), 1 / 255))
+        row[2].text(
+            0.03, 0.97, f"mean {error.mean():.3f}", color="white", fontsize=9, va="top", transform=row[2].transAxes
+        )
+    _titles(cells[0], [*names, "absolute error"])
+    figure.colorbar(heat, ax=cells[:, 2], label="of the full range, mean of R, G, B", shrink=0.9)
+    return figure
+
+
+def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """The discriminator's judgement laid over pictures: each patch's colour says how real it looks.
+
+    Args:
+        columns: title: pictures, uint8 (N, S, S, 3), and what `evaluation.judge` says of them, (N, P, P) in [0, 1].
+    """
+    count = len(next(iter(columns.values()))[0])
+    figure, cells = _heat_grid(count, 2 * len(columns), f"How real the discriminator finds {', '.join(columns)}")
+    for j, (pictures, realness) in enumerate(columns.values()):
+        size = len(pictures[0])
+        for row, picture, map_ in zip(cells, pictures, realness, strict=True):
+            row[2 * j].imshow(picture)
+            row[2 * j + 1].imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+            extent = (-0.5, size - 0.5, size - 0.5, -0.5)
+            heat = row[2 * j + 1].imshow(map_, cmap="PuOr", vmin=0, vmax=1, alpha=0.7, extent=extent)
+            _note(row[2 * j + 1], f"mean {map_.mean():.2f}")
+    _titles(cells[0], [title for name in columns for title in (name, "patches")])
+    bar = figure.colorbar(heat, ax=cells[:, -1], ticks=[0, 0.5, 1], shrink=0.9)
+    bar.ax.set_yticklabels(["fake", "undecided", "real"])
+    return figure
+
+
+def _heat_grid(rows: int, columns: int, alt: str) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, (rows, columns), without ticks."""
+    figure = Figure((2.3 * columns + 0.9, 2.25 * rows + 0.25), alt, layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for axes in cells.flat:
+        axes.set_axis_off()
+    return figure, cells
+
+
+def _note(axes: Axes, text: str) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "boxstyle": "round,pad=0.2"}
+    axes.text(0.04, 0.96, text, fontsize=9, va="top", bbox=box, transform=axes.transAxes)
+
+
+def _titles(row: Sequence[Axes], titles: Sequence[str]) -> None:
+    for axes, title in zip(row, titles, strict=True):
+        axes.set_title(title, fontsize=10, parse_math=False)
+
+
 def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
     """Losses and validation metrics by epoch; the epoch of the best validation SSIM, which `best.keras` is, is marked.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 from keras import layers
 
@@ -52,3 +54,29 @@ def logits_size(image_size: int, receptive_field: int) -> int:
     """Height and width of the discriminator's output; below 1 the picture is too small for the receptive field."""
     strided = STRIDED_LAYERS[receptive_field]
     return image_size // 2**strided - 2 if strided else image_size
+
+
+class Patch(NamedTuple):
+    """The square of the picture that one logit judges, in pixels; it may reach into the zero padding around it."""
+
+    top: int
+    left: int
+    side: int
+
+
+def patch(discriminator: keras.Model, row: int, column: int) -> Patch:
+    """What the logit at (row, column) sees, from the kernels, strides and paddings of the layers, one after another.
+
+    Instance normalization adds a little from everywhere: every patch knows the mean and spread of the whole picture.
+    """
+    side, stride, start = 1, 1, 0
+    for layer in discriminator.layers:
+        if isinstance(layer, layers.ZeroPadding2D):
+            start -= layer.padding[0][0] * stride
+        elif isinstance(layer, layers.Conv2D):
+            kernel, step = layer.kernel_size[0], layer.strides[0]
+            if layer.padding == "same":
+                start -= (kernel - step) // 2 * stride
+            side += (kernel - 1) * stride
+            stride *= step
+    return Patch(start + row * stride, start + column * stride, side)

@@ -1,0 +1,227 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A first look at the data
+#
+# What a pair is, what a data set of pairs holds, and what to check before training on it. Takes about 15 seconds on two
+# CPU cores.
+
+# %% tags=["parameters"]
+import os
+
+FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 30 MB
+DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list` shows
+
+# %% [markdown]
+# The stored outputs are those of the fast run, on the toy set: a procedural city that the library draws itself.
+
+# %%
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from p2plib import P2PError, TrainConfig, figures
+from p2plib.data import catalog, check, download, images, pairs, pipeline, statistics, toy
+
+# %% [markdown]
+# ## What is a pair?
+#
+# Two pictures of the same thing, aligned: pixel (y, x) of side A and pixel (y, x) of side B show the same place.
+# Pix2pix learns to make one from the other. The *direction* says which one is the source and which the target.
+
+# %%
+dataset = catalog.find(DATA)
+if dataset.url:
+    download.get(DATA)
+print(dataset.title)
+print(f"A is {dataset.names[0]}, B is {dataset.names[1]}; the usual direction is {dataset.direction}")
+print(dataset.terms)
+
+# %%
+found, _ = pairs.find_pairs(DATA, "train")
+a, b = found[0].read()
+print(f"{found[0].name}: A {a.shape} {a.dtype}, B {b.shape} {b.dtype}")
+
+# %% [markdown]
+# ## Counts, sizes, splits
+#
+# The model learns from `train`. `val` decides which epoch was the best one, so its scores are a little too good.
+# `test`, where there is one, is for the last word. The checker opens every file of every split.
+
+# %%
+report = check.check(DATA)
+print(report.table())
+
+# %% [markdown]
+# Look for: a single size, and no line that starts with BROKEN. Pictures of other sizes and shapes are allowed; training
+# resizes them to a square.
+#
+# ## A sheet of pairs
+#
+# Sixty pairs, evenly spread over `train`, as source and target.
+
+# %%
+config = TrainConfig(data=DATA)
+both, shown, _ = pipeline.load_split(config, "train", limit=60)
+sources, targets = both[:, 0], both[:, 1]
+names = pipeline.side_names(config)
+print(names, both.shape, both.dtype)
+
+# %%
+figures.pair_sheet(sources[:6], targets[:6], names, [pair.name for pair in shown[:6]])
+
+# %% [markdown]
+# Look for: edges that run on from one half into the same place of the other. Then ask what the source cannot tell:
+# cars, roofs and shadows on the way from map to satellite, for example. There the generator has to make something up.
+#
+# ## Colours
+#
+# Mean and standard deviation of red, green and blue, on [0, 255].
+
+# %%
+for name, side in zip(names, (sources, targets), strict=True):
+    mean, deviation = statistics.channel_statistics(side)
+    print(f"{name:9}  mean {mean.round(1)}  deviation {deviation.round(1)}")
+
+# %%
+figures.colour_histograms(sources, targets, names)
+
+# %% [markdown]
+# Look for: a broad hill on the side of photos, a few spikes on the side of labels. Spikes mean that few colours carry
+# all the meaning, and a generator that is off by a little has invented a colour that does not exist.
+#
+# ## Classes
+#
+# On label pictures a colour is a class. The side with fewer distinct colours is the one with labels; the toy map's
+# classes are known, those of other sets are found.
+
+
+# %%
+def distinct_colours(pictures):
+    return len(np.unique(pictures.reshape(-1, 3), axis=0))
+
+
+# %%
+labels = min(sources, targets, key=lambda side: distinct_colours(side[:4]))
+classes = toy.PALETTE if DATA == "toy" else statistics.palette(labels, 12)
+shares = statistics.class_shares(labels, classes)
+figures.palette_bars(shares, classes)
+
+# %% [markdown]
+# Look for: rare classes. A mean over all pixels, such as L1, hardly notices whether they are right: a generator that
+# never draws water can still be right on 93 % of the toy map.
+#
+# When nobody tells you the palette, ask for the most common colours. It finds the toy map's classes to the last bit.
+
+# %%
+common = statistics.palette(labels, len(classes))
+print(*common)
+print("all of the classes above:", set(common.values()) == set(classes.values()))
+
+# %% [markdown]
+# ## What the checker finds
+#
+# A dozen good pairs in a folder of one's own: side by side in one file, A on the left.
+
+# %%
+work = tempfile.TemporaryDirectory()
+train, val = (Path(work.name, "pairs", split) for split in ("train", "val"))
+for i in range(12):
+    images.save((train if i < 9 else val) / f"{i}.png", np.hstack(toy.city(i, 128)))
+
+# %% [markdown]
+# Now break four of them, as happens in real life.
+
+# %%
+whole = (train / "1.png").read_bytes()
+(train / "1.png").write_bytes(whole[: len(whole) // 2])  # a copy that broke off
+(train / "2.png").write_text("<html>404 Not Found</html>")  # a web page under a picture's name
+images.save(train / "3.png", np.hstack(toy.city(3, 128))[:, :-1])  # a column of pixels is missing
+images.save(train / "4.png", toy.city(4, 128)[0])  # half a pair
+
+# %% [markdown]
+# And make five that training accepts, but you should know of.
+
+# %%
+pair = np.hstack(toy.city(5, 128))
+Image.fromarray(pair[..., 1].astype(np.uint16) * 257).save(train / "5.png")  # 16-bit grey
+Image.fromarray(np.dstack([pair, np.full((128, 256), 200, np.uint8)])).save(train / "6.png")  # transparent
+images.save(train / "7.png", np.hstack([toy.city(7, 128)[0], np.full((128, 128, 3), 240, np.uint8)]))  # an empty map
+shutil.copy(train / "8.png", val / "9.png")  # the same picture in two splits
+Image.open(train / "0.png").resize((200, 100)).save(val / "10.jpg", quality=60)  # a smaller, recompressed copy
+
+# %%
+with contextlib.chdir(work.name):
+    print(check.check("pairs").table())
+
+# %% [markdown]
+# Look for: every file by its name. `python -m p2plib data check FOLDER` prints the same. Training refuses the broken
+# ones before the first step rather than after hours, or leaves them out when told to.
+
+# %%
+try:
+    with contextlib.chdir(work.name):
+        pipeline.load_split(TrainConfig(data="pairs", image_size=128), "train")
+except P2PError as error:
+    print(error)
+
+# %% [markdown]
+# ## Leakage
+#
+# Two pictures of `val` above are pictures of `train`. One is a copy to the bit; of the other no pixel is the same, so
+# the checker compares what small pictures of both look like (a perceptual hash).
+
+# %%
+twins = [(train / "8.png", val / "9.png"), (train / "0.png", val / "10.jpg")]
+pictures = np.array([[images.resize(images.read_rgb(path), 128, 256) for path in twin] for twin in twins])
+figures.pair_sheet(pictures[:, 0], pictures[:, 1], ("in train", "in val"), ["8.png, 9.png", "0.png, 10.jpg"], columns=2)
+
+# %% [markdown]
+# Look for: how little shows. The smaller copy is a bit softer; among thousands of pairs nobody would find it by eye.
+#
+# Why it matters: here is a "model" that has learned nothing. It looks for the training source that is most like the
+# question and answers with that pair's target.
+
+
+# %%
+def thumbnails(pictures):
+    return images.to_float(pictures[:, ::16, ::16]).reshape(len(pictures), -1)
+
+
+def look_up(questions):
+    distances = np.abs(thumbnails(questions)[:, None] - thumbnails(sources)).mean(axis=-1)
+    return targets[distances.argmin(axis=1)]
+
+
+# %%
+honest, _, _ = pipeline.load_split(config, "val", limit=20)
+leaky = np.concatenate([both[:10], honest[10:]])
+for name, split in {"honest": honest, "half leaked": leaky}.items():
+    errors = np.abs(images.to_float(look_up(split[:, 0])) - images.to_float(split[:, 1]))
+    print(f"{name:12} L1 {errors.mean():.3f}")
+
+# %% [markdown]
+# Look for: an error that halves, and not because the model is any better. A large network can do the same, since it has
+# room to remember a few hundred pairs. Split by place or by building before cutting pictures into pieces, and keep
+# frames of one film in one split.
+#
+# ## What to try next
+#
+# - Run this notebook on a real set: `P2P_FULL=1`, or set `DATA` to "maps", where aerial photos meet Google's maps.
+# - Point `check.check` at a folder of your own pictures, and look at them with `figures.pair_sheet`.
+# - Next notebook: `02_preprocessing`, from these files to the batches that training sees.

@@ -1,0 +1,77 @@
+"""Figures of the networks, drawn from what the built models say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from p2plib.figures.common import BLUE, GREEN, GREY, VERMILION, Figure
+
+if TYPE_CHECKING:
+    from p2plib.models.patchgan import Patch
+    from p2plib.models.stages import Stage
+
+COLOURS = (VERMILION, BLUE, GREEN, GREY)
+
+
+def u_net(stages: Sequence[Stage]) -> Figure:
+    """An encoder-decoder with its skips: a bar a stage, as high as its output is wide (in octaves).
+
+    Args:
+        stages: what `models.stages.stages` says of a generator. The first half narrows, the second widens.
+    """
+    heights = [np.log2(stage.shape[0]) + 0.5 for stage in stages]
+    place = {stage.name: i for i, stage in enumerate(stages)}
+    figure = Figure(
+        (0.62 * len(stages) + 0.6, 4.2),
+        "U-Net: "
+        + ", ".join(f"{s.name} {s.shape[0]} pixels wide" + f" joined with {s.skip}" * bool(s.skip) for s in stages),
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    for i, stage in enumerate(stages):
+        colour = BLUE if stage.name.startswith("down") else VERMILION
+        axes.add_patch(Rectangle((i - 0.34, 0), 0.68, heights[i], color=colour, alpha=0.8))
+        size, _, channels = stage.shape
+        axes.text(i, -0.25, f"{stage.name}\n{size}x{size}\n{channels} ch.", ha="center", va="top", fontsize=8)
+        if stage.skip:
+            start = place[stage.skip]
+            ends = (start, heights[start] + 0.1), (i, heights[i] + 0.1)
+            bend = FancyArrowPatch(
+                *ends, arrowstyle="-|>", mutation_scale=12, connectionstyle="arc3,rad=-0.25", color=GREY
+            )
+            axes.add_patch(bend)
+    axes.set_xlim(-0.8, len(stages) - 0.2)
+    axes.set_ylim(-2.2, max(heights) * 1.35)
+    axes.set_axis_off()
+    return figure
+
+
+def receptive_fields(picture: np.ndarray, patches: Mapping[str, Patch]) -> Figure:
+    """Squares of the picture that single logits of discriminators see.
+
+    Args:
+        picture: uint8 (S, S, 3).
+        patches: label: what `models.patchgan.patch` returns. A square may reach beyond the picture, into the padding.
+    """
+    size = len(picture)
+    figure = Figure((5, 5), "What one logit sees: " + ", ".join(patches), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="none", extent=(0, size, size, 0))
+    for i, ((label, (top, left, side)), colour) in enumerate(zip(patches.items(), COLOURS, strict=False)):
+        for width, shade in ((5, "white"), (2.5, colour)):  # a white rim, to be seen on any picture
+            axes.add_patch(Rectangle((left, top), side, side, fill=False, lw=width, edgecolor=shade))
+        box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "round,pad=0.25"}
+        if i % 2:  # the labels of small patches would hide each other on one side
+            axes.text(left, top + side, label, fontsize=9, ha="right", va="top", bbox=box, parse_math=False)
+        else:
+            axes.text(left + side, top, label, fontsize=9, ha="left", va="bottom", bbox=box, parse_math=False)
+    corners = [(top, left, top + side, left + side) for top, left, side in patches.values()]
+    low, high = min(0, *(min(c) for c in corners)), max(size, *(max(c) for c in corners))
+    axes.set_xlim(low - 0.04 * size, high + 0.16 * size)
+    axes.set_ylim(high + 0.04 * size, low - 0.1 * size)
+    axes.set_axis_off()
+    return figure

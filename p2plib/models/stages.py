@@ -1,0 +1,53 @@
+"""A network as a table: its stages, their shapes and weights, and where the skips go, read from the built model."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import NamedTuple
+
+import keras
+
+
+class Stage(NamedTuple):
+    """The layers that share the first part of their name: a convolution with its activation and normalization."""
+
+    name: str
+    shape: tuple[int, int, int]
+    """Height, width and channels of its output."""
+    parameters: int
+    skip: str
+    """The stage whose output is joined to its own; empty if there is none."""
+
+
+def stages(model: keras.Model) -> list[Stage]:
+    """The stages of a generator or discriminator, from the input on.
+
+    Args:
+        model: what `models.build_generator` or `models.build_discriminator` returns.
+    """
+    found = []
+    for name, group in groupby(model.layers, _stage_name):
+        members = list(group)
+        parameters = sum(layer.count_params() for layer in members)
+        joined = [_stage_name(x._keras_history.operation) for x in _inputs(members[-1])]
+        if parameters:
+            shape = tuple(members[-1].output.shape[1:])
+            found.append(Stage(name, shape, parameters, next((other for other in joined if other != name), "")))
+    return found
+
+
+def table(model: keras.Model) -> str:
+    """The stages as text, with the sum of the parameters."""
+    lines = [f"{'stage':10}{'output':>16}{'parameters':>14}  joined with"]
+    for name, shape, parameters, skip in stages(model):
+        lines.append(f"{name:10}{' x '.join(map(str, shape)):>16}{parameters:>14,}  {skip}".rstrip())
+    return "\n".join([*lines, f"{'all':10}{model.count_params():>30,}"])
+
+
+def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+    """What a layer joins; nothing for a layer with one input."""
+    return layer.input if isinstance(layer.input, list) else []
+
+
+def _stage_name(layer: keras.Layer) -> str:
+    return layer.name.rpartition("_")[0] or layer.name

@@ -1,0 +1,107 @@
+"""Sliders without a kernel, a server or a network: the page of a run, and a notebook exported to HTML."""
+
+from __future__ import annotations
+
+import shutil
+
+import needs
+import pytest
+from pixels import assert_divided, drag, point
+
+from p2plib.report import write_report
+
+CELLS = [
+    "from p2plib import widgets\nfrom p2plib.data import toy\npairs = [toy.city(i, 64) for i in range(2)]",
+    "widgets.compare(*pairs[0], ('photo', 'map'))",
+    "widgets.browse(pairs, ('photo', 'map'))",
+]
+OFFLINE = {"require_js_url": "", "mathjax_url": ""}
+"""What nbconvert's template fetches for formulas and for ipywidgets; sliders need neither."""
+
+
+@pytest.fixture(scope="module")
+def results(tiny_run, tmp_path_factory) -> str:
+    """The address of a run's page."""
+    folder = tmp_path_factory.mktemp("results") / "run"
+    shutil.copytree(tiny_run, folder)
+    return write_report(folder).as_uri()
+
+
+def test_the_mouse_drags_the_divider(page, results):
+    page.goto(results)
+    pair = page.locator(".p2p-pair").first
+    assert_divided(pair, 0.5)
+    drag(pair, 0.5, 0.2, 0.25)
+    assert_divided(pair, 0.25)
+    drag(pair, 0.25, 0.9)
+    assert_divided(pair, 0.9)
+    assert (page.errors, page.outside) == ([], [])
+
+
+def test_each_slider_moves_alone(page, results):
+    page.goto(results)
+    pairs = page.locator(".p2p-pair")
+    drag(pairs.nth(1), 0.5, 0.1)
+    assert_divided(pairs.nth(0), 0.5)
+    assert_divided(pairs.nth(1), 0.1)
+    assert_divided(pairs.nth(2), 0.5)
+
+
+def test_keys_move_the_divider(page, results):
+    page.goto(results)
+    page.get_by_role("slider").first.focus()
+    for key, fraction in {"ArrowRight": 0.6, "ArrowLeft": 0.5, "ArrowUp": 0.6, "ArrowDown": 0.5}.items():
+        for _ in range(20):
+            page.keyboard.press(key)
+        assert_divided(page.locator(".p2p-pair").first, fraction)
+    page.keyboard.press("Home")
+    assert_divided(page.locator(".p2p-pair").first, 0)
+    page.keyboard.press("End")
+    assert_divided(page.locator(".p2p-pair").first, 1)
+
+
+def test_the_tab_key_reaches_a_slider_that_says_what_it_is(page, results):
+    page.goto(results)
+    page.get_by_role("link").last.focus()
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.get_attribute("type") == "range"
+    assert "on the left" in focused.get_attribute("aria-label")
+    outline = page.locator(".p2p-pair").first.evaluate("pair => getComputedStyle(pair).outlineStyle")
+    assert outline == "solid"
+
+
+def test_a_finger_moves_the_divider(new_page, results):
+    page = new_page(has_touch=True, is_mobile=True)
+    page.goto(results)
+    pair = page.locator(".p2p-pair").first
+    page.touchscreen.tap(*point(pair, 0.3))
+    assert_divided(pair, 0.3)
+    page.touchscreen.tap(*point(pair, 0.7))
+    assert_divided(pair, 0.7)
+    assert (page.errors, page.outside) == ([], [])
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """An executed notebook with sliders, as it is stored: without the state of its widgets."""
+    needs.module("ipywidgets")
+    nbformat, nbclient = needs.module("nbformat"), needs.module("nbclient")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
+    return nbclient.NotebookClient(notebook, store_widget_state=False).execute()
+
+
+@pytest.mark.parametrize("options", [{}, OFFLINE], ids=["plain", "offline"])
+def test_an_exported_notebook_slides_without_a_kernel(page, notebook, tmp_path, options):
+    nbconvert = needs.module("nbconvert")
+    file = tmp_path / "notebook.html"
+    file.write_text(nbconvert.HTMLExporter(**options).from_notebook_node(notebook)[0], encoding="utf-8")
+    page.goto(file.as_uri())
+    pairs = page.locator(".p2p-pair")
+    assert pairs.count() == 2
+    for i in range(2):
+        assert_divided(pairs.nth(i), 0.5)
+        drag(pairs.nth(i), 0.5, 0.2)
+        assert_divided(pairs.nth(i), 0.2)
+    if options:
+        assert (page.errors, page.outside) == ([], [])

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from p2plib.data import toy
+from p2plib.data.pairs import find_pairs
+from p2plib.data.statistics import channel_statistics, class_shares, palette
+
+RED, GREEN, GREY = (250, 10, 10), (10, 250, 10), (128, 128, 128)
+
+
+def stripes(*columns: tuple[tuple[int, int, int], int]) -> np.ndarray:
+    """A picture, 10 pixels high, of vertical stripes: their colours and widths."""
+    return np.hstack([np.full((10, width, 3), colour, np.uint8) for colour, width in columns])
+
+
+def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer))
+
+
+@pytest.fixture(scope="module")
+def maps() -> list[np.ndarray]:
+    return [toy.city(i, 128)[1] for i in range(20)]
+
+
+def test_channel_statistics_are_those_of_all_pixels_together():
+    pictures = [np.random.default_rng(side).integers(0, 256, (side, 7, 3), np.uint8) for side in (5, 20)]
+    mean, deviation = channel_statistics(iter(pictures))
+    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures])
+    np.testing.assert_allclose(mean, pixels.mean(axis=0))
+    np.testing.assert_allclose(deviation, pixels.std(axis=0))
+
+
+def test_one_colour_has_no_deviation():
+    assert channel_statistics([stripes((GREY, 33))])[1].tolist() == [0, 0, 0]
+
+
+def test_palette_starts_with_the_most_common_colour():
+    pictures = [stripes((GREY, 3), (RED, 2)), stripes((GREEN, 4), (GREY, 3))]
+    assert list(palette(pictures).items()) == [("#808080", GREY), ("#0afa0a", GREEN), ("#fa0a0a", RED)]
+    assert list(palette(pictures, 2).values()) == [GREY, GREEN]
+
+
+def test_palette_leaves_out_colours_next_to_a_common_one():
+    near, far = (128, 128, 147), (128, 128, 148)
+    assert list(palette([stripes((GREY, 9), (near, 5), (far, 2))]).values()) == [GREY, far]
+
+
+def test_palette_looks_at_all_of_many_pixels():
+    late = np.full((1100, 1100, 3), RED, np.uint8)
+    late[550:] = GREY
+    assert set(palette([late]).values()) == {RED, GREY}
+
+
+@pytest.mark.parametrize("quality", [None, 95])
+def test_palette_finds_the_classes_of_the_toy_map(maps, quality):
+    seen = maps if quality is None else [jpeg(picture, quality) for picture in maps]
+    found, known = (np.array(sorted(colours.values())) for colours in (palette(seen, len(toy.PALETTE)), toy.PALETTE))
+    np.testing.assert_allclose(found, known, atol=0 if quality is None else 2)
+
+
+def test_palette_finds_classes_in_the_jpeg_files_of_facades(shared_data):
+    labels = [pair.read()[1] for pair in find_pairs(shared_data / "facades", "train")[0][:40]]
+    known = [(0, 0, 170), (0, 0, 222), (0, 48, 255), (0, 128, 255), (0, 207, 255), (32, 255, 224)]
+    known += [(112, 255, 143), (192, 255, 63), (255, 159, 0), (255, 80, 0), (255, 0, 0), (174, 0, 0)]
+    found = np.array(list(palette(labels, 10).values()))
+    nearest = np.abs(found[:, None] - np.array(known)).max(axis=-1)
+    assert nearest.min(axis=1).max() <= 8
+    assert len(set(nearest.argmin(axis=1))) == 10
+
+
+def test_shares_count_every_pixel_for_its_nearest_class():
+    picture = stripes((RED, 5), ((240, 40, 0), 2), (GREEN, 2), ((20, 200, 60), 1))
+    shares = class_shares([picture], {"green": GREEN, "red": RED, "grey": GREY})
+    assert shares == {"green": 0.3, "red": 0.7, "grey": 0.0}
+
+
+def test_shares_are_over_all_pictures_of_any_size():
+    pictures = [stripes((RED, 3)), np.full((5, 2, 3), GREEN, np.uint8)]
+    assert class_shares(iter(pictures), {"red": RED, "green": GREEN}) == {"red": 0.75, "green": 0.25}
+
+
+def test_nearest_is_exact_also_between_bright_colours():
+    palette = {"left": (254, 255, 255), "right": (255, 255, 254)}
+    shares = class_shares([stripes(((254, 255, 255), 1), ((255, 255, 253), 3))], palette)
+    assert shares == {"left": 0.25, "right": 0.75}
