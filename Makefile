@@ -1,11 +1,12 @@
-# make demo | test | check | bench. Everything is installed into $(VENV); nothing outside this folder is touched.
+# make demo | test | check | notebooks | bench. Everything is installed into $(VENV), except
+# for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
 BIN := $(VENV)/bin
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check notebooks bench clean chromium
 
 $(VENV)/ready: requirements.txt pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'p2plib needs Python 3.11 or later: make PYTHON=python3.12')"
@@ -19,15 +20,28 @@ demo: $(VENV)/ready
 	$(BIN)/python -m p2plib train --data toy --image-size 128 --base-filters 32 --batch-size 4 \
 	  --epochs 14 --decay-epochs 6 --sample-every 2 --time-budget 3m
 
-# Everything on TensorFlow; what touches Keras once more on JAX.
-test: $(VENV)/ready
+# Everything on TensorFlow; what touches Keras once more on JAX; then the notebooks against their stored outputs.
+test: $(VENV)/ready chromium
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL)
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
+	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && P2PLIB_RUNS=$$runs KERAS_BACKEND=tensorflow \
+	  TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(PARALLEL) --nbval --nbval-current-env \
+	  --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg notebooks
+
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+	|| echo "Chromium is not here and could not be installed: the tests that need a browser are skipped."
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Execute the notebooks anew from their .py halves.
+notebooks: $(VENV)/ready
+	$(BIN)/python tools/build_notebooks.py
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/throughput.py

@@ -217,7 +217,7 @@ def pairs_a_second(data, batches):
     return count / (time.perf_counter() - start)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output", "timing"]
 from_disk = TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4, memory_budget=0)
 print(f"from memory: {pairs_a_second(data, 500):6.0f} pairs a second")
 print(f"from files:  {pairs_a_second(pipeline.TrainingData(from_disk), 50):6.0f} pairs a second")

@@ -87,7 +87,7 @@ class TrainConfig:
     tensorboard: bool = False
     """Also write TensorBoard logs into the run folder (needs the `tensorboard` extra)."""
     run_dir: str | None = None
-    """Run folder, new or empty. Default: runs/DATA-DIRECTION-DATE-TIME, or in $P2P_RUNS instead of runs."""
+    """Run folder, new or empty. Default: runs/DATA-DIRECTION-DATE-TIME, or in $P2PLIB_RUNS instead of runs."""
 
     def __post_init__(self) -> None:
         """Check every value and the combinations that matter."""

@@ -21,3 +21,7 @@ class CheckpointError(P2PError):
 
 class TrainingError(P2PError):
     """Training cannot go on; what was saved before is intact."""
+
+
+class KaggleError(P2PError):
+    """Kaggle, its command, or what came from it."""

@@ -49,7 +49,8 @@ def train(
     Training ends after the last epoch, when the time budget is used up, or politely on Ctrl-C and SIGTERM. A run that
     resumes gives the weights that it would have had without the break: the same batches, crops, dropout masks and
     optimizer state. To the bit where a step is one compiled program (JAX, or TensorFlow with `xla="on"`). TensorFlow
-    without XLA adds gradients in an order that changes from run to run, so that no two of its runs are equal.
+    without XLA adds gradients in an order that changes from run to run, so that no two of its runs are equal unless
+    $TF_DETERMINISTIC_OPS is 1.
 
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.
@@ -200,7 +201,7 @@ def _open_run(config: TrainConfig | None, resume: str | Path | None) -> tuple[Pa
 
 def _new_folder(config: TrainConfig) -> Path:
     name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = Path(config.run_dir or Path(os.environ.get("P2P_RUNS", "runs"), name))
+    folder = Path(config.run_dir or Path(os.environ.get("P2PLIB_RUNS", "runs"), name))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
     return folder

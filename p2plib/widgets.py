@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from p2plib import figures
+from p2plib.data import images
 from p2plib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SAMPLES = 3  # pictures in the display of a training
 # drops <style> and <input>, and two plain pictures with their labels are left.
 STYLE = """
 .p2p-slider{display:inline-block;max-width:100%}
-.p2p-pair{position:relative;line-height:0;touch-action:pan-y}
+.p2p-pair{position:relative;width:fit-content;max-width:100%;line-height:0;touch-action:pan-y}
 .p2p-pair img{display:block;max-width:100%;height:auto;margin:0}
 .p2p-pair .p2p-before{position:absolute;inset:0;width:100%;height:100%;clip-path:inset(0 calc(100% - var(--p)) 0 0)}
 .p2p-pair::before{content:"";position:absolute;z-index:1;inset:0 auto 0 var(--p);width:2px;margin-left:-1px;
@@ -49,7 +50,7 @@ cursor:ew-resize;touch-action:pan-y}
 .p2p-pair input::-webkit-slider-thumb{appearance:none;width:1px;height:100%}
 .p2p-pair input::-moz-range-thumb{width:1px;height:100%;border:0}
 .p2p-pair:focus-within{outline:2px solid #2a6fdb;outline-offset:2px}
-.p2p-labels{display:flex;justify-content:space-between;gap:1em}
+.p2p-labels{display:flex;justify-content:space-between;gap:1em;font-size:85%}
 .p2p-labels span+span{text-align:right}
 """
 """The rules of every slider on a page, to be put into one `<style>` element."""
@@ -111,10 +112,13 @@ def slider_html(
     )
 
 
-def img_html(picture: np.ndarray, alt: str, quality: int = 90, css_class: str = "") -> str:
-    """A uint8 picture (H, W, 3) as an `<img>` that holds its JPEG file; below 256 pixels it is shown enlarged."""
+def img_html(picture: np.ndarray, alt: str, quality: int = 90, css_class: str = "", scale: int | None = None) -> str:
+    """A uint8 picture (H, W, 3) as an `<img>` that holds its JPEG file.
+
+    It is shown enlarged `scale` times; None enlarges pictures below 256 pixels to that.
+    """
     height, width = picture.shape[:2]
-    scale = max(1, 256 // width)
+    scale = scale or max(1, 256 // width)
     attributes = f'class="{css_class}" ' if css_class else ""
     attributes += 'style="image-rendering:pixelated" ' if scale > 1 else ""
     buffer = io.BytesIO()
@@ -298,18 +302,21 @@ def _display(html: str, handle: Any) -> Any:
 
 def _training_html(snapshot: Snapshot) -> str:
     """Learning curves and samples; but for the pictures, the same text at every epoch, so that runs can be compared."""
-    source, target = snapshot.names
-    sources, generated, targets = (pictures[:SAMPLES] for pictures in snapshot.samples())
     curves = figures.learning_curves(snapshot.rows, snapshot.config.gan_loss)
-    grid = figures.result_grid(sources, generated, targets, snapshot.names)
-    alt = f"samples: {source} | generated {target} | expected {target}"
+    jpeg, _ = curves._repr_jpeg_()
+    width, height = (round(96 * inches) for inches in curves.get_size_inches())  # CSS has 96 pixels an inch
+    style = 'style="max-width:100%;height:auto" '
     return (
         '<div class="p2p-progress" style="display:flex;flex-wrap:wrap;gap:1em">'
-        f"{_figure_html(curves, 'learning curves so far')}{_figure_html(grid, alt)}</div>"
+        f"{_img(jpeg, 'learning curves so far', (width, height), style)}{_samples_html(snapshot)}</div>"
     )
 
 
-def _figure_html(figure: figures.Figure, alt: str) -> str:
-    """A figure at its size in inches, where fonts have the size that they say: 96 CSS pixels are an inch."""
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return _img(figure._repr_jpeg_()[0], alt, (width, height), 'style="max-width:100%;height:auto" ')
+def _samples_html(snapshot: Snapshot) -> str:
+    """A few rows of source | generated | expected, in one picture that the browser enlarges."""
+    columns = [pictures[:SAMPLES] for pictures in snapshot.samples()]
+    sheet = images.tile([list(row) for row in zip(*columns, strict=True)])
+    source, target = snapshot.names
+    label = f"{source} | generated {target} | expected {target}"
+    picture = img_html(sheet, f"samples: {label}", scale=max(1, 192 // columns[0].shape[2]))
+    return f"<div>{picture}<div>{escape(label)}</div></div>"

@@ -184,6 +184,26 @@ def assert_all(variables, value) -> None:
         np.testing.assert_array_equal(one, two)
 
 
+def test_the_discriminator_of_a_run_is_that_of_its_training_state(tiny_run):
+    discriminator = checkpoint.load_discriminator(tiny_run)
+    with np.load(tiny_run / "checkpoints" / "state.npz") as file:
+        trained = [file[name] for name in sorted(file.files) if name.startswith("model/")]
+    weights = [np.asarray(weight) for weight in discriminator.model.weights]
+    assert weights and {weight.dtype.name for weight in weights} == {"float32"}
+    for weight, saved in zip(reversed(weights), reversed(trained), strict=False):
+        np.testing.assert_array_equal(weight, saved)
+
+
+def test_a_run_without_a_discriminator_says_so(tiny_run, tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, gan_weight=0)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    with pytest.raises(CheckpointError, match="L1 alone"):
+        checkpoint.load_discriminator(tmp_path)
+    (tmp_path / "config.json").write_text((tiny_run / "config.json").read_text())
+    with pytest.raises(CheckpointError, match=r"state\.npz"):
+        checkpoint.load_discriminator(tmp_path)
+
+
 def test_state_round_trip(tmp_path):
     path, progress = tmp_path / "state.npz", {"epoch": 3, "best": -float("inf"), "rows": [{"l1": 0.1}]}
     save_state(path, filled(7), progress)

@@ -14,9 +14,11 @@ pytestmark = pytest.mark.keras
 
 import p2plib  # noqa: E402
 from p2plib import metrics  # noqa: E402
+from p2plib.checkpoint import load_discriminator  # noqa: E402
 from p2plib.data import images, toy  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
-from p2plib.evaluation import Evaluation, score  # noqa: E402
+from p2plib.evaluation import Evaluation, judge, score  # noqa: E402
+from p2plib.models.patchgan import logits_size  # noqa: E402
 
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
 
@@ -127,6 +129,18 @@ def test_a_limit_takes_evenly_spaced_pictures(model, result):
     assert limited.protocol["pictures"] == 2
     np.testing.assert_array_equal(limited.targets, result.targets[[0, 2]])
     assert p2plib.evaluate(model, limit=100).pictures == NAMES
+
+
+def test_the_discriminator_judges_patches(tiny_run, result):
+    discriminator = load_discriminator(tiny_run)
+    realness = judge(discriminator, result.sources, result.targets)
+    size = logits_size(32, 16)
+    assert realness.shape == (3, size, size)
+    assert 0 <= realness.min() < realness.max() <= 1
+    alone = judge(discriminator, result.sources[1:2], result.targets[1:2])
+    np.testing.assert_allclose(alone[0], realness[1], atol=1e-6)
+    logits = discriminator.model([images.to_float(picture[:1]) for picture in (result.sources, result.targets)])
+    np.testing.assert_allclose(realness[0], 1 / (1 + np.exp(-np.asarray(logits)[0, ..., 0])), atol=1e-6)
 
 
 def test_noise_is_repeatable_and_recorded(model, result):

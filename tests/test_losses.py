@@ -47,6 +47,15 @@ def test_each_player_likes_to_win(name):
     assert loss.generator(good) < loss.generator(bad)
 
 
+@pytest.mark.parametrize("name", GAN_LOSSES)
+def test_realness_goes_from_0_to_1_and_is_a_half_where_the_discriminator_is_undecided(name):
+    undecided, sure = {"vanilla": (0, 20), "lsgan": (0.5, 2), "hinge": (0, 2)}[name]
+    logits = np.array([undecided - sure, undecided - 0.1, undecided, undecided + 0.1, undecided + sure], "float32")
+    realness = np.asarray(GAN_LOSSES[name].realness(logits))
+    np.testing.assert_allclose(realness[[0, 2, 4]], [0, 0.5, 1], atol=1e-6)
+    assert (np.diff(realness) > 0).all()
+
+
 def test_extreme_logits_stay_finite():
     huge = np.full((1, 2, 2, 1), 1e4, "float32")
     assert np.isfinite(float(GAN_LOSSES["vanilla"].discriminator(-huge, huge)))

@@ -14,6 +14,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *PROJECT["dependencies"],
         *extras["tensorflow"],
         *extras["jax"],
+        *extras["notebooks"],
         *extras["dev"],
     }
 

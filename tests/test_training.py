@@ -146,6 +146,26 @@ def test_the_log_tells_what_evaluate_tells(straight):
     assert result.mean == {name: float(last[f"val_{name}"]) for name in ("l1", "psnr", "ssim")}
 
 
+def test_a_run_is_shown_after_every_epoch(tiny_config, tmp_path, capsys):
+    shown = []
+    config = dataclasses.replace(tiny_config, epochs=2, decay_epochs=0, run_dir=str(tmp_path / "run"))
+    run = train(config, show=lambda snapshot: shown.append((snapshot, len(snapshot.rows), snapshot.samples())))
+    assert [count for _, count, _ in shown] == [1, 2]
+    snapshot, _, (sources, generated, targets) = shown[-1]
+    assert (snapshot.names, snapshot.config.epochs) == (("A", "B"), 2)
+    assert sources.shape == generated.shape == targets.shape == (3, 32, 32, 3)
+    newest = max((run / "samples").iterdir())
+    sheet = images.tile([list(row) for row in zip(sources, generated, targets, strict=True)])
+    np.testing.assert_array_equal(images.read_rgb(newest), sheet)
+    assert "epoch 1/2" not in capsys.readouterr().out
+
+
+def test_runs_go_where_the_environment_says(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PLIB_RUNS", str(tmp_path / "elsewhere"))
+    run = train(dataclasses.replace(tiny_config, epochs=1, decay_epochs=0))
+    assert run.parent == tmp_path / "elsewhere"
+
+
 def test_only_the_newest_named_checkpoints_are_kept(tiny_config, tmp_path):
     config = dataclasses.replace(tiny_config, checkpoint_every=1, keep=2, run_dir=str(tmp_path / "run"))
     names = sorted(path.name for path in (train(config) / "checkpoints").glob("generator_*"))

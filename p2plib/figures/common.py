@@ -32,7 +32,7 @@ class Figure(matplotlib.figure.Figure):
 
     def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]]:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 80})
+        self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75})
         return buffer.getvalue(), {"alt": self.alt}
 
 

@@ -25,12 +25,9 @@ def u_net(stages: Sequence[Stage]) -> Figure:
     """
     heights = [np.log2(stage.shape[0]) + 0.5 for stage in stages]
     place = {stage.name: i for i, stage in enumerate(stages)}
-    figure = Figure(
-        (0.62 * len(stages) + 0.6, 4.2),
-        "U-Net: "
-        + ", ".join(f"{s.name} {s.shape[0]} pixels wide" + f" joined with {s.skip}" * bool(s.skip) for s in stages),
-        layout="constrained",
-    )
+    words = [f"{stage.name} {stage.shape[0]} pixels wide" for stage in stages]
+    words += [f"a skip from {stage.skip} to {stage.name}" for stage in stages if stage.skip]
+    figure = Figure((0.62 * len(stages) + 0.6, 4.2), f"U-Net: {', '.join(words)}", layout="constrained")
     axes = figure.subplots()
     for i, stage in enumerate(stages):
         colour = BLUE if stage.name.startswith("down") else VERMILION
@@ -40,10 +37,8 @@ def u_net(stages: Sequence[Stage]) -> Figure:
         if stage.skip:
             start = place[stage.skip]
             ends = (start, heights[start] + 0.1), (i, heights[i] + 0.1)
-            bend = FancyArrowPatch(
-                *ends, arrowstyle="-|>", mutation_scale=12, connectionstyle="arc3,rad=-0.25", color=GREY
-            )
-            axes.add_patch(bend)
+            arrow = FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=12, connectionstyle="arc3,rad=-0.25")
+            axes.add_patch(arrow).set_color(GREY)
     axes.set_xlim(-0.8, len(stages) - 0.2)
     axes.set_ylim(-2.2, max(heights) * 1.35)
     axes.set_axis_off()
@@ -65,10 +60,12 @@ def receptive_fields(picture: np.ndarray, patches: Mapping[str, Patch]) -> Figur
         for width, shade in ((5, "white"), (2.5, colour)):  # a white rim, to be seen on any picture
             axes.add_patch(Rectangle((left, top), side, side, fill=False, lw=width, edgecolor=shade))
         box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "round,pad=0.25"}
-        if i % 2:  # the labels of small patches would hide each other on one side
-            axes.text(left, top + side, label, fontsize=9, ha="right", va="top", bbox=box, parse_math=False)
+        if i % 2:  # on one side, the labels of small squares would hide each other
+            corner, away, align = (left, top + side), -14, "right"
         else:
-            axes.text(left + side, top, label, fontsize=9, ha="left", va="bottom", bbox=box, parse_math=False)
+            corner, away, align = (left + side, top), 14, "left"
+        at = {"textcoords": "offset points", "ha": align, "va": "center"}
+        axes.annotate(label, corner, (away, away), fontsize=9, bbox=box, parse_math=False, **at)  # type: ignore[arg-type]
     corners = [(top, left, top + side, left + side) for top, left, side in patches.values()]
     low, high = min(0, *(min(c) for c in corners)), max(size, *(max(c) for c in corners))
     axes.set_xlim(low - 0.04 * size, high + 0.16 * size)

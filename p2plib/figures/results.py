@@ -104,11 +104,10 @@ def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str]
         row[0].imshow(new)
         row[1].imshow(target)
         heat = row[2].imshow(error, cmap="inferno", vmin=0, vmax=max(float(errors.max()), 1 / 255))
-        row[2].text(
-            0.03, 0.97, f"mean {error.mean():.3f}", color="white", fontsize=9, va="top", transform=row[2].transAxes
-        )
+        _note(row[2], f"mean {error.mean():.3f}")
     _titles(cells[0], [*names, "absolute error"])
-    figure.colorbar(heat, ax=cells[:, 2], label="of the full range, mean of R, G, B", shrink=0.9)
+    bar = figure.colorbar(heat, ax=cells[:, 2], shrink=0.9)
+    bar.set_label("share of the full range", fontsize=9)
     return figure
 
 
@@ -136,7 +135,7 @@ def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 def _heat_grid(rows: int, columns: int, alt: str) -> tuple[Figure, np.ndarray]:
     """A figure and its axes, (rows, columns), without ticks."""
-    figure = Figure((2.3 * columns + 0.9, 2.25 * rows + 0.25), alt, layout="constrained")
+    figure = Figure((2 * columns + 0.9, 1.95 * rows + 0.25), alt, layout="constrained")
     cells = figure.subplots(rows, columns, squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()

@@ -52,12 +52,19 @@ class Lab:
 
 
 @contextmanager
-def jupyterlab(folder: Path, state: Path) -> Iterator[Lab]:
-    """Serve the notebooks in `folder`; all that JupyterLab writes goes to `state`."""
+def jupyterlab(folder: Path, state: Path, **variables: str) -> Iterator[Lab]:
+    """Serve the notebooks in `folder`; all that JupyterLab writes goes to `state`.
+
+    `variables` are added to the environment of its kernels.
+    """
     lab = Lab(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16))
     with open(state / "lab.log", "wb") as log:
         process = subprocess.Popen(
-            _command(lab, folder), cwd=folder, env=_environment(state), stdout=log, stderr=subprocess.STDOUT
+            _command(lab, folder),
+            cwd=folder,
+            env=_environment(state) | variables,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
             deadline = time.monotonic() + SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import needs
 import pytest
@@ -10,11 +11,7 @@ from pixels import assert_divided, drag, point
 
 from p2plib.report import write_report
 
-CELLS = [
-    "from p2plib import widgets\nfrom p2plib.data import toy\npairs = [toy.city(i, 64) for i in range(2)]",
-    "widgets.compare(*pairs[0], ('photo', 'map'))",
-    "widgets.browse(pairs, ('photo', 'map'))",
-]
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 OFFLINE = {"require_js_url": "", "mathjax_url": ""}
 """What nbconvert's template fetches for formulas and for ipywidgets; sliders need neither."""
 
@@ -82,26 +79,30 @@ def test_a_finger_moves_the_divider(new_page, results):
     assert (page.errors, page.outside) == ([], [])
 
 
-@pytest.fixture(scope="module")
-def notebook(tmp_path_factory):
-    """An executed notebook with sliders, as it is stored: without the state of its widgets."""
-    needs.module("ipywidgets")
-    nbformat, nbclient = needs.module("nbformat"), needs.module("nbclient")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
-    return nbclient.NotebookClient(notebook, store_widget_state=False).execute()
+def export(notebook: Path, html: Path, **options: str) -> str:
+    """Convert a stored notebook to static HTML, without running it; returns its address."""
+    nbconvert, nbformat = needs.module("nbconvert"), needs.module("nbformat")
+    text, _ = nbconvert.HTMLExporter(**options).from_notebook_node(nbformat.read(notebook, as_version=4))
+    html.write_text(text, encoding="utf-8")
+    return html.as_uri()
 
 
 @pytest.mark.parametrize("options", [{}, OFFLINE], ids=["plain", "offline"])
-def test_an_exported_notebook_slides_without_a_kernel(page, notebook, tmp_path, options):
-    nbconvert = needs.module("nbconvert")
-    file = tmp_path / "notebook.html"
-    file.write_text(nbconvert.HTMLExporter(**options).from_notebook_node(notebook)[0], encoding="utf-8")
-    page.goto(file.as_uri())
+def test_exported_results_slide_without_a_kernel(page, tmp_path, options):
+    page.goto(export(NOTEBOOKS / "05_results.ipynb", tmp_path / "results.html", **options))
     pairs = page.locator(".p2p-pair")
-    assert pairs.count() == 2
-    for i in range(2):
+    assert pairs.count() == 3  # compare, browse, explore
+    for i in range(3):
         assert_divided(pairs.nth(i), 0.5)
         drag(pairs.nth(i), 0.5, 0.2)
         assert_divided(pairs.nth(i), 0.2)
     if options:
         assert (page.errors, page.outside) == ([], [])
+
+
+@pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_exports_to_a_page_that_needs_no_network(page, tmp_path, notebook):
+    page.goto(export(notebook, tmp_path / "page.html", **OFFLINE))
+    pictures = page.locator("img").evaluate_all("images => images.map(image => image.complete && image.naturalWidth)")
+    assert len(pictures) >= 4 and all(pictures)
+    assert (page.errors, page.outside) == ([], [])

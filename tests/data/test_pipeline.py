@@ -114,6 +114,12 @@ def test_validation_pairs_are_only_resized(folder):
         np.testing.assert_array_equal(target, images.resize(255 - coordinates(i, 36), SIZE, SIZE))
 
 
+@pytest.mark.parametrize(("image_size", "drawn"), [(32, 64), (64, 128), (128, 256), (256, 256)])
+def test_toy_cities_are_drawn_no_larger_than_needed(image_size, drawn):
+    pairs, _ = pipeline.pairs_of(TrainConfig(data="toy", image_size=image_size), "val")
+    assert {pair.size for pair in pairs} == {drawn}
+
+
 def test_without_val_some_training_pairs_are_held_out(folder):
     for path in (folder / "val").iterdir():
         path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import subprocess
 import sys
@@ -68,6 +69,45 @@ def test_grid_demands_as_many_of_each():
     sources, generated, targets = pictures(2, 8)
     with pytest.raises(ValueError):
         figures.result_grid(sources, generated[:1], targets)
+
+
+def test_any_columns_can_stand_side_by_side():
+    first, second, third = pictures(2, 8)
+    columns = {"map": first, "L1": second, "L1 + GAN": third, "expected": first}
+    figure = figures.picture_grid(columns)
+    assert [axes.get_title() for axes in figure.axes[:4]] == list(columns)
+    assert len(figure.axes) == 8
+
+
+def test_error_map_shows_where_and_how_much(tmp_path):
+    generated, targets = np.zeros((2, 2, 16, 16, 3), np.uint8)
+    targets[1, 4:8, :, 0] = 255  # only the second, only red, in a quarter of the rows
+    figure = figures.error_map(generated, targets, ("made", "meant"))
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["made", "meant", "absolute error"]
+    heat = figure.axes[5].images[0].get_array()
+    np.testing.assert_allclose(heat[4:8], 1 / 3)
+    assert heat.sum() == pytest.approx(4 * 16 / 3)
+    assert [figure.axes[i].texts[0].get_text() for i in (2, 5)] == ["mean 0.000", "mean 0.083"]
+
+
+def test_patch_map_lays_the_judgement_over_the_whole_picture():
+    shown, other, _ = pictures(2, 16)
+    realness = np.linspace(0, 1, 2 * 9).reshape(2, 3, 3)
+    figure = figures.patch_map({"generated": (shown, realness), "expected": (other, realness[::-1])})
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["generated", "patches", "expected", "patches"]
+    for axes, judged in zip((figure.axes[1], figure.axes[3]), realness, strict=True):
+        picture, heat = axes.images
+        assert heat.get_extent() == picture.get_extent()
+        np.testing.assert_array_equal(heat.get_array(), judged)
+        assert axes.texts[0].get_text() == f"mean {judged.mean():.2f}"
+
+
+def test_notebooks_show_figures_as_jpeg_with_an_alternative_text():
+    figure = figures.picture_grid({"<photo>": pictures(1, 8)[0]})
+    data, metadata = figure._repr_jpeg_()
+    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
+    assert Image.open(io.BytesIO(data)).size == (width, height)
+    assert metadata == {"alt": "1 rows of pictures: <photo>"}
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 200])

@@ -9,7 +9,8 @@ pytestmark = pytest.mark.keras
 from p2plib.config import TrainConfig  # noqa: E402
 from p2plib.models import GENERATORS, build_discriminator, build_generator  # noqa: E402
 from p2plib.models.layers import set_dropout_seeds  # noqa: E402
-from p2plib.models.patchgan import STRIDED_LAYERS, logits_size, patchgan  # noqa: E402
+from p2plib.models.patchgan import STRIDED_LAYERS, logits_size, patch, patchgan  # noqa: E402
+from p2plib.models.stages import stages, table  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
 
 
@@ -95,6 +96,34 @@ def test_receptive_field(receptive_field):
         columns.append(np.asarray(discriminator([blank, changed]))[0, middle, middle, 0] != before)
     felt = np.flatnonzero(columns)
     assert felt[-1] - felt[0] + 1 == receptive_field
+    top, left, side = patch(discriminator, middle, middle)
+    assert (top, left, side) == (felt[0], felt[0], receptive_field)
+
+
+def test_neighbouring_logits_see_neighbouring_patches():
+    discriminator = patchgan(256, 1)
+    one, right, below = patch(discriminator, 3, 4), patch(discriminator, 3, 5), patch(discriminator, 4, 4)
+    assert (right.left - one.left, right.top - one.top) == (8, 0)
+    assert (below.left - one.left, below.top - one.top) == (0, 8)
+
+
+@pytest.mark.parametrize("norm", ["instance", "none"])
+@pytest.mark.parametrize("name", [*GENERATORS, "patchgan"])
+def test_stages_account_for_every_parameter(name, norm):
+    config = small(norm=norm, receptive_field=16)
+    model = build_discriminator(config) if name == "patchgan" else build_generator(small(generator=name, norm=norm))
+    assert sum(stage.parameters for stage in stages(model)) == model.count_params()
+    assert stages(model)[-1].shape == model.output_shape[1:]
+    assert f"{model.count_params():,}" in table(model).splitlines()[-1]
+
+
+def test_stages_tell_where_the_skips_of_the_unet_go():
+    found = {stage.name: stage for stage in stages(unet(32, 4))}
+    assert list(found) == [f"down{i}" for i in range(1, 6)] + [f"up{i}" for i in range(5, 0, -1)]
+    assert {name: stage.skip for name, stage in found.items() if stage.skip} == {
+        f"up{i}": f"down{i - 1}" for i in range(2, 6)
+    }
+    assert found["down5"].shape == (1, 1, 32) and found["up2"].shape == (16, 16, 8)
 
 
 def test_no_discriminator_without_gan():

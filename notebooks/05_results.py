@@ -1,0 +1,191 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Results
+#
+# Load a model and judge it: pictures, numbers, the best and the worst, where it errs, what the discriminator thinks of
+# it, sliders to look closely, and the other direction. Takes about 75 seconds on two CPU cores.
+
+# %% tags=["parameters"]
+import os
+
+RUN = os.environ.get("P2P_RUN")  # the folder of a run of yours, to be shown; else a model is trained here
+FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 30 MB; hours on a GPU, days on a CPU
+DATA, DIRECTION = ("facades", "BtoA") if FULL else ("toy", "BtoA")  # from labels to photo, from map to satellite
+
+# %% [markdown]
+# The stored outputs are those of a small model on the toy set: 64x64 pixels, a quarter of the filters, half a minute of
+# training. With `P2P_RUN` they show yours.
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+
+from p2plib import TrainConfig, evaluate, figures, load, train, translate, widgets
+from p2plib.checkpoint import load_discriminator
+from p2plib.data import catalog, download
+from p2plib.evaluation import judge
+
+if not RUN and catalog.find(DATA).url:
+    download.get(DATA)
+small = {"image_size": 64, "base_filters": 16, "batch_size": 2, "epochs": 5, "decay_epochs": 3}
+config = TrainConfig(data=DATA, direction=DIRECTION, **({} if FULL else small))
+
+# %% tags=["nbval-ignore-output"]
+run = RUN or train(config, show=widgets.progress())
+
+# %% [markdown]
+# ## One argument
+#
+# A checkpoint says itself what it is: networks, size, direction, the names of both sides, how long it was trained. A
+# run folder stands for its best generator, by validation SSIM.
+
+# %% tags=["nbval-ignore-output"]
+model = load(run)
+
+# %%
+info = model.info
+print(f"{info.names[0]} to {info.names[1]}, {info.config.generator} at {model.size}x{model.size}")
+print(f"trained on {info.config.data} for {info.step} steps, {info.epoch} epochs")
+
+# %% [markdown]
+# ## Results at a glance
+#
+# `evaluate` runs the generator over a split that it was not trained on.
+
+# %%
+result = evaluate(model, split="val")
+print(", ".join(f"{name} {value}" for name, value in result.protocol.items() if name != "step"))
+
+# %%
+names = info.names
+figures.result_grid(result.sources[:3], result.generated[:3], result.targets[:3], names)
+
+# %% [markdown]
+# Look for: streets, water and parks in their places, which the source determines; then roofs, trees and cars, which it
+# does not. There, "as expected" is too much to ask; "could it be real?" is the question.
+#
+# ## The numbers
+#
+# L1 is the mean absolute error on [-1, 1], lower is better. PSNR (dB) and SSIM are higher for better pictures.
+
+# %% tags=["nbval-ignore-output"]
+lines = result.table().splitlines()
+print(*lines[:6], "...", lines[-1], sep="\n")
+
+# %%
+order = np.argsort(result.scores["ssim"])
+best, worst = order[-2:][::-1], order[:2]
+chosen = np.concatenate([best, worst])
+figures.result_grid(
+    *(pictures[chosen] for pictures in (result.sources, result.generated, result.targets)),
+    names,
+    [f"{result.pictures[i]}, SSIM {result.scores['ssim'][i]:.2f}" for i in chosen],
+)
+
+# %% [markdown]
+# Look for: what the two best (above) have that the two worst lack. Often it is not the generator: pictures with large
+# calm areas, such as water, score high, and busy ones low.
+#
+# ## Where does it err?
+
+# %%
+figures.error_map(result.generated[worst], result.targets[worst], (f"generated {names[1]}", f"expected {names[1]}"))
+
+# %% [markdown]
+# Look for: whether errors lie along edges (something is displaced or blurred) or fill areas (something has the wrong
+# colour, or was taken for something else).
+#
+# ## What does the discriminator think?
+#
+# It judges patches, so its opinion can be laid over the picture. It was saved with the training state.
+
+# %%
+discriminator = load_discriminator(run)
+shown = best[:1]
+columns = {}
+for title, pictures in {"generated": result.generated[shown], "expected": result.targets[shown]}.items():
+    columns[f"{title} {names[1]}"] = pictures, judge(discriminator, result.sources[shown], pictures)
+figures.patch_map(columns)
+
+# %% [markdown]
+# Look for: patches that give the generator away. The mean should be lower on the left: the discriminator of a finished
+# training is usually a little ahead.
+#
+# ## Look closely
+#
+# Drag the divider, or use the arrow keys. This slider needs no kernel: it also works in a saved notebook and in its
+# HTML.
+
+# %%
+widgets.compare(result.generated[best[0]], result.targets[best[0]], (f"generated {names[1]}", f"expected {names[1]}"))
+
+# %% [markdown]
+# Pick another picture:
+
+# %%
+pairs = list(zip(result.generated, result.targets, strict=True))
+widgets.browse(pairs, (f"generated {names[1]}", f"expected {names[1]}"), result.pictures)
+
+# %% [markdown]
+# And here the model runs again with every change. Dropout, switched on by a seed, is the only noise that pix2pix has.
+
+# %%
+widgets.explore(model, result.sources, result.targets, result.pictures)
+
+# %% [markdown]
+# Look for: how little the noise changes. The paper found the same: the generator learns to ignore it, and one source
+# gives all but one picture.
+
+# %%
+quiet, *noisy = (translate(model, list(result.sources[:8]), noise=seed) for seed in (None, 1, 2))
+print("the same picture every time without noise:", np.array_equal(quiet, translate(model, list(result.sources[:8]))))
+print("another picture with another seed:", not np.array_equal(*noisy))
+
+# %% [markdown]
+# ## The other direction
+#
+# Same pairs, same code, `direction` turned round. From satellite to map, the answer is determined by the source, and L1
+# has more of it right; but the map must be *read* from the photo.
+
+# %% tags=["nbval-ignore-output"]
+other = "AtoB" if info.config.direction == "BtoA" else "BtoA"
+reverse = load(train(replace(config, data=info.config.data, direction=other), show=widgets.progress()))
+
+# %%
+back = evaluate(reverse, split="val", limit=3)
+figures.result_grid(back.sources, back.generated, back.targets, reverse.info.names)
+
+# %% [markdown]
+# There and back again: what the reverse model makes of a *generated* picture.
+
+# %%
+again = translate(reverse, list(result.generated[best]))
+columns = {
+    names[0]: result.sources[best],
+    f"generated {names[1]}": result.generated[best],
+    f"{names[0]} from that": np.stack(again),
+}
+figures.picture_grid(columns)
+
+# %% [markdown]
+# Look for: what survives the round trip. Nobody trained the two models to fit each other (CycleGAN does), so what comes
+# back tells how much of the source the generated picture still holds.
+#
+# ## What to try next
+#
+# - `P2P_RUN=runs/... ` with a run of yours, for example one of `make demo` (three minutes).
+# - `load(run / "checkpoints" / "last.keras")`: is the last generator nicer than the best by SSIM?
+# - `python -m p2plib report RUN` writes a page with grid, curves and sliders; `python -m p2plib translate RUN PICTURES
+#   --out FOLDER` uses the model.

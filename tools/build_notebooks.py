@@ -1,0 +1,87 @@
+"""Execute notebooks/*.py (percent format) into *.ipynb whose bytes repeat: `make notebooks`.
+
+Stable are: the cells' ids, the kernel's metadata, and training (TF_DETERMINISTIC_OPS). An output that differs only in
+the date of a run folder stays as it was stored; so does that of a cell tagged `timing`, until its source changes. Of
+widgets, which live in a kernel, only the HTML is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "TF_DETERMINISTIC_OPS": "1"}
+
+
+def build(source: Path) -> None:
+    """Execute one notebook, and write it if anything but measured times changed."""
+    started = time.monotonic()
+    notebook, path = jupytext.read(source), source.with_suffix(".ipynb")
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    for i, cell in enumerate(notebook.cells):
+        cell["id"] = f"{source.stem}-{i:02d}"
+    with tempfile.TemporaryDirectory() as folder:  # where the run folders of training go
+        execute(notebook, folder)
+    notebook.metadata["language_info"] = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+    drop_widgets(notebook)
+    if before:
+        keep_times(notebook, nbformat.reads(before, as_version=4))
+    text = nbformat.writes(notebook) + "\n"
+    if text != before:
+        path.write_text(text, encoding="utf-8")
+    state = "unchanged" if text == before else "written"
+    print(f"{path.name}: {time.monotonic() - started:.0f} s, {len(text) / 1024:.0f} KiB, {state}", flush=True)
+
+
+def execute(notebook: NotebookNode, folder: str) -> None:
+    """Run all cells in a fresh kernel that works in `folder`."""
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": folder}},
+    )
+    client.execute()
+
+
+def keep_times(notebook: NotebookNode, before: NotebookNode) -> None:
+    """Take over the stored outputs of cells in which only measured times or the dates of runs changed."""
+    stored = {cell.source: cell.outputs for cell in before.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.source in stored:
+            old = stored[cell.source]
+            if "timing" in cell.metadata.get("tags", []) or undated(cell.outputs) == undated(old):
+                cell.outputs = old
+
+
+def undated(outputs: list[NotebookNode]) -> str:
+    """Outputs as text, without the dates in the names of run folders."""
+    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs))
+
+
+def drop_widgets(notebook: NotebookNode) -> None:
+    """Leave the HTML of each widget: its model is gone with the kernel."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+
+
+if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT)
+    here = Path(__file__).resolve().parents[1] / "notebooks"
+    for source in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted(here.glob("*.py")):
+        build(source)
