@@ -108,6 +108,9 @@ from p2plib import widgets
 print(time.time())
 
 # %%
+print(f"run folder: runs/toy-AtoB-20261231-{time.time_ns() // 1000 % 1_000_000:06}")
+
+# %%
 widgets.browse([(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8))])
 """
 

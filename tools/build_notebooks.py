@@ -70,7 +70,7 @@ def keep_times(notebook: NotebookNode, before: NotebookNode) -> None:
 
 def undated(outputs: list[NotebookNode]) -> str:
     """Outputs as text, without the dates in the names of run folders."""
-    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs))
+    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs, sort_keys=True))
 
 
 def drop_widgets(notebook: NotebookNode) -> None:
