@@ -1,4 +1,4 @@
-# make demo | test | check | notebooks | bench. Everything is installed into $(VENV), except
+# make demo | test | check | kernel | notebooks | bench. Everything is installed into $(VENV), except
 # for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ CONSTRAINTS ?=
 BIN := $(VENV)/bin
 PARALLEL := -n 2 --dist loadfile
 
-.PHONY: demo test check notebooks bench clean chromium
+.PHONY: demo test check kernel notebooks bench clean chromium
 
 $(VENV)/ready: requirements.txt pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'p2plib needs Python 3.11 or later: make PYTHON=python3.12')"
@@ -38,6 +38,10 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The self-contained notebook for Kaggle: make kernel TRAIN="--data maps --batch-size 8"
+kernel: $(VENV)/ready
+	$(BIN)/python -m p2plib kaggle build $(TRAIN)
 
 # Execute the notebooks anew from their .py halves.
 notebooks: $(VENV)/ready

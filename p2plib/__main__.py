@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.config import TrainConfig
-from p2plib.errors import P2PError
+from p2plib.errors import KaggleError, P2PError
+
+if TYPE_CHECKING:
+    from p2plib.kaggle.kernel import Kernel
 
 Data = Annotated[str | None, arg(help="Catalog name or folder; default: what the checkpoint was trained on.")]
 CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .keras file, or a run folder.")]
+Config = Annotated[TrainConfig, arg(name="")]
+Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
+Metadata = Annotated[Path, arg(help="What the kernel is called, and where it runs: your kernel-metadata.json.")]
+Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Instead of the one in the metadata.")]
+KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
 Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
 
 
@@ -161,6 +170,113 @@ def train(
     report(p2plib.train(config, resume=resume))
 
 
+BUILT = Path("build/kaggle")
+
+
+def kaggle_build(
+    config: Config,
+    metadata: Metadata = Path("kernel-metadata.json"),
+    accelerator: Accelerator = None,
+    out: Folder = BUILT,
+) -> None:
+    """Make one self-contained notebook for Kaggle, p2plib and the settings inside; nothing is sent."""
+    from p2plib.kaggle import kernel
+
+    made = kernel.Kernel.read(metadata)
+    if accelerator:
+        made = dataclasses.replace(made, accelerator=accelerator)
+    print(f"built: {kernel.build(config, made.with_data(config.data), out)}")
+
+
+def kaggle_check(out: Folder = BUILT) -> int:
+    """Look for what would go wrong on Kaggle; the exit status is 1 if there is something."""
+    from p2plib.kaggle import preflight
+
+    problems = preflight.check(out)
+    print("\n".join(problems) or f"{out} is ready: kaggle push sends it")
+    return 1 if problems else 0
+
+
+def kaggle_push(
+    config: Config,
+    metadata: Metadata = Path("kernel-metadata.json"),
+    accelerator: Accelerator = None,
+    out: Folder = BUILT,
+) -> None:
+    """Build, check and send a kernel; its session starts at once."""
+    kaggle_build(config, metadata, accelerator, out)
+    _check_and_send(out)
+
+
+def kaggle_status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
+    """Tell how the newest session of a kernel stands; the exit status is 1 if it failed.
+
+    Args:
+        follow: Show its log, until it ends.
+    """
+    from p2plib.kaggle import client
+
+    name = kernel or _built(out).id
+    if follow:
+        status = client.follow(name)
+    else:
+        status = client.status(name)
+        print(f"{name}: {status}")
+    return 1 if status.ended and status.state != "COMPLETE" else 0
+
+
+def kaggle_pull(
+    kernel: KernelId = None,
+    /,
+    run: Path | None = None,
+    only: Literal["best", "last", "all"] = "all",
+    out: Folder = BUILT,
+) -> None:
+    """Bring the run of a kernel home, verified; a wrong or missing file never replaces a good one.
+
+    Args:
+        run: The run folder to bring it into; default: runs/SLUG.
+        only: Which checkpoints; `all` also brings the training state, to go on from on another machine.
+    """
+    from p2plib.kaggle import client
+
+    name = kernel or _built(out).id
+    print(client.pull(name, run or Path("runs", name.partition("/")[2]), only))
+
+
+def kaggle_resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
+    """Send the next part of a chain: it goes on where the kernel built last ended, with the same settings."""
+    from p2plib.kaggle import kernel
+
+    part = _built(out).next_part()
+    if accelerator:
+        part = dataclasses.replace(part, accelerator=accelerator)
+    print(f"built: {kernel.build(TrainConfig.read(out / kernel.CONFIG), part, out)}")
+    _check_and_send(out)
+
+
+def _built(out: Path) -> Kernel:
+    from p2plib.kaggle import kernel
+
+    return kernel.Kernel.read(out / kernel.METADATA)
+
+
+def _check_and_send(out: Path) -> None:
+    from p2plib.kaggle import client, preflight
+
+    if problems := preflight.check(out):
+        raise KaggleError("\n".join([f"{out} was not pushed:", *problems]))
+    print(f"pushed: {client.push(out)}")
+
+
+KAGGLE_COMMANDS: dict[str, Callable[..., Any]] = {
+    "build": functools.partial(kaggle_build, config=TrainConfig()),
+    "check": kaggle_check,
+    "push": functools.partial(kaggle_push, config=TrainConfig()),
+    "status": kaggle_status,
+    "pull": kaggle_pull,
+    "resume": kaggle_resume,
+}
 DATA_COMMANDS: dict[str, Callable[..., Any]] = {"list": data_list, "get": data_get, "check": data_check}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
@@ -173,6 +289,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def data() -> None:
     """List, download and check data sets."""
+
+
+def kaggle() -> None:
+    """Train on Kaggle's free GPU or TPU: push a kernel, bring its run home, go on."""
+
+
+GROUPS = {"data": (data, DATA_COMMANDS), "kaggle": (kaggle, KAGGLE_COMMANDS)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -193,9 +316,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int | None:
     prog = "python -m p2plib"
-    if argv[:1] == ["data"]:
-        return subcommand_cli_from_dict(DATA_COMMANDS, args=argv[1:], prog=f"{prog} data", description=data.__doc__)
-    commands = {"data": data, **COMMANDS} | {"train": functools.partial(train, config=_defaults(argv))}
+    if argv[:1] and argv[0] in GROUPS:
+        group, commands = GROUPS[argv[0]]
+        return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{prog} {argv[0]}", description=group.__doc__)
+    commands = {name: group for name, (group, _) in GROUPS.items()} | COMMANDS
+    commands |= {"train": functools.partial(train, config=_defaults(argv))}
     return subcommand_cli_from_dict(commands, args=argv, prog=prog, description=p2plib.__doc__.partition("\n")[0])
 
 

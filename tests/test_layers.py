@@ -48,6 +48,13 @@ ORDER = [
     "p2plib.figures",
     "p2plib.widgets",
     "p2plib.report",
+    "p2plib.kaggle",
+    "p2plib.kaggle.manifest",
+    "p2plib.kaggle.mirrors",
+    "p2plib.kaggle.session",
+    "p2plib.kaggle.kernel",
+    "p2plib.kaggle.preflight",
+    "p2plib.kaggle.client",
     "p2plib.__main__",
 ]
 """Every module, from the ground up: each imports only from those before it."""

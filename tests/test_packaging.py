@@ -15,6 +15,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["tensorflow"],
         *extras["jax"],
         *extras["notebooks"],
+        *extras["kaggle"],
         *extras["dev"],
     }
 

@@ -1,0 +1,151 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Training on Kaggle
+#
+# No GPU at hand? Kaggle lends two T4 for about 30 hours a week, and TPUs. Build one notebook that holds library and
+# settings, rehearse it here, push it, and bring the run home. Takes about 30 seconds on two CPU cores.
+
+# %% tags=["parameters"]
+import os
+
+OWNER = os.environ.get("KAGGLE_USERNAME", "YOUR-NAME")  # your name on Kaggle, as in the address of your page
+PUSH = False  # really push: needs the kaggle package, an account with a verified phone number, and an API token
+
+# %% [markdown]
+# The stored outputs are those of a rehearsal: nothing was sent. The commands for a terminal stand beside each step.
+
+# %%
+import contextlib
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from p2plib import P2PError, TrainConfig
+from p2plib.kaggle import client, manifest, mirrors, preflight, session
+from p2plib.kaggle.kernel import ACCELERATORS, Kernel, build
+
+# %% [markdown]
+# ## What to train, and where
+#
+# The same `TrainConfig` as everywhere. Two T4 share a batch, so its size must be even; eight TPU cores want a multiple
+# of eight. A `Kernel` says what the notebook is called on Kaggle, where it runs, and which data sets are attached.
+
+# %%
+config = TrainConfig(data="maps", direction="BtoA", batch_size=8)
+kernel = Kernel(f"{OWNER}/pix2pix-maps", "Pix2Pix maps", "t4x2").with_data(config.data)
+print("accelerators:", ACCELERATORS)
+print("attached:", kernel.dataset_sources)
+
+# %% [markdown]
+# Sessions have no internet unless you ask for it, so the data must be on Kaggle. Some public data sets there mirror
+# those of the paper:
+
+# %%
+for name, known in mirrors.MIRRORS.items():
+    print(f"{name:12}", *[f"{mirror.slug} ({mirror.folder})" for mirror in known], sep="  ")
+
+# %% [markdown]
+# ## Build
+#
+# One notebook, since only one file travels: p2plib itself lies packed in its first code cell.
+# In a terminal: `python -m p2plib kaggle build --data maps --direction BtoA --batch-size 8`
+
+# %%
+work = tempfile.TemporaryDirectory()
+folder = build(config, kernel, Path(work.name) / "kaggle")
+print(*sorted(path.name for path in folder.iterdir()), sep="\n")
+print("small enough:", (folder / "p2plib-training.ipynb").stat().st_size < preflight.MAX_NOTEBOOK)
+
+# %% [markdown]
+# ## Check
+#
+# Kaggle's command is quiet about mistakes: a wrong source is dropped, a title that does not fit the name is changed,
+# and the exit status is 0. So what can be known before is checked before. In a terminal: `python -m p2plib kaggle
+# check`
+
+# %% tags=["nbval-ignore-output"]
+print(*preflight.check(folder), sep="\n")
+
+# %% [markdown]
+# Look for: your credentials and your name, in the rehearsal's stored output. Here are three more ways to get it wrong.
+
+# %%
+wrong = {
+    "odd batch": (replace(config, batch_size=5), kernel),
+    "no data": (config, replace(kernel, dataset_sources=())),
+    "too much": (replace(config, keep=0, checkpoint_every=1, epochs=400), kernel),
+}
+usual = set(preflight.check(folder))
+for name, (settings, target) in wrong.items():
+    found = preflight.check(build(settings, target, Path(work.name) / "wrong"))
+    print(f"{name}: {next(problem for problem in found if problem not in usual)}")
+
+# %% [markdown]
+# ## Rehearse
+#
+# What runs inside Kaggle is `session.train`. It finds what is attached, trains, leaves enough time to save everything,
+# and seals the run folder with a manifest. In a folder laid out like Kaggle's, it does the same here.
+
+# %% tags=["nbval-ignore-output", "timing"]
+os.environ["P2PLIB_KAGGLE_ROOT"] = "."
+small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "epochs": 1, "decay_epochs": 0}
+with contextlib.chdir(work.name):
+    run = Path(work.name, session.train(TrainConfig(data="toy", batch_size=8, **small)))
+
+# %%
+entries = manifest.read(run / manifest.MANIFEST)
+print(*[entry.name for entry in entries], sep="\n")
+
+# %% [markdown]
+# Look for: name, size and hash of every file. What comes home is compared with them, since a page that says "403" is
+# easily saved as a checkpoint. One changed byte is enough:
+
+# %%
+log = run / "log.csv"
+log.write_text(log.read_text().replace("0", "O", 1))
+try:
+    manifest.check(log, next(entry for entry in entries if entry.name == "log.csv"))
+except P2PError as error:
+    print(error)
+
+# %% [markdown]
+# ## Push, watch, pull
+#
+# In a terminal: `kaggle push` with the options of `build`; `kaggle status --follow`; `kaggle pull --only best`. A pull
+# never replaces a good file by a wrong one, and fetches only what is not there yet.
+
+# %%
+if PUSH:
+    print(client.push(folder))
+    client.follow(kernel.id)
+    run = client.pull(kernel.id, Path("runs/pix2pix-maps"))
+
+# %% [markdown]
+# ## Go on
+#
+# A session ends after 12 hours (9 on a TPU). Training stops in time, and the next part goes on from the attached output
+# of the one before, to the weights that one long run would have had. In a terminal: `python -m p2plib kaggle resume`
+
+# %%
+part = kernel.next_part()
+print(part.id.partition("/")[2], "goes on from", *[source.partition("/")[2] for source in part.kernel_sources])
+if PUSH:
+    print(client.push(build(config, part, folder)))
+
+# %% [markdown]
+# ## What to try next
+#
+# - Set `PUSH = True`, or use the terminal: `python -m p2plib kaggle push --data maps --direction BtoA --batch-size 8`.
+# - `--accelerator tpu`: the same run on eight TPU cores, through JAX.
+# - When the run is home: `P2P_RUN=runs/pix2pix-maps` in `05_results` shows it.

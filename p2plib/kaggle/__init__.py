@@ -1,0 +1,1 @@
+"""Training on Kaggle: one self-contained kernel, what runs inside it, and what comes back."""

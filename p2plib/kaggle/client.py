@@ -1,0 +1,376 @@
+"""Kaggle from the user's side: push a kernel, watch its session, and bring its run home whole.
+
+All talk goes through the `kaggle` command. Its exit status says little: it is 0 for a push that Kaggle refused, and
+when a web page was saved in place of a checkpoint. So what it prints is read, it is asked only for files that the
+kernel's manifest names, and what it brings is compared with that manifest before it replaces anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any, Literal
+
+from p2plib.errors import KaggleError
+from p2plib.kaggle import manifest
+from p2plib.kaggle.manifest import MANIFEST, Entry
+
+TIMEOUT = 300.0
+"""Seconds after which a call of the command, other than a download, counts as hanging."""
+PATIENCE = 5
+"""How often in a row `follow` may fail to reach Kaggle before it gives up."""
+REST = 60.0
+"""Seconds that `follow` waits for the rest of the log when the session has ended."""
+SLOWEST = 4
+"""How many times the first pause between two looks at a session the pauses grow to."""
+
+_RUN = "run"
+"""The run folder in a kernel's output."""
+_UNFINISHED = {"NEW_SCRIPT", "QUEUED", "RUNNING", "CANCEL_REQUESTED"}
+# What the command takes as a credential or makes of one, should an answer echo it: tokens, keys, headers.
+_SECRET = re.compile(r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+")
+_FILES_A_CALL = 100  # their names make up one argument, and Windows takes no more than 32,767 characters
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a kernel's newest session stands."""
+
+    state: str
+    """QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED or NEW_SCRIPT."""
+    message: str = ""
+    """Why it failed, in Kaggle's words."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state not in _UNFINISHED
+
+    def __str__(self) -> str:
+        return f"{self.state}: {self.message}" if self.message else self.state
+
+
+def push(folder: Path, seconds: int | None = None) -> str:
+    """Send the kernel in `folder` to Kaggle, which starts a session of it.
+
+    Args:
+        folder: holds `kernel-metadata.json` and the notebook that it names.
+        seconds: limit of the session's time; None leaves it to Kaggle.
+
+    Returns:
+        The address of the kernel.
+
+    Raises:
+        KaggleError: it was not pushed; or it was, under another name or without one of its sources.
+    """
+    limit = [] if seconds is None else ["-t", str(seconds)]
+    text = _kaggle("push", "-p", str(Path(folder).resolve()), *limit)
+    address = re.search(r"successfully pushed\. .* at (\S+)", text)
+    if not address:
+        raise KaggleError(f"{folder}: Kaggle refused it ({_last_line(text)}); mend that and push again.")
+    lost = re.search(r"not valid (?:dataset|competition|kernel) sources .*: (\[.*\])", text)
+    if lost:
+        raise KaggleError(
+            f"{folder}: was pushed without its sources {lost[1]}, which Kaggle does not find or not let you use; stop "
+            f"the session at {address[1]}, mend kernel-metadata.json and push again."
+        )
+    if "title does not resolve to the specified id" in text:
+        raise KaggleError(
+            f"{folder}: was pushed, but under the name that Kaggle makes of its title, {address[1]}; stop the session "
+            "there, let title and id in kernel-metadata.json agree and push again."
+        )
+    return address[1]
+
+
+def status(kernel_id: str) -> Status:
+    """Ask how the newest session of a kernel stands.
+
+    Args:
+        kernel_id: "owner/slug".
+
+    Raises:
+        KaggleError: there is no such kernel, it is not yours, or Kaggle cannot be reached.
+    """
+    text = _kaggle("status", _checked(kernel_id))
+    found = re.search(r'has status "(?:\w+\.)?(\w+)"(?:\s+Failure message: "(.*)")?', text, re.DOTALL)
+    if not found:
+        raise KaggleError(f"{kernel_id}: Kaggle's answer says no status ({_last_line(text)}); try again later.")
+    return Status(found[1], " ".join(_clean(found[2] or "").split()))
+
+
+def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0) -> Status:
+    """Show how a session goes, its log line by line, until it ends.
+
+    The log is one open stream. The status is asked every `poll` seconds at first, ever more rarely later. A network
+    that fails for a while is waited for.
+
+    Args:
+        kernel_id: "owner/slug".
+        say: takes each line.
+        poll: seconds before the second look.
+
+    Returns:
+        The final status; its state is COMPLETE if all went well.
+
+    Raises:
+        KaggleError: the first look fails, or several in a row.
+    """
+    now, log, pause, failures = status(kernel_id), _Log(kernel_id), poll, 0
+    say(f"{kernel_id}: {now}")
+    try:
+        while not now.ended:
+            if now.state == "RUNNING":
+                log.open()
+            log.show(say, pause)
+            pause = min(1.5 * pause, SLOWEST * poll)
+            before = now
+            try:
+                now, failures = status(kernel_id), 0
+            except KaggleError as error:
+                failures += 1
+                if failures == PATIENCE:
+                    raise
+                say(str(error))
+            if now != before and not now.ended:
+                say(f"{kernel_id}: {now}")
+        log.show_rest(say)
+    finally:
+        log.close()
+    say(f"{kernel_id}: {now}")
+    return now
+
+
+def pull(
+    kernel_id: str, run: Path, only: Literal["best", "last", "all"] = "all", say: Callable[[str], None] = print
+) -> Path:
+    """Bring the run that a kernel trained into the folder `run`, verified against the kernel's manifest.
+
+    Files arrive in a temporary folder beside `run`. When all are there and right, they are moved in one by one, each in
+    one step, the manifest last. Files that `run` holds already are not fetched again. Others in it, and what the
+    kernel's output has beside the run, are left alone.
+
+    Args:
+        kernel_id: "owner/slug".
+        run: the run folder; made if need be.
+        only: "best" leaves out all checkpoints but the best generator, "last" all but the last generator and the state
+            that training resumes from.
+        say: takes a line about what is fetched.
+
+    Returns:
+        `run`.
+
+    Raises:
+        KaggleError: there is no finished run, or a file of it is missing or wrong; nothing in `run` has changed then.
+            Or the disk cannot take it.
+    """
+    _checked(kernel_id)
+    folder = Path(run).resolve()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}.pull-", dir=folder.parent) as temporary:
+            names = _fetch(kernel_id, folder, only, Path(temporary), say)
+            _move(names, Path(temporary) / _RUN, folder)
+    except OSError as error:
+        raise KaggleError(
+            f"{run}: cannot be written ({error.strerror or error}); make room there or give another folder."
+        ) from error
+    return run
+
+
+def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callable[[str], None]) -> list[str]:
+    """Bring what `folder` lacks into `temporary`, and verify it; returns the names."""
+    arrived = temporary / _RUN
+    _download(kernel_id, [MANIFEST], temporary)
+    if not (arrived / MANIFEST).exists():
+        raise KaggleError(
+            f"{kernel_id}: its output has no {_RUN}/{MANIFEST}, which is written when training has ended; is its "
+            f"session COMPLETE? See: python -m p2plib kaggle status {kernel_id}"
+        )
+    try:
+        entries = _select(manifest.read(arrived / MANIFEST), only)
+        missing = [entry for entry in entries if not _holds(folder, entry)]
+        size = sum(entry.size for entry in missing)
+        say(f"{kernel_id}: {len(missing)} of {len(entries)} files to fetch, {size / 1e6:.1f} MB")
+        if size > (free := shutil.disk_usage(temporary).free):
+            raise KaggleError(
+                f"its files do not fit into {folder.parent}, which has {free / 1e6:.1f} MB free; make room."
+            )
+        _download(kernel_id, [entry.name for entry in missing], temporary)
+        for entry in missing:
+            manifest.check(arrived / entry.name, entry)
+    except KaggleError as error:
+        text = str(error).replace(f"{temporary}{os.sep}", "").removeprefix(f"{kernel_id}: ")
+        raise KaggleError(f"{kernel_id}: {text}") from error
+    return [entry.name for entry in missing] + [MANIFEST]
+
+
+def _select(entries: Sequence[Entry], only: str) -> list[Entry]:
+    """The small files and, of the checkpoints, those asked for."""
+    wanted = {"best": ["best.keras"], "last": ["last.keras", "state.npz"]}.get(only)
+    if wanted is None:
+        return list(entries)
+    paths = [f"checkpoints/{name}" for name in wanted]
+    lacking = set(paths) - {entry.name for entry in entries}
+    if lacking:
+        raise KaggleError(f"the run has no {' and no '.join(sorted(lacking))}; fetch all there is, with only='all'.")
+    return [entry for entry in entries if entry.name in paths or not entry.name.startswith("checkpoints/")]
+
+
+def _holds(folder: Path, entry: Entry) -> bool:
+    try:
+        manifest.check(folder / entry.name, entry)
+    except KaggleError:
+        return False
+    return True
+
+
+def _download(kernel_id: str, names: Sequence[str], into: Path) -> None:
+    """Fetch files of the run, by name: so that no other name, in whatever the output lists, is written anywhere."""
+    for start in range(0, len(names), _FILES_A_CALL):
+        choice = "|".join(re.escape(name) for name in names[start : start + _FILES_A_CALL])
+        pattern = rf"^{_RUN}/(?:{choice})\Z"
+        _kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+
+
+def _move(names: Sequence[str], source: Path, target: Path) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source / name, target / name)
+
+
+class _Log:
+    """The lines of a session's log, each once: a stream that is opened again starts from the first line."""
+
+    def __init__(self, kernel_id: str) -> None:
+        self.command = _command("logs", "--follow", kernel_id)
+        self.process: subprocess.Popen[str] | None = None
+        self.reader: Thread | None = None
+        self.read = 0
+        self.lines: SimpleQueue[str | None] = SimpleQueue()
+
+    def open(self) -> None:
+        """Start the stream, unless it runs."""
+        if self.process and self.process.poll() is None:
+            return
+        self.close()
+        self.process = subprocess.Popen(  # noqa: S603
+            self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **_pipes()
+        )
+        self.reader = Thread(target=self._read, args=(self.process,), daemon=True)
+        self.reader.start()
+
+    def show(self, say: Callable[[str], None], seconds: float) -> None:
+        """Show what comes within `seconds`; returns at once when a stream that brought something new ends."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                line = self.lines.get(timeout=left)
+            except Empty:
+                return
+            if line is None:
+                return
+            say(_clean(line))
+
+    def show_rest(self, say: Callable[[str], None]) -> None:
+        """Show what is left of the log of a session that has ended."""
+        if not (self.process and self.process.poll() == 0):
+            self.open()
+        if self.reader:
+            self.reader.join(REST)
+        while not self.lines.empty():
+            line = self.lines.get()
+            if line is not None:
+                say(_clean(line))
+
+    def close(self) -> None:
+        """End the stream."""
+        if self.process and self.reader and self.process.stdout:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join()
+            self.process.stdout.close()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        known = self.read
+        for i, line in enumerate(process.stdout or ()):
+            if i >= known:
+                self.read += 1
+                self.lines.put(line.rstrip("\n"))
+        if self.read > known:
+            self.lines.put(None)
+
+
+# The command.
+
+
+def _command(*arguments: str) -> list[str]:
+    """The `kaggle` command of this Python; -P, so that no kaggle.py where the user happens to be is it."""
+    return [sys.executable, "-P", "-m", "kaggle", "--no-warn", "kernels", *arguments]
+
+
+def _pipes() -> dict[str, Any]:
+    """The command never asks, and speaks UTF-8 on Windows too: it saves logs in the encoding of its surroundings."""
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    return {"stdin": subprocess.DEVNULL, "env": environment, "encoding": "utf-8", "errors": "replace"}
+
+
+def _kaggle(*arguments: str) -> str:
+    """Run `kaggle kernels ...`; returns all that it printed.
+
+    Raises:
+        KaggleError: it says itself that it failed, hangs, or is not installed.
+    """
+    limit = None if arguments[0] == "output" else TIMEOUT
+    try:
+        done = subprocess.run(_command(*arguments), capture_output=True, timeout=limit, **_pipes())  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise KaggleError(
+            f"kaggle kernels {arguments[0]}: no answer within {limit:.0f} s; check the connection and try again."
+        ) from error
+    text = f"{done.stdout}\n{done.stderr}"
+    if done.returncode:
+        raise KaggleError(_fault(arguments, text))
+    return text
+
+
+def _fault(arguments: Sequence[str], text: str) -> str:
+    """What to tell a person about a command that failed and printed `text`."""
+    if "No module named" in text and "kaggle" in _last_line(text):
+        return "The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'"
+    if "Authentication required" in text:
+        return (
+            "Kaggle was given no credentials that it takes; run: kaggle auth login (or set KAGGLE_API_TOKEN to a token "
+            "from https://www.kaggle.com/settings/api) and try again."
+        )
+    if "'kernels.get' was denied" in text:
+        return f"{arguments[1]}: Kaggle does not let you see it; check owner, slug, and whose credentials are used."
+    if "Max retries exceeded" in text:
+        return "Kaggle cannot be reached from here; check the connection and try again."
+    return f"kaggle kernels {arguments[0]} failed ({_last_line(text)}); mend that, or try again later."
+
+
+def _last_line(text: str) -> str:
+    """Where commands put the gist of a failure."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return _clean(lines[-1])[:300] if lines else "it printed nothing"
+
+
+def _clean(text: str) -> str:
+    return _SECRET.sub("***", text)
+
+
+def _checked(kernel_id: str) -> str:
+    """The id itself, which becomes an argument and, in the command, the name of a file."""
+    if not re.fullmatch(r"\w[\w-]*/\w[\w-]*", kernel_id):
+        raise KaggleError(f"{kernel_id!r} is no kernel; give owner/slug, as in the address kaggle.com/code/owner/slug.")
+    return kernel_id

@@ -1,0 +1,244 @@
+"""What runs inside Kaggle: find what is attached, train as everywhere, seal the run folder with a manifest.
+
+A session looks like this (`root` is /kaggle):
+
+    input/datasets/OWNER/SLUG     an attached data set, or input/SLUG in the older layout
+    input/notebooks/OWNER/SLUG    the output of an attached notebook, or input/SLUG
+    working/run                   the run folder, and all that comes back
+    temp/p2plib                   links to the data, downloads
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from p2plib import checkpoint, files, runtime, training
+from p2plib.config import TrainConfig
+from p2plib.data import download, pairs
+from p2plib.data.catalog import CATALOG
+from p2plib.errors import CheckpointError, DataError, KaggleError
+from p2plib.kaggle import manifest
+from p2plib.kaggle.mirrors import MIRRORS
+from p2plib.report import write_report
+
+HOURS, TPU_HOURS = 12, 9
+"""How long Kaggle lets a session run."""
+# What the budget does not cover: the image's start, a first validation that is longer than foreseen, the report, hashes
+# of about 2 GB, and Kaggle's own saving. All of it takes minutes; a session that runs out of time may lose everything.
+MARGIN = 30 * 60
+"""Seconds of the session that are not for training."""
+SAMPLE_GRIDS = 10
+"""About so many sample grids a run: Kaggle hands out an output file by file."""
+
+CPU_WARNING = """\
++----------------------------------------------------------------------------+
+|  WARNING: this session has no GPU and no TPU, so it trains on the CPU.     |
+|  A real training takes DAYS there, more than a session has. Stop it, and   |
+|  choose the accelerator "GPU T4 x2" or "TPU v5e-8" in Kaggle's settings.   |
++----------------------------------------------------------------------------+"""
+
+
+def root() -> Path:
+    """The folder that holds `input` and `working`: $P2PLIB_KAGGLE_ROOT, or /kaggle."""
+    return Path(os.environ.get("P2PLIB_KAGGLE_ROOT") or "/kaggle")
+
+
+def find_source(slug: str) -> Path | None:
+    """The folder of the attached data set or notebook output `slug` ("owner/slug"), or None."""
+    inputs = root() / "input"
+    places = (inputs / "datasets" / slug, inputs / "notebooks" / slug, inputs / Path(slug).name)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig:
+    """Bring the pairs of `config.data` to where p2plib looks for them.
+
+    A data set of the catalog keeps its name, and so the names of its sides and its usual direction: a known mirror that
+    is attached (or a folder of its name in one of `sources`) is linked into $P2PLIB_CACHE, which this sets. Where there
+    is none, it is downloaded. A folder is used as it is, or looked up below `input` and in `sources`; what is found
+    there is linked too, so that all parts of a chain know it by one path, wherever Kaggle mounts it.
+
+    Args:
+        config: the settings.
+        sources: attached data sets, "owner/slug".
+
+    Returns:
+        `config`, where need be with another `data`.
+
+    Raises:
+        KaggleError: the pairs are not attached and cannot be downloaded; the message says what to attach.
+    """
+    data = config.data
+    if data == "toy" or (data not in CATALOG and Path(data).is_dir() and _below_input(data) is None):
+        return config
+    cache = root() / "temp" / "p2plib"
+    os.environ["P2PLIB_CACHE"] = str(cache)
+    folder = next(filter(_has_pairs, _places(data, sources)), None)
+    if data in CATALOG:
+        if folder is None:
+            _download(data)
+        else:
+            _link(download.dataset_dir(data), folder)
+        return config
+    if folder is None:
+        raise KaggleError(
+            f"{data}: no such folder with pairs is attached; attach the Kaggle data set that holds it "
+            "(in kernel-metadata.json: dataset_sources)."
+        )
+    return dataclasses.replace(config, data=str(_link(cache / "data" / folder.name, folder)))
+
+
+def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None = None) -> Path:
+    """Train in a Kaggle session with `p2plib.train`, then write the report and, last, the manifest.
+
+    Without a time budget in `config`, training ends early enough for all that to be saved. A part whose predecessor has
+    done all epochs hands the finished run on.
+
+    Args:
+        config: the settings; `run_dir` is set here, and `sample_every` raised where it would make many files.
+        sources: attached data sets, "owner/slug".
+        resume: the notebook of the previous part, "owner/slug", whose output is attached.
+
+    Returns:
+        The run folder, `working/run`. It is sealed with a manifest even when training fails.
+
+    Raises:
+        KaggleError: something is not attached, the previous part is damaged, or `working/run` is in use.
+        P2PError: as `p2plib.train`.
+    """
+    run = root() / "working" / "run"
+    if run.exists():
+        raise KaggleError(f"{run} exists already; rename or remove it, or restart the session.")
+    config = attach_data(config, sources)
+    if resume is not None:
+        _bring(resume, run)
+    try:
+        if resume is not None and _finished(run, config):
+            training.say(f"{resume} has done all {config.epochs} epochs; there is nothing left to train")
+        else:
+            _train(config, run, resume is not None)
+        training.say(f"report: {write_report(run)}")
+    finally:
+        if run.is_dir():
+            files.remove_leftovers(run)
+            training.say(f"manifest: {manifest.write(run)}")
+    return run
+
+
+def time_budget(tpu: bool) -> float:
+    """Seconds for training, from now: the session's limit, less the margin and the time since this process started."""
+    return max((TPU_HOURS if tpu else HOURS) * 3600 - MARGIN - _age(), 1.0)
+
+
+def _train(config: TrainConfig, run: Path, resume: bool) -> None:
+    plan = runtime.start(config)
+    if plan.device == "cpu":
+        training.say(CPU_WARNING)
+    budget = config.time_budget or f"{time_budget(runtime.detect().tpu_cores > 0):.0f}s"
+    sample_every = max(config.sample_every, math.ceil(config.epochs / SAMPLE_GRIDS))
+    config = dataclasses.replace(config, run_dir=str(run), time_budget=budget, sample_every=sample_every)
+    training.say(f"time budget: {budget}")
+    training.train(config, resume=run if resume else None)
+
+
+def _age() -> float:
+    """Seconds since this process started, which is soon after the session did; 0 where the system does not tell."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # in clock ticks since boot
+        return max(time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"), 0.0)
+    except (OSError, AttributeError, ValueError, IndexError):
+        return 0.0
+
+
+# Data.
+
+
+def _places(data: str, sources: Sequence[str]) -> Iterator[Path]:
+    """Where the pairs of `data` may lie, the likeliest first."""
+    for mirror in MIRRORS.get(data, ()):
+        if source := find_source(mirror.slug):
+            yield source / mirror.folder
+            yield source / data
+    below = Path(data) if data in CATALOG else _below_input(data)
+    if below is None:
+        return
+    yield root() / "input" / below
+    for source in map(find_source, sources):
+        if source:
+            yield source / below
+            yield source.parent / below  # `below` begins with the source's own name
+    if len(below.parts) > 1 and (source := find_source("/".join(below.parts[:2]))):
+        yield source.joinpath(*below.parts[2:])
+
+
+def _below_input(data: str) -> Path | None:
+    """`data` as a path below `input`, without what only the newer layout has; None if it lies elsewhere."""
+    inputs, path = (root() / "input").resolve(), Path(data).resolve()  # "../input/SLUG" is usual on Kaggle
+    if path.is_relative_to(inputs):
+        below = path.relative_to(inputs)
+        return Path(*below.parts[1:]) if below.parts[:1] in (("datasets",), ("notebooks",)) else below
+    return None if Path(data).exists() or Path(data).is_absolute() else Path(data)
+
+
+def _download(data: str) -> None:
+    training.say(f"{data} is not attached; downloading it")
+    try:
+        download.get(data, progress=False)
+    except DataError as error:
+        mirrors = " or ".join(mirror.slug for mirror in MIRRORS.get(data, ()))
+        what = mirrors or f"a Kaggle data set with a folder {data} that holds train/ and val/"
+        raise KaggleError(
+            f"{data}: it is not attached and could not be downloaded; attach {what} (in kernel-metadata.json: "
+            "dataset_sources), or turn the internet on (enable_internet)."
+        ) from error
+
+
+def _has_pairs(folder: Path) -> bool:
+    with suppress(DataError):
+        return "train" in pairs.splits(folder)
+    return False
+
+
+def _link(link: Path, folder: Path) -> Path:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(folder.resolve(), target_is_directory=True)
+    return link
+
+
+# Chains.
+
+
+def _bring(resume: str, run: Path) -> None:
+    """Copy the run folder of the previous part to `run`, whole and verified, or not at all."""
+    source = find_source(resume)
+    if source is None:
+        raise KaggleError(
+            f"{resume}: its output is not attached; attach that notebook (in kernel-metadata.json: kernel_sources)."
+        )
+    before = source / "run"
+    try:
+        for entry in manifest.read(before / manifest.MANIFEST):
+            target = run / entry.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(before / entry.name, target)
+            manifest.check(target, entry)
+    except (KaggleError, OSError) as error:
+        shutil.rmtree(run, ignore_errors=True)
+        raise KaggleError(f"{resume}: its output cannot be used. {error}") from error
+    training.say(f"goes on from {resume}")
+
+
+def _finished(run: Path, config: TrainConfig) -> bool:
+    with suppress(CheckpointError):  # training says it better
+        return checkpoint.read_progress(run / "checkpoints" / "state.npz")["epoch"] >= config.epochs
+    return False

@@ -1,0 +1,174 @@
+"""As much of Kaggle as the `kaggle` command needs, on 127.0.0.1, and with faults on demand.
+
+The command knows no address but Kaggle's own and `http://localhost:80`, so this server is its HTTP proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+Answer = Callable[["Handler"], None]
+
+KEY = "0123456789abcdef" * 2
+TOKEN = "KGAT_made_up"
+
+
+class Call(NamedTuple):
+    """One request to Kaggle's API."""
+
+    name: str
+    body: dict[str, Any]
+    authorization: str
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
+        name = urlsplit(self.path).path.rsplit("/", 1)[-1]
+        self.server.calls.append(Call(name, body, self.headers["Authorization"] or ""))
+        if self.server.fault:
+            return self.send(*self.server.fault)
+        method = getattr(self.server, name, None)
+        answer = method(body) if method else {"code": 404, "message": f"no {name}"}
+        self.send(200 if method else 404, json.dumps(answer).encode(), "application/json")
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        with suppress(ConnectionError):  # the client went away
+            if "/kernels/logs/stream/" in path:
+                return self.stream()
+            name = path.removeprefix("/files/")
+            self.server.fetched.append(name)
+            content = self.server.files[name]
+            if callable(content):
+                return content(self)
+            self.send(200, content)
+
+    def send(self, status: int, body: bytes, kind: str = "application/octet-stream", cut: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:cut])
+
+    def stream(self) -> None:
+        """The log so far as server-sent events; the stream stays open as long as the server is held."""
+        logs = self.server.logs
+        events = logs.pop(0) if len(logs) > 1 else logs[0]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in events:
+            self.chunk("data: " + json.dumps({"stream_name": "stdout", "time": 1.0, "data": event}) + "\n\n")
+        self.server.stalled.set()
+        self.server.released.wait(20)
+        self.chunk("data: END_OF_LOG\n\n")
+        self.chunk("")
+
+    def chunk(self, text: str) -> None:
+        self.wfile.write(f"{len(text.encode()):x}\r\n{text}\r\n".encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Answers what its attributes say; keeps all calls of the API, and the names of all files fetched."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.calls: list[Call] = []
+        self.fetched: list[str] = []
+        self.fault: tuple[int, bytes] | None = None
+        """Status and body of every answer of the API."""
+        self.pushed: dict[str, Any] = {}
+        """What differs from success in the answer to a push."""
+        self.states: list[dict[str, str]] = [{"status": "COMPLETE"}]
+        """Taken in turn, the last for ever."""
+        self.files: dict[str, bytes | Answer] = {}
+        """The output, in this order."""
+        self.page_size = 20
+        self.logs: list[list[str]] = [[]]
+        """What a stream of the log brings, taken in turn, the last for ever."""
+        self.stalled, self.released = threading.Event(), threading.Event()
+        self.released.set()
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Variables under which the `kaggle` command talks to this server, and to nobody and as nobody else."""
+        others = ("KAGGLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "XDG_CONFIG_HOME")
+        return {name: value for name, value in os.environ.items() if not name.upper().startswith(others)} | {
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+            "http_proxy": self.url,
+            "no_proxy": "127.0.0.1",  # downloads come straight
+            "KAGGLE_USERNAME": "alice",
+            "KAGGLE_KEY": KEY,
+        }
+
+    def stop(self) -> None:
+        self.released.set()
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+    # The API.
+
+    def IntrospectToken(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"active": True, "username": "alice"}
+
+    def SaveKernel(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        lists = ("invalidTags", "invalidDatasetSources", "invalidCompetitionSources", "invalidKernelSources")
+        address = f"https://www.kaggle.com/code/{body['slug']}"
+        return {"url": address, "versionNumber": 3, "error": ""} | {key: [] for key in lists} | self.pushed
+
+    def GetKernelSessionStatus(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    def ListKernelSessionOutput(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        start = int(body.get("pageToken") or 0)
+        end = start + min(self.page_size, int(body.get("pageSize") or 20))
+        files = [{"url": f"{self.url}/files/{quote(name)}", "fileName": name} for name in list(self.files)[start:end]]
+        page: dict[str, Any] = {"files": files, "log": "" if start else json.dumps(self.logs[-1])}
+        return page | ({"nextPageToken": str(end)} if end < len(self.files) else {})
+
+
+def says(status: int, body: bytes, cut: int | None = None) -> Answer:
+    """Any answer to a download; broken off after `cut` bytes, if that is given."""
+
+    def answer(handler: Handler) -> None:
+        handler.close_connection = cut is not None
+        handler.send(status, body, cut=cut)
+
+    return answer
+
+
+def stalls(body: bytes) -> Answer:
+    """Half of `body`, then silence until the server is released."""
+
+    def answer(handler: Handler) -> None:
+        handler.send(200, body, cut=len(body) // 2)
+        handler.wfile.flush()
+        handler.server.stalled.set()
+        handler.server.released.wait(20)
+        handler.close_connection = True
+
+    return answer
