@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
 BIN := $(VENV)/bin
-PARALLEL := -n 2 --dist loadfile
+SELECT ?= once or not once
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check kernel notebooks bench clean chromium
 
@@ -22,8 +23,8 @@ demo: $(VENV)/ready
 
 # Everything on TensorFlow; what touches Keras once more on JAX; then the notebooks against their stored outputs.
 test: $(VENV)/ready chromium
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL)
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m "$(SELECT)"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(SELECT))"
 	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && P2PLIB_RUNS=$$runs KERAS_BACKEND=tensorflow \
 	  TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(PARALLEL) --nbval --nbval-current-env \
 	  --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg notebooks

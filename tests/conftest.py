@@ -20,6 +20,14 @@ import pytest
 from p2plib.config import TrainConfig
 from p2plib.data import images, toy
 
+LONG = ("test_killed", "test_chain", "test_training", "test_session", "test_devices_agree", "test_devices", "test_lab")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that no process of several is left with one at the end."""
+    rank = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_is_heard() -> None:

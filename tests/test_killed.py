@@ -19,6 +19,7 @@ import pytest
 from p2plib import checkpoint
 from p2plib.config import TrainConfig
 
+pytestmark = pytest.mark.once
 KILLS = 20
 
 CHILD = """

@@ -25,6 +25,8 @@ from p2plib.data import catalog, download
 from p2plib.data.catalog import Dataset
 from p2plib.errors import DataError
 
+pytestmark = pytest.mark.once
+
 NAMES = ("train/1.jpg", "train/2.jpg", "train/3.jpg", "val/1.jpg", "val/2.png")
 PICTURES = {name: random.Random(name).randbytes(60_000) for name in NAMES}
 HTML = b"<!DOCTYPE html><html><body>Please log in.</body></html>"

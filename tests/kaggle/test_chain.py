@@ -95,6 +95,7 @@ def succeeds(capsys, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.on_kaggle
 @pytest.mark.parametrize("session", DEVICES, indirect=True)
 def test_three_parts_give_the_weights_of_one_run(session, capsys):
     options = [*OPTIONS.split(), "--batch-size", "8", "--xla", "on"]

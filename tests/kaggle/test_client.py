@@ -21,6 +21,7 @@ from p2plib.errors import KaggleError
 from p2plib.kaggle import client
 from p2plib.kaggle.client import Status, follow, pull, push, status
 
+pytestmark = pytest.mark.once
 KERNEL = "alice/p2p-train"
 PAGE = b"<!DOCTYPE html><html><body>403 Forbidden</body></html>"
 NOTEBOOK = {
