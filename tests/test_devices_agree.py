@@ -15,6 +15,7 @@ from test_devices import session
 from p2plib.config import TrainConfig
 from p2plib.report import read_log
 
+pytestmark = pytest.mark.on_kaggle
 STEPS = 20
 TOLERANCE = 1e-5
 

@@ -19,6 +19,7 @@ from p2plib.models import build_discriminator, build_generator
 
 SECRET = "0123456789abcdef-made-up"
 SMALL = TrainConfig(image_size=32, base_filters=4, receptive_field=16, batch_size=8)
+pytestmark = pytest.mark.once
 KERNEL = Kernel("alice/my-run", "My run")
 MIRROR = MIRRORS["maps"][0].slug
 

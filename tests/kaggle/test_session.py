@@ -20,6 +20,8 @@ from p2plib.errors import DataError, KaggleError, TrainingError
 from p2plib.kaggle import manifest, session
 from p2plib.kaggle.mirrors import MIRRORS
 
+pytestmark = pytest.mark.on_kaggle
+
 DATASETS, NOTEBOOKS, FLAT = "datasets/{}/{}", "notebooks/{}/{}", "{1}"
 MIRRORED = [(data, mirror) for data, mirrors in MIRRORS.items() for mirror in mirrors]
 
