@@ -158,10 +158,7 @@ def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
     print(f"results: {write_report(run)}")
 
 
-def train(
-    config: Annotated[TrainConfig, arg(name="")],
-    resume: Path | None = None,
-) -> None:
+def train(config: Config, resume: Path | None = None) -> None:
     """Train pix2pix on pairs, then write the results. Ctrl-C ends politely.
 
     Args:
@@ -182,10 +179,7 @@ def kaggle_build(
     """Make one self-contained notebook for Kaggle, p2plib and the settings inside; nothing is sent."""
     from p2plib.kaggle import kernel
 
-    made = kernel.Kernel.read(metadata)
-    if accelerator:
-        made = dataclasses.replace(made, accelerator=accelerator)
-    print(f"built: {kernel.build(config, made.with_data(config.data), out)}")
+    _build(config, kernel.Kernel.read(metadata).with_data(config.data), accelerator, out)
 
 
 def kaggle_check(out: Folder = BUILT) -> int:
@@ -248,11 +242,16 @@ def kaggle_resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
     """Send the next part of a chain: it goes on where the kernel built last ended, with the same settings."""
     from p2plib.kaggle import kernel
 
-    part = _built(out).next_part()
-    if accelerator:
-        part = dataclasses.replace(part, accelerator=accelerator)
-    print(f"built: {kernel.build(TrainConfig.read(out / kernel.CONFIG), part, out)}")
+    _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)
     _check_and_send(out)
+
+
+def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path) -> None:
+    from p2plib.kaggle import kernel
+
+    if accelerator:
+        made = dataclasses.replace(made, accelerator=accelerator)
+    print(f"built: {kernel.build(config, made, out)}")
 
 
 def _built(out: Path) -> Kernel:
