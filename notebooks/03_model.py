@@ -158,7 +158,7 @@ print("one corner pixel inside changed, it moves:", bool(near != before))
 # %% [markdown]
 # ## How many weights?
 #
-# The paper gives the layers; the authors' PyTorch code prints 54.414 M and 2.769 M when it builds them.
+# The layers that the paper lists come to 54.4 and 2.77 million.
 
 # %%
 for network in (generator, discriminator):
