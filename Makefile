@@ -5,6 +5,7 @@ VENV ?= .venv
 CONSTRAINTS ?=
 BIN := $(VENV)/bin
 SELECT ?= once or not once
+NOTEBOOKS ?= notebooks
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check kernel notebooks bench clean chromium
@@ -27,7 +28,7 @@ test: $(VENV)/ready chromium
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(SELECT))"
 	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && P2PLIB_RUNS=$$runs KERAS_BACKEND=tensorflow \
 	  TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(PARALLEL) --nbval --nbval-current-env \
-	  --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg notebooks
+	  --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg $(NOTEBOOKS)
 
 chromium:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
@@ -50,6 +51,8 @@ notebooks: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/serving.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

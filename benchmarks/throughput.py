@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+from floor import forward, matmul_rate
 
 from p2plib.config import TrainConfig
 
@@ -35,32 +36,7 @@ def multiplications(config: TrainConfig) -> float:
     from p2plib.models import build_discriminator, build_generator
 
     generator, discriminator = build_generator(config), build_discriminator(config)
-    return 3 * _forward(generator) + 6 * _forward(discriminator) + _forward(discriminator)
-
-
-def _forward(model) -> float:
-    total = 0.0
-    for layer in model.layers:
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None:
-            transposed = type(layer).__name__ == "Conv2DTranspose"
-            grid = (layer.input if transposed else layer.output).shape[1:3]
-            total += np.prod(kernel.shape) * np.prod(grid)
-    return total
-
-
-def matmul_rate(precision: str) -> float:
-    """Multiply-adds a second in one matrix product, the best of ten."""
-    import tensorflow as tf
-
-    dtype = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(precision, "float32")
-    a = tf.cast(tf.random.normal((2048, 2048)), dtype)
-    best = 1e9
-    for _ in range(11):
-        start = time.perf_counter()
-        tf.reduce_sum(tf.matmul(a, a)).numpy()
-        best = min(best, time.perf_counter() - start)
-    return 2048**3 / best
+    return 3 * forward(generator) + 6 * forward(discriminator) + forward(discriminator)
 
 
 def measure(config: TrainConfig) -> dict[str, float | str]:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from p2plib.config import TrainConfig
     from p2plib.errors import P2PError
     from p2plib.evaluation import evaluate
+    from p2plib.folders import translate_files
     from p2plib.training import train
-    from p2plib.translation import translate, translate_files
+    from p2plib.translation import translate
 
 __version__ = "0.1.0"
 
@@ -32,7 +33,7 @@ _HOMES = {
     "load": "checkpoint",
     "train": "training",
     "translate": "translation",
-    "translate_files": "translation",
+    "translate_files": "folders",
 }
 
 __all__ = ["Checkpoint", "P2PError", "TrainConfig", "evaluate", "load", "train", "translate", "translate_files"]

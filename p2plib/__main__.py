@@ -16,7 +16,7 @@ from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.config import TrainConfig
-from p2plib.errors import KaggleError, P2PError
+from p2plib.errors import ConfigError, KaggleError, P2PError
 
 if TYPE_CHECKING:
     from p2plib.kaggle.kernel import Kernel
@@ -28,6 +28,10 @@ Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
 Metadata = Annotated[Path, arg(help="What the kernel is called, and where it runs: your kernel-metadata.json.")]
 Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Instead of the one in the metadata.")]
 KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
+ExtractorName = Annotated[
+    Literal["none", "inception"],
+    arg(help="What draws the features for KID and FID: Keras' InceptionV3 (downloaded once)."),
+]
 Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
 
 
@@ -84,27 +88,102 @@ def evaluate(
     split: Literal["train", "val", "test"] = "val",
     limit: int = 0,
     noise: Noise = None,
+    extractor: ExtractorName = "none",
+    fid: bool = False,
     csv: Path | None = None,
     json: Path | None = None,
 ) -> None:
-    """Score a checkpoint on a split: L1, PSNR and SSIM of every picture and their means.
+    """Score a checkpoint on a split: every picture, the means, and the distance between the two sets.
+
+    L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU where the targets
+    are labels; KID, and FID from 2,048 pictures on, where an extractor is named.
 
     Args:
         split: Which split.
         limit: At most so many pairs, evenly spaced over the split (0: all).
+        fid: Compute FID on fewer pictures too.
         csv: Where to write one line a picture; default: evaluation-SPLIT.csv beside the checkpoint.
-        json: Where to write means, protocol and pictures; default: evaluation-SPLIT.json beside the checkpoint.
+        json: Where to write means, sets, protocol and pictures; default: evaluation-SPLIT.json beside the checkpoint.
     """
+    from p2plib import distances
     from p2plib.checkpoint import find
 
-    result = p2plib.evaluate(p2plib.load(checkpoint), data, split, limit, noise)
+    model = p2plib.load(checkpoint)
+    features = distances.inception_v3() if extractor == "inception" else None
+    result = p2plib.evaluate(model, data, split, limit, noise, features, fid=fid or None)
     beside = find(checkpoint).parent / f"evaluation-{split}"
     csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
     result.write_csv(csv)
     result.write_json(json)
     print(result.table())
-    print(", ".join(f"{name} {value}" for name, value in result.protocol.items()))
+    _print_protocol(result.protocol)
     print(f"saved: {csv}, {json}")
+
+
+def fcn_score(
+    checkpoint: CheckpointPath,
+    /,
+    data: Data = None,
+    split: Literal["train", "val", "test"] = "val",
+    limit: int = 0,
+    segmenter: Path | None = None,
+    epochs: int | None = None,
+) -> None:
+    """Score photos generated from labels: does a network that labels real photos find the classes again?
+
+    Args:
+        split: Which split.
+        limit: At most so many pairs, evenly spaced over the split (0: all).
+        segmenter: That network; it is trained if the file is not there. Default: segmenter.keras beside the checkpoint.
+        epochs: How long to train it (20 unless given).
+    """
+    from p2plib import segmentation
+    from p2plib.checkpoint import find
+
+    model = p2plib.load(checkpoint)
+    network = segmentation.prepare(
+        segmenter or find(checkpoint).with_name("segmenter.keras"), model.info.config, epochs
+    )
+    result = segmentation.fcn_score(model, network, data, split, limit)
+    print(result.table())
+    _print_protocol(result.protocol)
+
+
+def compare(
+    checkpoints: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHECKPOINT")],
+    /,
+    data: Data = None,
+    split: Literal["train", "val", "test"] = "val",
+    limit: int = 0,
+    noise: Noise = None,
+    extractor: ExtractorName = "none",
+    count: int = 6,
+    out: Path = Path("comparison"),
+) -> None:
+    """Judge several checkpoints on the same pictures: one table with 95 % confidence intervals, one picture sheet.
+
+    Args:
+        checkpoints: .keras files, run folders or export folders; differences are to the first one.
+        split: Which split.
+        limit: At most so many pairs, evenly spaced over the split (0: all).
+        count: Number of pairs on the sheet, evenly spaced.
+        out: Folder for comparison.json and sheet.png.
+    """
+    from p2plib import comparison, distances, figures
+
+    if not checkpoints:
+        raise ConfigError("There is nothing to compare; name checkpoints.")
+    models = comparison.load_all(checkpoints)
+    features = distances.inception_v3() if extractor == "inception" else None
+    result = comparison.compare(models, data, split, limit, noise, features)
+    result.write_json(out / "comparison.json")
+    figures.save(figures.picture_grid(result.columns(count)), out / "sheet.png")
+    print(result.table())
+    print(f"saved: {out / 'comparison.json'}, {out / 'sheet.png'}")
+
+
+def _print_protocol(protocol: dict[str, Any]) -> None:
+    print(", ".join(f"{name} {value}" for name, value in protocol.items()))
 
 
 def translate(
@@ -113,18 +192,78 @@ def translate(
     /,
     out: Path,
     noise: Noise = None,
-) -> None:
-    """Translate pictures. Other sizes than the model's are resized there and back.
+    fit: bool = False,
+    compare: bool = False,
+    force: bool = False,
+) -> int:
+    """Translate pictures of any size; the exit status is 1 if some cannot be read.
+
+    Pictures larger than the model are translated in overlapping tiles, smaller ones are resized there and back. What a
+    call before this one has finished is skipped.
 
     Args:
-        inputs: Picture files, or folders of pictures; each picture is taken whole.
+        inputs: Picture files, or folders, which are searched to any depth; each picture is taken whole.
         out: Folder for the results, PNG files of the same names.
+        fit: Resize larger pictures, too: right for those that show what a whole training picture shows.
+        compare: Write source and generated picture side by side.
+        force: Skip nothing.
     """
     model = p2plib.load(checkpoint)
-    note = f"The model works at {model.size}x{model.size}; pictures of another size are resized there and back."
-    print(note, file=sys.stderr)
-    for path in p2plib.translate_files(model, inputs, out, noise):
+    result = p2plib.translate_files(model, inputs, out, noise, fit, compare, force, progress=sys.stderr.isatty())
+    for path in result.written:
         print(path)
+    for reason in result.failed.values():
+        print(f"failed: {reason}", file=sys.stderr)
+    counts = f"{len(result.written)} written, {len(result.skipped)} skipped (done before), {len(result.failed)} failed"
+    print(counts, file=sys.stderr)
+    return 1 if result.failed else 0
+
+
+def video(
+    checkpoint: CheckpointPath,
+    source: Annotated[Positional[Path], arg(metavar="INPUT")],
+    target: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    steady: bool = False,
+    fit: bool = False,
+    noise: Noise = None,
+) -> None:
+    """Translate a video frame by frame; the sound is kept. Also tells how much the result flickers.
+
+    Args:
+        source: The video.
+        target: The video to write: .mp4, .mkv or .mov.
+        steady: Blend over time, which reduces flicker.
+        fit: Resize frames larger than the model there and back, instead of translating them in tiles.
+    """
+    from p2plib.video import translate_video
+
+    made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
+    height, width = made.size
+    without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""
+    print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames a second")
+    print(f"flicker {made.flicker:.2f}{without}: change from frame to frame, as a multiple of the source's")
+
+
+def export(
+    checkpoint: CheckpointPath,
+    /,
+    format: Literal["savedmodel", "onnx", "litert", "openvino"],
+    half: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Export the generator for other programs, and compare the result with Keras on 8 pictures.
+
+    Args:
+        format: What to export to; onnx was the fastest on a CPU.
+        half: Store the weights in float16: half the size, nearly the same pictures.
+        out: The folder to write; default: export/FORMAT in the run folder.
+    """
+    from p2plib.export import export_model
+
+    done = export_model(checkpoint, format, half, out)
+    print(done)
+    print(f"exported: {done.folder}")
 
 
 def grid(
@@ -156,6 +295,26 @@ def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
     from p2plib.report import write_report
 
     print(f"results: {write_report(run)}")
+
+
+def web(
+    checkpoints: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHECKPOINT")],
+    /,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    examples: Path | None = None,
+) -> None:
+    """Try models in a browser: draw or upload a picture, and see what they make of it. Ctrl-C ends it.
+
+    Args:
+        checkpoints: .keras files or run folders; the first one is chosen at the start.
+        host: Address to listen on; with the default, only this computer can reach it.
+        port: Port to listen on.
+        examples: Folder of pictures to try the models with; default: pictures of each model's own kind.
+    """
+    from p2plib.web import serve
+
+    serve(checkpoints, host, port, examples)
 
 
 def train(config: Config, resume: Path | None = None) -> None:
@@ -280,9 +439,14 @@ DATA_COMMANDS: dict[str, Callable[..., Any]] = {"list": data_list, "get": data_g
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "evaluate": evaluate,
+    "fcn-score": fcn_score,
+    "compare": compare,
     "translate": translate,
+    "video": video,
+    "export": export,
     "grid": grid,
     "report": report,
+    "web": web,
 }
 
 

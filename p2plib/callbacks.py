@@ -21,6 +21,7 @@ from p2plib import checkpoint, evaluation, files
 from p2plib.config import TrainConfig
 from p2plib.data import images, pipeline
 from p2plib.errors import TrainingError
+from p2plib.metrics import VALIDATION
 from p2plib.models.layers import set_dropout_seeds
 from p2plib.pix2pix import Pix2Pix
 from p2plib.translation import generate
@@ -194,7 +195,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _validate(self) -> dict[str, float]:
         generated = generate(self.twin, self.validation[:, 0])
-        return evaluation.means(evaluation.score(self.validation[:, 1], generated))
+        return evaluation.means(evaluation.score(self.validation[:, 1], generated, VALIDATION))
 
     def _tick(self) -> None:
         now = time.monotonic()

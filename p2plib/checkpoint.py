@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2plib import runtime
+from p2plib import engines, runtime
 from p2plib.config import TrainConfig
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import replacing
 
 if TYPE_CHECKING:
     import keras
+
+    from p2plib.engines import Engine
 
 INFO = "p2plib.json"
 """Name of the description inside a generator checkpoint."""
@@ -56,6 +58,7 @@ class Info:
         """The inverse of `to_json`."""
         values = json.loads(text)
         values.pop("format")
+        values.pop("export", None)  # of an exported model: format, precision, parity
         return cls(**values | {"config": TrainConfig.from_dict(values["config"]), "names": tuple(values["names"])})
 
 
@@ -63,7 +66,7 @@ class Info:
 class Checkpoint:
     """A generator and its description; `p2plib.translate` and `p2plib.evaluate` take it."""
 
-    generator: keras.Model
+    generator: keras.Model | Engine
     info: Info
 
     @property
@@ -84,13 +87,17 @@ def load(path: str | Path) -> Checkpoint:
     """Load a trained generator, ready for use on this machine.
 
     Args:
-        path: a `.keras` file that p2plib wrote, or a run folder (its best generator).
+        path: a `.keras` file that p2plib wrote, a run folder (its best generator), or an export folder; the last needs
+            neither Keras nor a backend, unless it is a SavedModel.
 
     Raises:
         CheckpointError: there is no such file, or it is not a p2plib checkpoint.
+        ExportError: an exported model cannot be opened here.
     """
     path = find(path)
     info = read_info(path)
+    if path.is_dir():
+        return Checkpoint(engines.open_engine(path), info)
     plan = runtime.start(TrainConfig(precision="float32"))
     import keras  # after the backend was chosen
 
@@ -125,22 +132,36 @@ def load_discriminator(run: str | Path) -> Discriminator:
 
 
 def find(path: str | Path) -> Path:
-    """The generator file that `path`, a file or a run folder, stands for."""
+    """The generator that `path` stands for: a file, a run folder's best one, or an export folder itself."""
     path = Path(path)
+    if (path / INFO).is_file():
+        return path
     if path.is_dir():
         path = path / "checkpoints" / "best.keras"
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; give a .keras file or a run folder.")
+        raise CheckpointError(f"{path}: no such checkpoint; give a .keras file, a run folder or an export folder.")
     return path
 
 
+def short_name(path: str | Path) -> str:
+    """What to call a checkpoint, from its path alone.
+
+    `runs/a` is "a", `runs/a/checkpoints/last.keras` is "a/last", `runs/a/export/onnx` is "a/onnx", `b.keras` is "b".
+    """
+    path = Path(path).resolve()
+    name = path.stem if path.suffix == ".keras" else path.name
+    return f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name
+
+
 def read_info(path: str | Path) -> Info:
-    """Read what a generator checkpoint says of itself, without loading it.
+    """Read what a generator checkpoint or an export folder says of itself, without loading it.
 
     Raises:
-        CheckpointError: the file is not a p2plib checkpoint.
+        CheckpointError: it is not a p2plib checkpoint.
     """
     try:
+        if Path(path).is_dir():
+            return Info.from_json((Path(path) / INFO).read_text(encoding="utf-8"))
         with zipfile.ZipFile(path) as archive:
             return Info.from_json(archive.read(INFO).decode())
     except zipfile.BadZipFile as error:

@@ -25,3 +25,7 @@ class TrainingError(P2PError):
 
 class KaggleError(P2PError):
     """Kaggle, its command, or what came from it."""
+
+
+class ExportError(P2PError):
+    """A model that cannot be exported, or an exported model that cannot be used."""

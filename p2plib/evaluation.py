@@ -1,4 +1,4 @@
-"""A checkpoint against a split: a table of metrics, and the pictures behind it."""
+"""A checkpoint against a split: a table of metrics, the numbers about the whole set, and the pictures behind them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from p2plib import files, runtime
-from p2plib.data import images, pipeline
+from p2plib import distances, files, metrics, runtime
+from p2plib.data import images, pipeline, statistics
+from p2plib.data.catalog import CATALOG
 from p2plib.metrics import METRICS
-from p2plib.translation import generate
+from p2plib.translation import translate
 
 if TYPE_CHECKING:
     from p2plib.checkpoint import Checkpoint, Discriminator
+    from p2plib.config import TrainConfig
+    from p2plib.data.statistics import Colour
+
+PALETTE_FROM = 40
+"""So many pictures of a split, evenly spaced, show whether it holds labels and of which colours."""
+
+
+class FewPicturesWarning(UserWarning):
+    """FID was asked for on fewer pictures than it needs."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +39,19 @@ class Evaluation:
     """What an evaluation found."""
 
     protocol: dict[str, Any]
-    """How the numbers came about: checkpoint step, data, split, direction, size, noise."""
+    """How the numbers came about: checkpoint step, data, split, direction, size, noise, extractor, palette."""
     pictures: list[str]
     """Names of the pairs."""
     scores: dict[str, np.ndarray]
-    """A metric's name: its values (N,). l1 is on [-1, 1]; psnr and ssim are for pictures on [0, 1]."""
+    """A metric's name: its values (N,). l1 is on [-1, 1]; psnr, ssim and ms_ssim are for pictures on [0, 1]; accuracy,
+    of labels only, is the share of pixels of the right class."""
     sources: np.ndarray
     """uint8 (N, S, S, 3), as are `generated` and `targets`."""
     generated: np.ndarray
     targets: np.ndarray
+    sets: dict[str, float] = field(default_factory=dict)
+    """Numbers about the whole set: `swd` (times 1000), the mean over its levels; with an extractor `kid`, `kid_se` (its
+    standard error) and `fid`; of labels `class_accuracy` and `mean_iou`."""
 
     @property
     def mean(self) -> dict[str, float]:
@@ -49,12 +64,13 @@ class Evaluation:
             yield {"picture": name} | {metric: float(values[i]) for metric, values in self.scores.items()}
 
     def write_json(self, path: str | Path) -> None:
-        """Write `{"mean": {...}, "protocol": {...}, "pictures": [...]}`, atomically.
+        """Write `{"mean": {...}, "sets": {...}, "protocol": {...}, "pictures": [...]}`, atomically.
 
         An infinite psnr, of equal pictures, is null, and so is the mean then: JSON has no infinity.
         """
-        pictures = [_without_infinity(row) for row in self.rows()]
-        content = {"mean": _without_infinity(self.mean), "protocol": self.protocol, "pictures": pictures}
+        pictures = [without_infinity(row) for row in self.rows()]
+        content: dict[str, Any] = {"mean": without_infinity(self.mean), "sets": self.sets, "protocol": self.protocol}
+        content |= {"pictures": pictures}
         files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def write_csv(self, path: str | Path) -> None:
@@ -62,11 +78,12 @@ class Evaluation:
         files.write_text(path, to_csv(list(self.rows())))
 
     def table(self) -> str:
-        """The table as text, the mean last."""
-        width = max(map(len, [*self.pictures, "picture"]))
+        """The table as text: the pictures, the mean, then the numbers about the whole set."""
+        width = max(map(len, [*self.pictures, *self.sets, "picture"]))
         lines = [f"{'picture':{width}}" + "".join(f"{metric:>9}" for metric in self.scores)]
         for row in [*self.rows(), {"picture": "mean"} | self.mean]:
             lines.append(f"{row['picture']:{width}}" + "".join(f"{row[metric]:9.4f}" for metric in self.scores))
+        lines += [f"{name:{width}}{value:9.4f}" for name, value in self.sets.items()]
         return "\n".join(lines)
 
 
@@ -76,10 +93,14 @@ def evaluate(
     split: str = "val",
     limit: int = 0,
     noise: int | None = None,
+    extractor: distances.Extractor | None = None,
+    palette: Mapping[str, Sequence[int]] | Literal["auto"] | None = "auto",
+    fid: bool | None = None,
+    size: int | None = None,
 ) -> Evaluation:
     """Score a checkpoint on a split.
 
-    Sources and targets are resized to the generator's size without crops; dropout is off unless `noise` seeds it.
+    Sources and targets are resized to one size without crops; dropout is off unless `noise` seeds it.
 
     Args:
         checkpoint: what `p2plib.load` returns.
@@ -87,15 +108,25 @@ def evaluate(
         split: `train`, `val` or `test`.
         limit: at most so many pairs, evenly spaced over the split (0: all).
         noise: see `p2plib.translate`.
+        extractor: draws the features for KID and FID, for example `distances.inception_v3()`; None leaves both out.
+        palette: the colours of the classes, for targets that are labels: pixels of target and generated picture snap to
+            the nearest one and are compared. "auto" takes those of the catalog or, in other folders, finds them in the
+            split's targets, if these are labels (`statistics.label_palette`); None leaves these numbers out.
+        fid: whether to compute FID too. None does so from `distances.FID_PICTURES` pictures on; True does so on fewer,
+            with a `FewPicturesWarning`.
+        size: at which pictures are compared, a power of two; None means the generator's size. At another one, sources
+            are resized for the generator, and what it made is resized back.
 
     Raises:
+        ConfigError: there can be no pictures of that size.
         DataError: the data set, the split or a picture cannot be used.
     """
     config = checkpoint.info.config
-    if data is not None:
-        config = dataclasses.replace(config, data=data)
+    config = dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size)
     both, pairs, _ = pipeline.load_split(config, split, limit)
-    generated = generate(checkpoint.generator, both[:, 0], noise)
+    sources, targets = both[:, 0], both[:, 1]
+    colours = label_palette(config, split, "target") if palette == "auto" else palette
+    generated = np.stack(translate(checkpoint, list(sources), noise, fit=True))
     protocol = {
         "step": checkpoint.info.step,
         "data": config.data,
@@ -103,10 +134,74 @@ def evaluate(
         "pictures": len(pairs),
         "direction": pipeline.direction(config),
         "size": config.image_size,
+        "crops": "none",
         "noise": noise,
+        "dropout": "off" if noise is None else f"on, seed {noise}",
+        "ms_ssim_scales": metrics.scales(config.image_size),
     }
-    names = [pair.name for pair in pairs]
-    return Evaluation(protocol, names, score(both[:, 1], generated), both[:, 0], generated, both[:, 1])
+    scores, sets = score(targets, generated), {"swd": _mean_swd(targets, generated)}
+    if colours:
+        accuracy, labels = _label_scores(targets, generated, colours)
+        scores, sets = scores | accuracy, sets | labels
+        where = "given" if palette != "auto" else "of the catalog" if config.data in CATALOG else "found in the targets"
+        protocol["palette"] = f"{len(colours)} colours, {where}"
+    if extractor:
+        wanted = fid or (fid is None and len(pairs) >= distances.FID_PICTURES)
+        sets |= _feature_distances(targets, generated, extractor, wanted)
+        protocol |= {"extractor": extractor.name, "fid": _fid_note(len(pairs), wanted)}
+    return Evaluation(protocol, [pair.name for pair in pairs], scores, sources, generated, targets, sets)
+
+
+def label_palette(config: TrainConfig, split: str, side: Literal["source", "target"]) -> dict[str, Colour] | None:
+    """The classes of a split's sources or targets; None where these are no labels.
+
+    The catalog knows those of its data sets. Of other folders, pictures at their own size show it.
+
+    Raises:
+        DataError: the split cannot be used.
+    """
+    if config.data in CATALOG:
+        is_b = (side == "target") == (pipeline.direction(config) == "AtoB")
+        return (dict(CATALOG[config.data].classes) or None) if is_b else None
+    originals = pipeline.originals(config, split, PALETTE_FROM)
+    return statistics.label_palette([pair[side == "target"] for pair in originals])
+
+
+def _mean_swd(targets: np.ndarray, generated: np.ndarray) -> float:
+    return float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))
+
+
+def _label_scores(
+    targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The accuracy of each picture, and the numbers over all pixels of the set."""
+    matrices = metrics.confusion(targets, generated, palette)
+    accuracy = matrices.trace(axis1=1, axis2=2) / matrices.sum((1, 2))
+    overall = metrics.label_scores(matrices.sum(0))
+    del overall["pixel_accuracy"]  # the mean of the pictures' accuracies, as they have one size
+    return {"accuracy": accuracy}, overall
+
+
+def _feature_distances(
+    targets: np.ndarray, generated: np.ndarray, extractor: distances.Extractor, fid: bool
+) -> dict[str, float]:
+    real, fake = extractor(targets), extractor(generated)
+    value, error = distances.kid(real, fake)
+    return {"kid": value, "kid_se": error} | ({"fid": distances.fid(real, fake)} if fid else {})
+
+
+def _fid_note(count: int, wanted: bool) -> str:
+    """What the protocol says of FID; warns where it is wanted and should not be."""
+    if count >= distances.FID_PICTURES:
+        return "computed" if wanted else "not asked for"
+    few = f"fewer than {distances.FID_PICTURES:,} pictures"
+    if not wanted:
+        return f"left out: {few}"
+    message = (
+        f"FID of {count} pictures is biased: it needs {distances.FID_PICTURES:,}; rather quote KID with its error."
+    )
+    warnings.warn(message, FewPicturesWarning, stacklevel=3)
+    return f"biased: {few}"
 
 
 def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -132,9 +227,9 @@ def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray
         return ops.convert_to_numpy(realness(ops.concatenate(logits)))[..., 0]
 
 
-def score(targets: np.ndarray, generated: np.ndarray) -> dict[str, np.ndarray]:
-    """Every metric of uint8 pictures (N, H, W, 3) against the expected ones: its name, and (N,) values."""
-    return {name: metric(targets, generated) for name, metric in METRICS.items()}
+def score(targets: np.ndarray, generated: np.ndarray, names: Iterable[str] = tuple(METRICS)) -> dict[str, np.ndarray]:
+    """Metrics (all, or the named ones) of uint8 pictures (N, H, W, 3) against the expected ones: name, (N,) values."""
+    return {name: METRICS[name](targets, generated) for name in names}
 
 
 def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
@@ -142,7 +237,8 @@ def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-def _without_infinity(row: dict[str, Any]) -> dict[str, Any]:
+def without_infinity(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Infinity made None, for JSON."""
     return {name: None if value == math.inf else value for name, value in row.items()}
 
 

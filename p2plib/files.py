@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +37,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what a process that was killed while it wrote has left in `folder` and the folders in it."""
-    for path in Path(folder).rglob(".*.part*"):
-        path.unlink(missing_ok=True)
+    for path in list(Path(folder).rglob(".*.part*")):
+        if path.is_dir():  # of an export
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
-import json
 from collections.abc import Mapping
-from datetime import timedelta
 from html import escape
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -14,11 +11,11 @@ from string import Template
 from typing import Any
 
 from p2plib import checkpoint, figures, files, widgets
+from p2plib.card import read_log, training_facts
 from p2plib.checkpoint import Info
 from p2plib.data import images, pipeline
 from p2plib.errors import CheckpointError
 from p2plib.evaluation import Evaluation, evaluate
-from p2plib.runtime import Plan
 
 GRID_ROWS = 6
 QUALITY = 80  # of the JPEG files in the page: 50 pictures of 128 pixels come to less than 2 MB
@@ -62,14 +59,6 @@ def write_report(run: str | Path, limit: int = 100) -> Path:
     return page
 
 
-def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
-    if not Path(path).exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
 def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
     shown = pipeline.spread(range(len(evaluation.pictures)), GRID_ROWS)
     captions = [f"{evaluation.pictures[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
@@ -86,9 +75,10 @@ def _page(run: Path, info: Info, evaluation: Evaluation, rows: list[dict[str, fl
         style=widgets.STYLE,
         title=escape(f"{Path(info.config.data).resolve().name}: {source} → {target}"),
         lead=f"pix2pix, the best generator of the run by validation SSIM: step {info.step}, epoch {info.epoch}.",
-        numbers="\n".join(f"<div><dt>{name.upper()}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
+        numbers="\n".join(f"<div><dt>{_title(name)}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
         protocol=_protocol(evaluation, total, limit),
-        tables=_table("Settings", {name: config[name] for name in SETTINGS}) + _table("Training", _training(run, rows)),
+        tables=_table("Settings", {name: config[name] for name in SETTINGS})
+        + _table("Training", training_facts(run, rows)),
         figures=_figures(run, config["validation_pairs"], bool(rows)),
         heading=f"{count} of {total} validation pictures",
         pairs="\n".join(_pair(evaluation, i, info.names) for i in range(count)),
@@ -100,29 +90,13 @@ def _protocol(evaluation: Evaluation, total: int, limit: int) -> str:
     spaced = " (evenly spaced)" if 0 < limit < total else ""
     return (
         f"Means over {count} of the {total} pictures of the validation split{spaced}, resized to {size} x {size} "
-        "pixels without crops, dropout off. L1 is on [-1, 1]; PSNR (in dB) and SSIM are for pictures on [0, 1]."
+        "pixels without crops, dropout off. L1 is on [-1, 1]; PSNR (in dB), SSIM and MS-SSIM are for pictures on "
+        "[0, 1]."
     )
 
 
-def _training(run: Path, rows: list[dict[str, float]]) -> dict[str, Any]:
-    """Where and how long the run was trained, as far as its folder says."""
-    facts: dict[str, Any] = {"epochs done": len(rows)}
-    if rows:
-        facts |= {"training time": timedelta(seconds=round(rows[-1]["seconds"]))}
-        facts |= {"pictures per second": f"{rows[-1]['pictures_per_second']:.1f}"}
-    record = run / "environment.json"
-    if not record.exists():
-        return facts
-    environment = json.loads(record.read_text(encoding="utf-8"))
-    versions = {"python": environment["python"]} | environment["versions"]
-    return facts | {
-        "plan": Plan(**environment["plan"]),
-        "processor": f"{environment['processor']}, {environment['cores']} cores",
-        "GPUs": ", ".join(environment["gpus"]) or "none",
-        "system": environment["system"],
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "git revision": environment["git_revision"] or "none",
-    }
+def _title(metric: str) -> str:
+    return metric.upper().replace("_", "-")
 
 
 def _table(caption: str, facts: Mapping[str, Any]) -> str:
@@ -145,7 +119,7 @@ def _figures(run: Path, validation_pairs: int, curves: bool) -> str:
 
 def _pair(evaluation: Evaluation, i: int, names: tuple[str, str]) -> str:
     name = evaluation.pictures[i]
-    scores = ", ".join(f"{metric.upper()} {values[i]:.3f}" for metric, values in evaluation.scores.items())
+    scores = ", ".join(f"{_title(metric)} {values[i]:.3f}" for metric, values in evaluation.scores.items())
     source = widgets.img_html(evaluation.sources[i], names[0], QUALITY)
     labels = (f"generated {names[1]}", f"expected {names[1]}")
     slider = widgets.slider_html(evaluation.generated[i], evaluation.targets[i], labels, quality=QUALITY)

@@ -173,8 +173,11 @@ def distributed(plan: Plan) -> Iterator[contextlib.AbstractContextManager[Any]]:
 
 @contextlib.contextmanager
 def one_device() -> Iterator[None]:
-    """Leave Keras' distribution for the time of this block: a handful of pictures need not divide by the devices."""
-    with _keras_distribution(None):
+    """Leave Keras' distribution for the time of this block: a handful of pictures need not divide by the devices.
+
+    Where nothing has imported Keras, as with an exported model, there is none to leave.
+    """
+    with _keras_distribution(None) if "keras" in sys.modules else contextlib.nullcontext():
         yield
 
 

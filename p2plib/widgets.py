@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
+from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,25 +36,8 @@ SAMPLES = 3  # pictures in the display of a training
 
 # The rules sit in a <style> element: where a front end sanitizes output (a notebook that is not trusted, GitHub), it
 # drops <style> and <input>, and two plain pictures with their labels are left.
-STYLE = """
-.p2p-slider{display:inline-block;max-width:100%}
-.p2p-pair{position:relative;width:fit-content;max-width:100%;line-height:0;touch-action:pan-y}
-.p2p-pair img{display:block;max-width:100%;height:auto;margin:0}
-.p2p-pair .p2p-before{position:absolute;inset:0;width:100%;height:100%;clip-path:inset(0 calc(100% - var(--p)) 0 0)}
-.p2p-pair::before{content:"";position:absolute;z-index:1;inset:0 auto 0 var(--p);width:2px;margin-left:-1px;
-background:#fff;box-shadow:0 0 4px #000a;pointer-events:none}
-.p2p-pair::after{content:"\\2194";position:absolute;z-index:1;top:50%;left:var(--p);width:28px;height:28px;
-margin:-14px;border-radius:50%;background:#fffd;color:#333;font:18px/28px sans-serif;text-align:center;
-box-shadow:0 0 4px #000a;pointer-events:none}
-.p2p-pair input{appearance:none;position:absolute;z-index:2;inset:0;width:100%;height:100%;margin:0;opacity:0;
-cursor:ew-resize;touch-action:pan-y}
-.p2p-pair input::-webkit-slider-thumb{appearance:none;width:1px;height:100%}
-.p2p-pair input::-moz-range-thumb{width:1px;height:100%;border:0}
-.p2p-pair:focus-within{outline:2px solid #2a6fdb;outline-offset:2px}
-.p2p-labels{display:flex;justify-content:space-between;gap:1em;font-size:85%}
-.p2p-labels span+span{text-align:right}
-"""
-"""The rules of every slider on a page, to be put into one `<style>` element."""
+STYLE = "\n" + package_files("p2plib").joinpath("web", "static", "slider.css").read_text(encoding="utf-8")
+"""The rules of every slider on a page, to be put into one `<style>` element; the web app serves the same file."""
 
 # JupyterLab has shortcuts on the keys that move the divider: they must not get that far.
 _SLIDER = """<div class="p2p-slider"><div class="p2p-pair" style="--p:{percent}%">
@@ -188,7 +172,7 @@ def explore(
     def generated(index: int, seed: int | None) -> np.ndarray:
         from p2plib.translation import translate
 
-        return translate(model, [pictures[index]], seed)[0]
+        return translate(model, [pictures[index]], seed, fit=True)[0]
 
     source, target = model.info.names
     sides = {

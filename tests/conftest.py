@@ -21,6 +21,7 @@ from p2plib.config import TrainConfig
 from p2plib.data import images, toy
 
 LONG = ("test_killed", "test_chain", "test_training", "test_session", "test_devices_agree", "test_devices", "test_lab")
+LONG += ("test_serving", "test_hostile")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,8 +16,9 @@ import p2plib  # noqa: E402
 from p2plib import metrics  # noqa: E402
 from p2plib.checkpoint import load_discriminator  # noqa: E402
 from p2plib.data import images, toy  # noqa: E402
+from p2plib.distances import Extractor, fid, kid, sliced_wasserstein  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
-from p2plib.evaluation import Evaluation, judge, score  # noqa: E402
+from p2plib.evaluation import Evaluation, FewPicturesWarning, judge, score  # noqa: E402
 from p2plib.models.patchgan import logits_size  # noqa: E402
 
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
@@ -70,7 +71,7 @@ def test_the_pictures_belong_to_the_numbers(result):
 
 def test_the_mean_is_the_mean_of_the_rows(result):
     rows = list(result.rows())
-    assert set(result.mean) == {"l1", "psnr", "ssim"}
+    assert set(result.mean) == {"l1", "psnr", "ssim", "ms_ssim"}
     for name, value in result.mean.items():
         assert value == pytest.approx(np.mean([row[name] for row in rows]), rel=1e-6)
 
@@ -83,15 +84,72 @@ def test_the_protocol_says_how(model, result, tiny_config):
         "pictures": 3,
         "direction": "AtoB",
         "size": 32,
+        "crops": "none",
         "noise": None,
+        "dropout": "off",
+        "ms_ssim_scales": 2,
     }
+
+
+def test_the_sets_lie_apart(result):
+    levels = sliced_wasserstein(result.targets, result.generated)
+    assert result.sets == {"swd": pytest.approx(np.mean(list(levels.values())))}
+
+
+def test_labels_are_scored_by_class(model, result):
+    labels = p2plib.evaluate(model, palette=toy.PALETTE)
+    colours = np.array(list(toy.PALETTE.values()), int)
+    target, generated = (
+        ((pictures[..., None, :] - colours) ** 2).sum(-1).argmin(-1)
+        for pictures in (result.targets.astype(int), result.generated.astype(int))
+    )
+    np.testing.assert_allclose(labels.scores["accuracy"], (target == generated).mean((1, 2)))
+    there = np.unique(target)
+    accuracy = np.mean([(generated[target == c] == c).mean() for c in there])
+    iou = [((target == c) & (generated == c)).sum() / ((target == c) | (generated == c)).sum() for c in there]
+    assert labels.sets["class_accuracy"] == pytest.approx(accuracy)
+    assert labels.sets["mean_iou"] == pytest.approx(np.mean(iou))
+    assert labels.protocol["palette"] == "6 colours, given"
+
+
+def test_a_palette_is_found_where_the_targets_are_labels(model, tmp_path):
+    """At their own size: at that of the model, edges would blur."""
+    for i in range(3):
+        images.save(tmp_path / "val" / f"{i}.png", np.hstack(toy.city(i, 160)))
+    found = p2plib.evaluate(model, str(tmp_path), limit=1)
+    assert found.protocol["palette"] == "6 colours, found in the targets"
+    assert {"class_accuracy", "mean_iou"} < set(found.sets)
+    assert "accuracy" in found.scores
+    assert "accuracy" not in p2plib.evaluate(model, str(tmp_path), palette=None).scores
+
+
+MEAN_COLOUR = Extractor("mean colour", lambda pictures: pictures.mean((1, 2)))
+
+
+def test_few_pictures_get_kid_with_its_error_but_no_fid(model, result):
+    found = p2plib.evaluate(model, extractor=MEAN_COLOUR)
+    value, error = kid(MEAN_COLOUR(result.targets), MEAN_COLOUR(result.generated))
+    assert (found.sets["kid"], found.sets["kid_se"]) == (pytest.approx(value), pytest.approx(error))
+    assert "fid" not in found.sets
+    assert found.protocol["extractor"] == "mean colour"
+    assert found.protocol["fid"] == "left out: fewer than 2,048 pictures"
+
+
+def test_fid_of_few_pictures_is_given_with_a_warning(model, result):
+    with pytest.warns(FewPicturesWarning, match="FID of 3 pictures is biased"):
+        found = p2plib.evaluate(model, extractor=MEAN_COLOUR, fid=True)
+    expected = fid(MEAN_COLOUR(result.targets), MEAN_COLOUR(result.generated))
+    assert found.sets["fid"] == pytest.approx(expected)
+    assert found.protocol["fid"] == "biased: fewer than 2,048 pictures"
+    assert found.table().splitlines()[-1].split() == ["fid", f"{expected:.4f}"]
 
 
 def test_json_and_csv_hold_the_same(result, tmp_path):
     result.write_json(tmp_path / "out" / "scores.json")
     result.write_csv(tmp_path / "out" / "scores.csv")
     content = strict((tmp_path / "out" / "scores.json").read_text())
-    assert content == {"mean": result.mean, "protocol": result.protocol, "pictures": list(result.rows())}
+    whole = {"mean": result.mean, "sets": result.sets, "protocol": result.protocol}
+    assert content == whole | {"pictures": list(result.rows())}
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
     assert [{"picture": row.pop("picture")} | {k: float(v) for k, v in row.items()} for row in rows] == list(
         result.rows()
@@ -116,8 +174,9 @@ def test_an_infinite_psnr_is_inf_in_csv_and_table(perfect, tmp_path):
 
 
 def test_the_table_has_a_line_a_picture_and_the_mean(result):
-    head, *lines = result.table().splitlines()
-    assert head.split() == ["picture", "l1", "psnr", "ssim"]
+    head, *lines, swd = result.table().splitlines()
+    assert swd.split() == ["swd", f"{result.sets['swd']:.4f}"]
+    assert head.split() == ["picture", "l1", "psnr", "ssim", "ms_ssim"]
     assert [line.split()[0] for line in lines] == [*NAMES, "mean"]
     assert [float(value) for value in lines[-1].split()[1:]] == [round(value, 4) for value in result.mean.values()]
     assert len({len(line) for line in [head, *lines]}) == 1
@@ -146,6 +205,7 @@ def test_the_discriminator_judges_patches(tiny_run, result):
 def test_noise_is_repeatable_and_recorded(model, result):
     noisy = p2plib.evaluate(model, noise=1)
     assert noisy.protocol["noise"] == 1
+    assert noisy.protocol["dropout"] == "on, seed 1"
     assert noisy.mean != result.mean
     assert noisy.mean == p2plib.evaluate(model, noise=1).mean
 

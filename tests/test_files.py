@@ -35,5 +35,7 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
     killed, kept = replacing(tmp_path / "deep" / "state.npz").__enter__(), tmp_path / "deep" / "my.part.npz"
     killed.touch()
     kept.touch()
+    (tmp_path / "deep" / ".onnx.x1y2.part" / "new").mkdir(parents=True)  # of an export
+    (tmp_path / "deep" / ".onnx.x1y2.part" / "new" / "model.onnx").touch()
     remove_leftovers(tmp_path)
     assert list((tmp_path / "deep").iterdir()) == [kept]

@@ -17,8 +17,8 @@ ORDER = [
     "p2plib.files",
     "p2plib.data",
     "p2plib.data.images",
-    "p2plib.data.catalog",
     "p2plib.data.toy",
+    "p2plib.data.catalog",
     "p2plib.data.download",
     "p2plib.data.pairs",
     "p2plib.data.check",
@@ -34,10 +34,19 @@ ORDER = [
     "p2plib.runtime",
     "p2plib.losses",
     "p2plib.metrics",
+    "p2plib.distances",
+    "p2plib.engines",
     "p2plib.pix2pix",
     "p2plib.checkpoint",
+    "p2plib.tiling",
     "p2plib.translation",
+    "p2plib.folders",
+    "p2plib.video",
     "p2plib.evaluation",
+    "p2plib.segmentation",
+    "p2plib.comparison",
+    "p2plib.card",
+    "p2plib.export",
     "p2plib.callbacks",
     "p2plib.training",
     "p2plib",
@@ -48,6 +57,14 @@ ORDER = [
     "p2plib.figures",
     "p2plib.widgets",
     "p2plib.report",
+    "p2plib.web.limits",
+    "p2plib.web.uploads",
+    "p2plib.web.queue",
+    "p2plib.web.examples",
+    "p2plib.web.models",
+    "p2plib.web.app",
+    "p2plib.web.serve",
+    "p2plib.web",
     "p2plib.kaggle",
     "p2plib.kaggle.manifest",
     "p2plib.kaggle.mirrors",
@@ -59,7 +76,7 @@ ORDER = [
 ]
 """Every module, from the ground up: each imports only from those before it."""
 
-PRESENTATION = {"matplotlib", "ipywidgets", "IPython", "flask", "kaggle", "tyro"} | set(
+PRESENTATION = {"matplotlib", "ipywidgets", "IPython", "flask", "waitress", "kaggle", "tyro"} | set(
     ORDER[ORDER.index("p2plib") + 1 :]
 )
 """What the core, all before `p2plib` in the order, does without: it runs on a server, and inside another program."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,9 @@ import pytest
 from PIL import Image
 
 from p2plib import checkpoint
-from p2plib.__main__ import main
+from p2plib.__main__ import COMMANDS, main
 from p2plib.config import TrainConfig
-from p2plib.data import images
+from p2plib.data import images, toy
 from p2plib.data.catalog import CATALOG
 
 TINY = "--image-size 32 --base-filters 4 --receptive-field 16 --batch-size 5 --epochs 1 --decay-epochs 0 --xla off"
@@ -114,7 +115,15 @@ def test_evaluate(run, capsys, tmp_path):
     assert content["protocol"]["step"] == 2
     assert f"{content['mean']['ssim']:.4f}" in out
     assert all(row["picture"] in out for row in content["pictures"])
-    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim\n")
+    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim,ms_ssim\n")
+    assert f"{content['sets']['swd']:.4f}" in out
+
+
+@pytest.mark.keras
+def test_fcn_score(run, capsys):
+    """The sources of the run are photos; what is trained where they are labels is in test_segmentation."""
+    assert "the sources (A) are no flat areas of few colours" in fails(capsys, "fcn-score", run)
+    assert not (run / "checkpoints" / "segmenter.keras").exists()
 
 
 @pytest.mark.keras
@@ -128,6 +137,53 @@ def test_translate(run, capsys, tiny_pairs, tmp_path):
 
 
 @pytest.mark.keras
+def test_translate_goes_on_after_broken_files_and_after_a_break(run, capsys, tiny_pairs, tmp_path):
+    shutil.copytree(tiny_pairs / "val", photos := tmp_path / "photos")
+    (photos / "broken.png").write_bytes(b"no picture")
+    command = ["translate", str(run), str(photos), "--out", str(tmp_path / "out"), "--fit", "--compare"]
+    assert main(command) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert err[-1] == "3 written, 0 skipped (done before), 1 failed"
+    assert err[-2].startswith(f"failed: {photos / 'broken.png'}: cannot be read")
+    assert images.read_rgb(tmp_path / "out" / "10.png").shape == (40, 160, 3)
+    (photos / "broken.png").unlink()
+    assert main(command) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "0 written, 3 skipped (done before), 0 failed"
+    assert main([*command, "--force"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "3 written, 0 skipped (done before), 0 failed"
+
+
+@pytest.mark.keras
+def test_video(run, capsys, tmp_path):
+    av = pytest.importorskip("av")
+    source, out = tmp_path / "flight.mp4", tmp_path / "out.mkv"
+    with av.open(source, "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 24, 32, "yuv420p"
+        for i in range(5):
+            picture = np.ascontiguousarray(toy.city(0, 64)[0][i : i + 24, i : i + 32])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    lines = succeeds(capsys, "video", run, source, out, "--steady").splitlines()[-2:]
+    assert lines[0] == f"{out}: 5 frames, 32x24, 10 frames a second"
+    assert re.match(r"flicker \d+\.\d\d \(\d+\.\d\d without --steady\): change from frame to frame", lines[1])
+    with av.open(out) as container:
+        assert len(list(container.decode(video=0))) == 5
+
+
+@pytest.mark.keras
+def test_export(run, capsys, tmp_path):
+    out = succeeds(capsys, "export", run, "--format", "onnx", "--half").splitlines()
+    folder = run / "export" / "onnx-half"
+    assert "onnx, float16: " in out[-2]
+    assert "difference to Keras on 3 validation pictures: at most" in out[-2]
+    assert out[-1] == f"exported: {folder}"
+    images.save(tmp_path / "a.png", np.zeros((40, 30, 3), np.uint8))
+    succeeds(capsys, "translate", folder, tmp_path / "a.png", "--out", tmp_path / "out")
+    assert "is an export already" in fails(capsys, "export", folder, "--format", "onnx")
+
+
+@pytest.mark.keras
 def test_grid(run, capsys, tmp_path):
     sheet = tmp_path / "grid.png"
     assert succeeds(capsys, "grid", run, "--count", 2, "--out", sheet).splitlines()[-1] == str(sheet)
@@ -135,6 +191,16 @@ def test_grid(run, capsys, tmp_path):
     assert grid.shape[1] > 3 * 256
     assert 2 * 256 < grid.shape[0] < 3 * 256
     assert len(np.unique(grid)) > 100
+
+
+@pytest.mark.keras
+def test_compare(run, capsys, tmp_path):
+    last = run / "checkpoints" / "last.keras"
+    out = succeeds(capsys, "compare", run, last, "--out", tmp_path / "out", "--count", 2)
+    assert "run/last" in out
+    assert "bootstrap over pictures" in out
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["protocol"]["pictures"] == 3
+    assert images.read_rgb(tmp_path / "out" / "sheet.png").shape[1] == 4 * 264 - 8
 
 
 @pytest.mark.keras
@@ -155,6 +221,11 @@ def test_report(run, capsys):
         ("data check nowhere", "nowhere"),
         ("evaluate missing.keras", "missing.keras: no such checkpoint"),
         ("translate missing.keras a.png --out out", "missing.keras: no such checkpoint"),
+        ("video missing.keras in.mp4 out.mp4", "missing.keras: no such checkpoint"),
+        ("export missing.keras --format onnx", "missing.keras: no such checkpoint"),
+        ("fcn-score missing.keras", "missing.keras: no such checkpoint"),
+        ("compare missing.keras", "missing.keras: no such checkpoint"),
+        ("compare", "name checkpoints"),
         ("grid missing.keras", "missing.keras: no such checkpoint"),
         ("report nowhere", "nowhere: not a run folder"),
     ],
@@ -196,7 +267,7 @@ def test_help_imports_no_backend():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    for command in ("data", "train", "evaluate", "translate", "grid", "report"):
+    for command in COMMANDS:
         assert command in result.stdout
 
 

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage.measure import block_reduce
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from p2plib import metrics
+from p2plib.data import toy
+
+PALETTE = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
+RED, GREEN, BLUE = PALETTE.values()
 
 
 @pytest.fixture(params=["noise", "smooth"])
@@ -51,3 +59,91 @@ def test_equal_pictures():
     assert metrics.l1(same, same) == 0
     assert metrics.psnr(same, same) == np.inf
     assert metrics.ssim(same, same) == pytest.approx(1)
+    assert metrics.ms_ssim(same, same) == pytest.approx(1)
+
+
+def similarity(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """SSIM, and its contrast and structure, of one float64 channel: the textbook's formulas, with scipy's filter."""
+
+    def mean(z):
+        return ndimage.gaussian_filter(z, 1.5, radius=5)[5:-5, 5:-5]
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y, both = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2, mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+    structure = (2 * both + 0.03**2) / (var_x + var_y + 0.03**2)
+    return (luminance * structure).mean(), structure.mean()
+
+
+def multi_scale(x: np.ndarray, y: np.ndarray, weights: list[float]) -> float:
+    """MS-SSIM of one float64 channel, from equation 7."""
+    result = 1.0
+    for weight in weights[:-1]:
+        result *= max(similarity(x, y)[1], 0) ** weight
+        x, y = block_reduce(x, (2, 2), np.mean), block_reduce(y, (2, 2), np.mean)
+    return result * max(similarity(x, y)[0], 0) ** weights[-1]
+
+
+@pytest.mark.parametrize(
+    ("side", "weights"),
+    [
+        (192, [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]),
+        (176, [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]),
+        (96, [0.0448, 0.2856, 0.3001, 0.2363]),
+        (32, [0.0448, 0.2856]),
+        (16, [0.0448]),
+    ],
+)
+def test_ms_ssim_is_the_papers(side, weights):
+    rng = np.random.default_rng(side)
+    target = np.stack([toy.city(i, side)[1] for i in range(2)])
+    generated = np.clip(target + rng.normal(0, 30, target.shape), 0, 255).astype(np.uint8)
+    weights = [weight / sum(weights) for weight in weights]
+    expected = [
+        np.mean([multi_scale(a[..., c] / 255, b[..., c] / 255, weights) for c in range(3)])
+        for a, b in zip(target, generated, strict=True)
+    ]
+    np.testing.assert_allclose(metrics.ms_ssim(target, generated), expected, atol=2e-4)
+    assert metrics.scales(side) == len(weights)
+
+
+def test_ms_ssim_of_opposites_is_zero():
+    target = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    assert metrics.ms_ssim(target, 255 - target) == 0
+
+
+@pytest.mark.parametrize(("side", "count"), [(256, 5), (176, 5), (175, 4), (128, 4), (64, 3), (32, 2), (21, 1)])
+def test_a_scale_must_hold_the_window(side, count):
+    assert metrics.scales(side) == count
+    assert side // 2 ** (count - 1) >= 11
+    assert count == 5 or side // 2**count < 11
+
+
+def test_validation_keeps_its_columns():
+    assert metrics.VALIDATION == ("l1", "psnr", "ssim")
+
+
+def test_confusion_counts_pixels_of_the_nearest_classes():
+    target = np.array([[[RED, RED], [GREEN, GREEN]], [[RED, RED], [RED, RED]]], np.uint8)
+    generated = np.array([[[RED, (200, 30, 9)], [BLUE, (10, 180, 40)]], [[GREEN, RED], [RED, RED]]], np.uint8)
+    matrices = metrics.confusion(target, generated, PALETTE)
+    assert matrices.tolist() == [[[2, 0, 0], [0, 1, 1], [0, 0, 0]], [[3, 1, 0], [0, 0, 0], [0, 0, 0]]]
+
+
+def test_label_scores_by_hand():
+    """Red: 5 of 6 right, union 6; green: 1 of 2 right, union 3; blue was never true."""
+    scores = metrics.label_scores(np.array([[5, 1, 0], [0, 1, 1], [0, 0, 0]]))
+    assert scores == pytest.approx(
+        {"pixel_accuracy": 6 / 8, "class_accuracy": (5 / 6 + 1 / 2) / 2, "mean_iou": (5 / 6 + 1 / 3) / 2}
+    )
+
+
+@given(st.integers(0, 1000), st.integers(2, 6))
+def test_label_scores_are_those_of_sets(seed, classes):
+    truth, said = np.random.default_rng(seed).integers(0, classes, (2, 30))
+    there = sorted(set(truth))
+    scores = metrics.label_scores(metrics.count(truth, said, classes))
+    assert scores["pixel_accuracy"] == pytest.approx((truth == said).mean())
+    assert scores["class_accuracy"] == pytest.approx(np.mean([(said[truth == c] == c).mean() for c in there]))
+    iou = [((truth == c) & (said == c)).sum() / ((truth == c) | (said == c)).sum() for c in there]
+    assert scores["mean_iou"] == pytest.approx(np.mean(iou))

@@ -15,6 +15,9 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["tensorflow"],
         *extras["jax"],
         *extras["notebooks"],
+        *extras["web"],
+        *extras["video"],
+        *extras["export"],
         *extras["kaggle"],
         *extras["dev"],
     }

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
@@ -14,10 +13,9 @@ pytestmark = pytest.mark.keras
 import p2plib  # noqa: E402
 from p2plib.checkpoint import Checkpoint, Info  # noqa: E402
 from p2plib.data import images, toy  # noqa: E402
-from p2plib.errors import DataError  # noqa: E402
+from p2plib.errors import ConfigError  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
-
-EXIF_ORIENTATION, TURNED_LEFT = 0x0112, 6
+from p2plib.tiling import tiled  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -93,64 +91,63 @@ def test_the_identity_returns_the_picture(tiny_config):
     np.testing.assert_array_equal(p2plib.translate(checkpoint, pictures), pictures)
 
 
-def test_a_wide_picture_is_taken_whole(model, tiny_pairs, tmp_path):
-    pair = tiny_pairs / "val" / "10.png"
-    (written,) = p2plib.translate_files(model, [pair], tmp_path)
-    assert written == tmp_path / "10.png"
-    assert images.read_rgb(written).shape == (40, 80, 3)
-    np.testing.assert_array_equal(images.read_rgb(written), p2plib.translate(model, [images.read_rgb(pair)])[0])
+def test_large_pictures_are_translated_at_their_own_scale(model):
+    """In tiles: what the network makes of a piece of the picture, it makes of that piece alone."""
+    city = toy.city(3, 32)[0]
+    large = np.tile(city, (1, 3, 1))
+    assert_close(p2plib.translate(model, [large])[0], tiled(network(model), large, 32))
+    assert (p2plib.translate(model, [large])[0] != p2plib.translate(model, [large], fit=True)[0]).any()
 
 
-def test_photos_are_translated_upright(model, tmp_path):
-    upright, exif = toy.city(0, 40)[0][:, :30], Image.Exif()
-    exif[EXIF_ORIENTATION] = TURNED_LEFT
-    Image.fromarray(np.rot90(upright)).save(tmp_path / "photo.png", exif=exif)
-    (written,) = p2plib.translate_files(model, [tmp_path / "photo.png"], tmp_path / "out")
-    with Image.open(written) as result:
-        assert EXIF_ORIENTATION not in result.getexif()
-    np.testing.assert_array_equal(images.read_rgb(written), p2plib.translate(model, [upright])[0])
+def network(model):
+    return lambda tiles: model.generator.predict_on_batch(images.to_float(tiles))
 
 
-def test_files_and_folders(model, pictures, tmp_path):
-    images.save(tmp_path / "in" / "b.png", pictures[0])
-    images.save(tmp_path / "in" / "a.JPG", pictures[1])
-    images.save(tmp_path / "lone.webp", pictures[2])
-    (tmp_path / "in" / "notes.txt").touch()
-    (tmp_path / "in" / "._a.jpg").write_bytes(b"what a Mac leaves beside a file")
-    out = tmp_path / "new" / "out"
-    written = p2plib.translate_files(model, [tmp_path / "in", tmp_path / "lone.webp"], out)
-    assert written == [out / "a.png", out / "b.png", out / "lone.png"]
-    assert sorted(out.iterdir()) == written
-    np.testing.assert_array_equal(images.read_rgb(out / "b.png"), p2plib.translate(model, pictures[:1])[0])
+def test_fitted_pictures_are_resized_there_and_back(model):
+    for size in ((70, 33), (20, 30)):
+        picture = images.resize(toy.city(3, 64)[0], *size)
+        [small] = p2plib.translate(model, [images.resize(picture, 32, 32)])
+        [fitted] = p2plib.translate(model, [picture], fit=True)
+        assert_close(fitted, images.resize(small, *size))
 
 
-def test_noise_reaches_files(model, pictures, tmp_path):
-    images.save(tmp_path / "a.png", pictures[0])
-    (written,) = p2plib.translate_files(model, [tmp_path / "a.png"], tmp_path / "out", noise=3)
-    np.testing.assert_array_equal(images.read_rgb(written), p2plib.translate(model, pictures[:1], noise=3)[0])
+def test_pictures_of_all_sizes_keep_their_order(model, pictures):
+    large = [toy.city(9, 50)[0], toy.city(8, 70)[0]]
+    mixed = [pictures[0], large[0], pictures[1][:20], large[1], pictures[2]]
+    for picture, result in zip(mixed, p2plib.translate(model, mixed, batch_size=2), strict=True):
+        assert_close(result, p2plib.translate(model, [picture])[0])
 
 
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        ([], "nothing to translate"),
-        (["missing.png"], r"missing\.png: no such file"),
-        (["good.png", "empty"], "empty: no pictures in this folder"),
-        (["good.png", "again/good.jpg"], r"good\.png.*different folders"),
-    ],
-    ids=["nothing", "missing", "empty folder", "one name twice"],
-)
-def test_wrong_inputs_are_named_and_nothing_is_written(model, pictures, tmp_path, inputs, message):
-    images.save(tmp_path / "good.png", pictures[0])
-    images.save(tmp_path / "again" / "good.jpg", pictures[0])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=message):
-        p2plib.translate_files(model, [tmp_path / name for name in inputs], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_tiles_with_noise_are_repeatable(model):
+    large = toy.city(9, 50)[0]
+    [once], [again] = (p2plib.translate(model, [large], noise=1, batch_size=size) for size in (1, 8))
+    np.testing.assert_array_equal(once, again)
+    assert (once != p2plib.translate(model, [large], noise=2)[0]).any()
+    np.testing.assert_array_equal(once, p2plib.translate(model, [toy.city(1, 40)[0], large], noise=1)[1])
 
 
-def test_an_unreadable_file_is_named(model, pictures, tmp_path):
-    (tmp_path / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"bad\.png: cannot be read"):
-        p2plib.translate_files(model, [tmp_path / "bad.png"], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_only_large_pictures_show_progress(model, pictures, capsys, monkeypatch):
+    monkeypatch.setattr("p2plib.tiling.DELAY", 0)
+    p2plib.translate(model, pictures, progress=True)
+    assert capsys.readouterr().err == ""
+    p2plib.translate(model, [toy.city(9, 50)[0]], progress=True)
+    assert "tiles" in capsys.readouterr().err
+
+
+class Exported:
+    """The least that an exported model can do."""
+
+    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+        assert x.dtype == np.float32
+        return -x
+
+
+def test_an_exported_model_is_used_alike(model):
+    checkpoint = Checkpoint(Exported(), model.info)
+    for picture in (toy.city(1, 32)[0], toy.city(1, 75)[0]):
+        np.testing.assert_array_equal(p2plib.translate(checkpoint, [picture])[0], 255 - picture)
+
+
+def test_noise_needs_keras(model):
+    with pytest.raises(ConfigError, match="needs the Keras checkpoint"):
+        p2plib.translate(Checkpoint(Exported(), model.info), [toy.city(1, 32)[0]], noise=0)

@@ -170,7 +170,9 @@ def test_explore_compares_any_two_in_any_direction(model):
 def test_explore_keeps_what_it_generated(model, monkeypatch):
     calls = []
     translate = p2plib.translation.translate
-    monkeypatch.setattr("p2plib.translation.translate", lambda *args: calls.append(args) or translate(*args))
+    monkeypatch.setattr(
+        "p2plib.translation.translate", lambda *args, fit: calls.append(args) or translate(*args, fit=fit)
+    )
     panel = widgets.explore(model, SOURCES)
     noise = control(panel, "noise seed")
     assert "expected B" not in control(panel, "left").options

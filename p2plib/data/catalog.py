@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
+from p2plib.data import toy
 from p2plib.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
@@ -27,6 +28,7 @@ class Dataset:
         direction: the usual one.
         terms: licence or terms of use, one sentence.
         citation: whom to cite.
+        classes: where side B is labels, the colour of each class (RGB, 0 to 255); the first is the usual ground.
     """
 
     name: str
@@ -38,12 +40,50 @@ class Dataset:
     direction: Direction
     terms: str
     citation: str
+    classes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 _ARCHIVES = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
 _PIX2PIX = (
     "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv 1611.07004)"
 )
+
+_FACADES = {  # names as in the CMP Facade Database, colours as in the archive's files
+    "facade": (0, 48, 255),
+    "background": (0, 0, 222),
+    "window": (0, 128, 255),
+    "door": (0, 207, 255),
+    "cornice": (32, 255, 224),
+    "sill": (112, 255, 143),
+    "balcony": (192, 255, 64),
+    "blind": (255, 240, 0),
+    "deco": (255, 159, 0),
+    "molding": (255, 80, 0),
+    "pillar": (255, 0, 0),
+    "shop": (174, 0, 0),
+}
+_CITYSCAPES = {  # the data set's own colours of the 19 classes that are scored, and the rest
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+    "unlabeled": (0, 0, 0),
+}
 
 _DATASETS = (
     Dataset(
@@ -56,6 +96,7 @@ _DATASETS = (
         direction="AtoB",
         terms="Made by p2plib, MIT licence.",
         citation="p2plib",
+        classes=toy.PALETTE,
     ),
     Dataset(
         name="maps",
@@ -79,6 +120,7 @@ _DATASETS = (
         terms="CMP Facade Database, for research, with citation.",
         citation="Tylecek and Sara, Spatial Pattern Templates for Recognition of Objects with Regular Structure, "
         "GCPR 2013",
+        classes=_FACADES,
     ),
     Dataset(
         name="cityscapes",
@@ -90,6 +132,7 @@ _DATASETS = (
         direction="BtoA",
         terms="Cityscapes terms: non-commercial use, after registration at cityscapes-dataset.com.",
         citation="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
+        classes=_CITYSCAPES,
     ),
     Dataset(
         name="edges2shoes",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from p2plib.errors import DataError
 from p2plib.files import replacing
@@ -14,11 +15,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """File endings (lower case) that count as pictures."""
 
 
+def within(folder: Path) -> list[Path]:
+    """The picture files in a folder, at any depth and sorted; names that begin with a dot are passed over."""
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
 def read_rgb(path: str | Path) -> np.ndarray:
     """Read a picture file as upright RGB.
 
-    The EXIF orientation is applied. Greyscale and palette files become RGB, 16-bit files are scaled to 8 bits, and
-    transparent parts are laid on white.
+    The EXIF orientation is applied, and colours of another profile become sRGB. Greyscale and palette files become
+    RGB, 16-bit files are scaled to 8 bits, and transparent parts are laid on white.
 
     Returns:
         uint8 array (H, W, 3), in [0, 255].
@@ -29,7 +36,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return to_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:  # TypeError: of EXIF
         raise DataError(f"{path}: cannot be read as a picture ({error}); replace or remove it.") from error
 
 
@@ -41,10 +48,27 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         if image.mode != "F" or values.max(initial=0) > 255:
             values = values / 257  # 16 bits hold [0, 65535]; Pillow's own conversion clips them to white
         return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
-    if has_alpha(image):
+    transparent = has_alpha(image)
+    if image.info.get("icc_profile"):
+        image = _to_srgb(image, "RGBA" if transparent else "RGB")
+    if transparent:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
+    """The picture with its colour profile applied; as it is where the profile is sRGB, damaged, or for another mode."""
+    if image.mode == "P":  # its profile is for the colours, not for the indices
+        image = image.convert(mode)
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        if "sRGB" in ImageCms.getProfileDescription(profile):
+            return image
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image
+    return converted or image
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -86,6 +86,17 @@ def load_split(config: TrainConfig, split: str, limit: int = 0) -> tuple[np.ndar
     return both, pairs, unpaired + broken
 
 
+def originals(config: TrainConfig, split: str, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Source and target of at most `limit` pairs of a split, evenly spaced (0: all), at their own sizes, uint8.
+
+    Raises:
+        DataError: the split is not there, or pairs are broken and `skip_broken` is off.
+    """
+    pairs, _ = pairs_of(config, split)
+    halves, _, _ = _sift(spread(pairs, limit), lambda pair: pair.read(), config.skip_broken)
+    return halves if direction(config) == "AtoB" else [(b, a) for a, b in halves]
+
+
 def spread(items: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of the items, evenly spaced from the first to the last (0: all)."""
     if count == 0 or count >= len(items):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageCms
 
 from p2plib.data import images
 from p2plib.errors import DataError
@@ -66,6 +66,38 @@ def test_transparent_parts_are_white(tmp_path):
     picture = images.read_rgb(tmp_path / "alpha.png")
     assert picture[0, 0].tolist() == [10, 20, 30]
     assert (picture[1, 1] == 255).all()
+
+
+def profile(first: bytes, second: bytes, name: str) -> bytes:
+    """The sRGB profile under another name, two of its primaries exchanged."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(first, b"keep").replace(second, first).replace(b"keep", second)
+    return swapped.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_other_colour_profiles_become_srgb(tmp_path, mode):
+    red = Image.new("RGB", (2, 2), (255, 0, 0)).convert(mode)
+    red.save(tmp_path / "photo.png", icc_profile=profile(b"rXYZ", b"gXYZ", "swap"))
+    picture = images.read_rgb(tmp_path / "photo.png")
+    assert np.abs(picture - [0.0, 255, 0]).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16"])
+@pytest.mark.parametrize("icc", [b"no profile", profile(b"rXYZ", b"rXYZ", "sRGB")[:300], None], ids=str)
+def test_profiles_that_cannot_be_used_change_nothing(mode, icc):
+    """Damaged, cut short, or of a colour space that the picture does not have."""
+    image = Image.new(mode, (2, 2))
+    before = images.to_rgb(image)
+    image.info["icc_profile"] = icc or ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    np.testing.assert_array_equal(images.to_rgb(image), before)
+
+
+def test_srgb_stays_as_it_is(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(picture).save(tmp_path / "photo.png", icc_profile=srgb)
+    np.testing.assert_array_equal(images.read_rgb(tmp_path / "photo.png"), picture)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n" + b"x" * 50])

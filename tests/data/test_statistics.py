@@ -8,7 +8,7 @@ from PIL import Image
 
 from p2plib.data import toy
 from p2plib.data.pairs import find_pairs
-from p2plib.data.statistics import channel_statistics, class_shares, palette
+from p2plib.data.statistics import channel_statistics, class_shares, label_palette, nearest, palette
 
 RED, GREEN, GREY = (250, 10, 10), (10, 250, 10), (128, 128, 128)
 
@@ -73,6 +73,44 @@ def test_palette_finds_classes_in_the_jpeg_files_of_facades(shared_data):
     nearest = np.abs(found[:, None] - np.array(known)).max(axis=-1)
     assert nearest.min(axis=1).max() <= 8
     assert len(set(nearest.argmin(axis=1))) == 10
+
+
+@pytest.mark.parametrize("quality", [None, 95, 75])
+def test_the_toy_map_is_labels_of_its_own_classes(quality):
+    maps = [toy.city(i, 256)[1] for i in range(10)]
+    found = label_palette(maps if quality is None else [jpeg(picture, quality) for picture in maps])
+    np.testing.assert_allclose(sorted(found.values()), sorted(toy.PALETTE.values()), atol=0 if quality is None else 4)
+
+
+def test_aerial_pictures_are_no_labels():
+    assert label_palette([toy.city(i, 256)[0] for i in range(10)]) is None
+
+
+def test_noise_and_a_single_colour_are_no_labels():
+    assert label_palette([np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)]) is None
+    assert label_palette([np.full((64, 64, 3), 255, np.uint8)]) is None
+
+
+def test_a_product_on_white_is_no_labels():
+    """Nearly all of it is flat, but not what is not white."""
+    picture = np.full((128, 128, 3), 255, np.uint8)
+    picture[48:80, 48:80] = np.random.default_rng(0).integers(0, 200, (32, 32, 3), np.uint8)
+    picture[:10, :30] = RED
+    assert label_palette([picture]) is None
+    assert label_palette([np.where(picture == 255, picture, RED).astype(np.uint8)]) is not None
+
+
+@pytest.mark.parametrize(("name", "classes"), [("facades", {12}), ("maps", {6, 7}), ("edges2shoes", {0})])
+def test_which_real_pictures_are_labels(shared_data, name, classes):
+    pairs = [pair.read() for pair in find_pairs(shared_data / name, "train")[0][:30]]
+    sides = [label_palette([pair[side] for pair in pairs]) for side in (0, 1)]
+    assert sides[0] is None
+    assert len(sides[1] or ()) in classes
+
+
+def test_nearest_keeps_the_shape():
+    pictures = np.stack([stripes((RED, 2), (GREEN, 1)), stripes((GREEN, 3))])
+    assert nearest(pictures, {"green": GREEN, "red": RED})[:, 0].tolist() == [[1, 1, 0], [0, 0, 0]]
 
 
 def test_shares_count_every_pixel_for_its_nearest_class():

@@ -52,8 +52,8 @@ def test_a_wheel_holds_the_package_and_nothing_else():
     package = Path(p2plib.__file__).parent
     with zipfile.ZipFile(io.BytesIO(wheel())) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-        assert {"p2plib/report.html", "p2plib/kaggle/kernel.py", "p2plib/models/unet.py"} <= set(names)
-        assert {Path(name).suffix for name in names} == {".py", ".html"}
+        assert {"p2plib/report.html", "p2plib/web/static/app.js", "p2plib/models/unet.py"} <= set(names)
+        assert {Path(name).suffix for name in names} == {".py", ".html", ".css", ".js", ".svg"}
         assert sorted(names) == sorted(
             path.relative_to(package.parent).as_posix() for path in package.rglob("*.*") if path.suffix != ".pyc"
         )

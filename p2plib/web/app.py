@@ -1,0 +1,212 @@
+"""The routes: what a browser, or a program, asks for and gets."""
+
+from __future__ import annotations
+
+import base64
+import io
+import mimetypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import flask
+from flask import Flask, Response, current_app, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException
+
+from p2plib.errors import P2PError
+from p2plib.web import uploads
+from p2plib.web.limits import DEFAULTS, Limits, RequestError
+from p2plib.web.models import Models
+from p2plib.web.queue import BusyError, GoneError
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every answer."""
+
+SENTENCES = {
+    400: "The request is malformed.",
+    404: "There is nothing here.",
+    405: "This method is not allowed here.",
+    415: "Send the picture as multipart/form-data or as JSON.",
+    500: "Something went wrong on the server; its terminal says more.",
+}
+"""What errors without a sentence of their own say."""
+
+mimetypes.add_type("text/javascript", ".js")  # Windows may say text/plain, which `nosniff` forbids to run
+
+NUMBERS = 2**31
+"""Seeds, of noise and of examples, lie below."""
+
+
+class _Request(flask.Request):
+    """Keeps uploads in memory, however large: no file of a user touches the disk."""
+
+    max_form_parts = 8
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
+        return io.BytesIO()
+
+
+class _App(Flask):
+    request_class = _Request
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a request to translate asks for."""
+
+    picture: bytes
+    model: str | None
+    fit: bool
+    noise: int | None
+
+
+def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits: Limits = DEFAULTS) -> Flask:
+    """The web app as a WSGI application, all models loaded. One process must serve it, with several threads.
+
+    Args:
+        checkpoints: what `p2plib.load` takes; the first one is the default.
+        examples: folder of pictures to try the models with; None takes each model's own kind.
+        limits: what requests may ask for.
+
+    Raises:
+        CheckpointError: a model cannot be loaded.
+        DataError: `examples` holds no pictures.
+    """
+    app = _App(__name__)
+    app.config.update(
+        MAX_CONTENT_LENGTH=limits.body_bytes,
+        MAX_FORM_MEMORY_SIZE=200_000,  # more than Werkzeug reads at a time, be it of a file
+        MAX_FORM_PARTS=_Request.max_form_parts,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+    )
+    app.extensions["p2plib"] = models = Models(checkpoints, examples, limits)
+    for rule, function in {"/": _index, "/healthz": _health}.items():
+        app.add_url_rule(rule, view_func=_given(models, function), endpoint=function.__name__)
+    app.add_url_rule("/api/models", view_func=_given(models, _list), endpoint="models")
+    app.add_url_rule("/api/example", view_func=_given(models, _example), endpoint="example")
+    app.add_url_rule("/api/translate", view_func=_given(models, _translate), endpoint="translate", methods=["POST"])
+    app.register_error_handler(Exception, _failed)
+    app.after_request(_secured)
+    return app
+
+
+def _given(models: Models, view: Callable[[Models], Any]) -> Callable[[], Any]:
+    return lambda: view(models)
+
+
+def _index(models: Models) -> str:
+    return render_template("index.html", models=models.entries(), limits=models.limits)
+
+
+def _health(models: Models) -> Response:
+    return jsonify(status="ok", models=len(models), waiting=models.queue.waiting)
+
+
+def _list(models: Models) -> Response:
+    return jsonify(models=models.entries())
+
+
+def _example(models: Models) -> Response:
+    seed = _number("seed", request.args.get("seed", "0"))
+    picture = models.find(request.args.get("model") or None).examples.picture(seed or 0)
+    return Response(uploads.to_png(picture), mimetype="image/png")
+
+
+def _translate(models: Models) -> Response:
+    models.queue.check_room()  # before anything is decoded
+    order = _json_order() if request.is_json else _form_order()
+    model = models.find(order.model)
+    picture = uploads.decode(order.picture, models.limits)
+    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    result, seconds, waited = models.translate(model, picture, order.noise, order.fit, gone)
+    png = base64.b64encode(uploads.to_png(result)).decode()
+    height, width = result.shape[:2]
+    return jsonify(
+        model=model.id,
+        width=width,
+        height=height,
+        seconds=round(seconds, 4),
+        waited=round(waited, 4),
+        generated=f"data:image/png;base64,{png}",
+    )
+
+
+def _form_order() -> _Order:
+    if request.mimetype != "multipart/form-data":
+        raise RequestError(SENTENCES[415], 415)
+    file, fields = request.files.get("picture"), request.form
+    if file is None:
+        raise RequestError("There is no picture in the request; send it as the file field `picture`.")
+    return _order(file.read(), fields.get("model"), fields.get("fit"), fields.get("noise"))
+
+
+def _json_order() -> _Order:
+    try:
+        values = request.get_json()
+    except RecursionError:  # brackets, a hundred thousand deep
+        values = None
+    if not isinstance(values, dict) or not isinstance(values.get("picture"), str):
+        raise RequestError("The request must be a JSON object with the picture, in base64, as `picture`.")
+    return _order(uploads.from_base64(values["picture"]), *map(values.get, ("model", "fit", "noise")))
+
+
+def _order(picture: bytes, model: object, fit: object, noise: object) -> _Order:
+    if not isinstance(model, str | None):
+        raise RequestError("`model` must be the id of a model.")
+    if fit not in (None, "", "0", "1", "false", "true", 0, 1):  # 0 and 1 are also False and True
+        raise RequestError("`fit` must be 1 or 0.")
+    return _Order(picture, model or None, fit in ("1", "true", 1), _number("noise", noise))
+
+
+def _number(name: str, value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 11 and int(text) < NUMBERS):
+        raise RequestError(f"`{name}` must be a whole number from 0 to {NUMBERS - 1}.")
+    return int(text)
+
+
+def _failed(error: Exception) -> Response:
+    """One sentence for every error: JSON for programs, plain text for people who mistyped an address."""
+    status, sentence = _status(error)
+    if status == 500:
+        current_app.logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    if request.path.startswith("/api/"):
+        response = jsonify(error=sentence)
+    else:
+        response = Response(f"{sentence}\n", mimetype="text/plain")
+    response.status_code = status
+    if isinstance(error, BusyError):
+        response.headers["Retry-After"] = str(error.retry_after)
+    if status == 405 and isinstance(error, HTTPException):
+        response.headers.update({name: value for name, value in error.get_headers() if name == "Allow"})
+    return response
+
+
+def _status(error: Exception) -> tuple[int, str]:
+    if isinstance(error, BusyError | GoneError):
+        return 503, str(error)
+    if isinstance(error, RequestError):
+        return error.status, str(error)
+    if isinstance(error, P2PError):  # for example noise, with an exported model
+        return 422, str(error)
+    if isinstance(error, HTTPException) and error.code:
+        if error.code == 413:
+            return 413, uploads.too_many_bytes(current_app.extensions["p2plib"].limits)
+        return error.code, SENTENCES.get(error.code, f"{error.name}.")
+    return 500, SENTENCES[500]
+
+
+def _secured(response: Response) -> Response:
+    response.headers.update(SECURITY)
+    if request.endpoint != "static":
+        response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,186 @@
+"""The models that are served: loaded at the start, loaded anew when their file was replaced."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2plib import checkpoint
+from p2plib.checkpoint import Checkpoint
+from p2plib.errors import ConfigError, P2PError
+from p2plib.translation import translate
+from p2plib.web.examples import Examples
+from p2plib.web.limits import Limits, RequestError
+from p2plib.web.queue import Done, Queue
+
+BATCH = 1
+"""Tiles in a call of the network. Any other number is compiled when a picture first needs it, and people would wait."""
+
+Stamp = tuple[tuple[int, ...], ...]
+"""What tells a file from the one that took its place: time, size and inode; of a folder, those of its files."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """All that comes from one version of a model's file; it is replaced as a whole."""
+
+    checkpoint: Checkpoint
+    examples: Examples
+    stamp: Stamp
+
+
+class Model:
+    """One served model. Its methods that run Keras are called in the queue's thread only.
+
+    Args:
+        id: its name in addresses.
+        path: what `p2plib.load` takes.
+        folder: the user's pictures, for examples.
+
+    Raises:
+        P2PError: the model cannot be loaded.
+    """
+
+    def __init__(self, id: str, path: Path, folder: Path | None) -> None:
+        self.id, self.path, self.folder = id, path, folder
+        self._rejected: Stamp | None = None
+        self._loaded = self._load(_stamp(path))
+
+    @property
+    def examples(self) -> Examples:
+        """Source pictures to try it with."""
+        return self._loaded.examples
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What pages and programs are told of it."""
+        info = self._loaded.checkpoint.info
+        source, target = info.names
+        classes = self.examples.palette.items()
+        return {
+            "id": self.id,
+            "name": f"{source} → {target} ({self.id})",
+            "source": source,
+            "target": target,
+            "size": self._loaded.checkpoint.size,
+            "step": info.step,
+            "epoch": info.epoch,
+            "palette": [{"name": name, "colour": f"#{r:02x}{g:02x}{b:02x}"} for name, (r, g, b) in classes],
+        }
+
+    def check(self, height: int, width: int, fit: bool, limits: Limits) -> None:
+        """Refuse a picture that would keep the model busy for minutes.
+
+        Raises:
+            RequestError: it is too large to be translated in tiles.
+        """
+        size = self._loaded.checkpoint.size
+        tiled = not fit and max(height, width) > size
+        if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
+            raise RequestError(
+                f"{width}x{height} is too large to be translated in tiles (at most {limits.tiled_pixels / 1e6:g} "
+                "million pixels); shrink the picture, or ask for it to be fitted to the model.",
+                413,
+            )
+
+    def translate(self, picture: np.ndarray, noise: int | None, fit: bool) -> np.ndarray:
+        """`p2plib.translate` for one picture, with the newest version of the model."""
+        self._refresh()
+        return translate(self._loaded.checkpoint, [picture], noise, BATCH, fit)[0]
+
+    def _refresh(self) -> None:
+        """Load the model anew if another file stands in its place; where that fails, the old one serves on."""
+        try:
+            stamp = _stamp(self.path)
+        except (P2PError, OSError):  # it vanished
+            return
+        if stamp in (self._loaded.stamp, self._rejected):
+            return
+        try:
+            self._loaded = self._load(stamp)
+            _log(f"{self.path}: replaced by step {self._loaded.checkpoint.info.step}")
+        except Exception as error:  # whatever is wrong with the new file, there is a good model
+            self._rejected = stamp
+            _log(f"{self.path}: the new file cannot be used, the old model serves on ({error})")
+
+    def _load(self, stamp: Stamp) -> _Loaded:
+        model = checkpoint.load(self.path)
+        blank = np.zeros((model.size, model.size, 3), np.uint8)
+        translate(model, [blank], batch_size=BATCH)  # compiles, so that the first picture is quick
+        if _stamp(self.path) != stamp:
+            raise P2PError(f"{self.path} changed while it was loaded.")
+        return _Loaded(model, Examples.of(model.info.config, self.folder), stamp)
+
+
+class Models:
+    """All models of a server, behind one queue.
+
+    Raises:
+        P2PError: there are no models, or one cannot be loaded.
+    """
+
+    def __init__(self, paths: Sequence[Path], examples: Path | None, limits: Limits) -> None:
+        if not paths:
+            raise ConfigError("There is no model to serve; give a checkpoint or a run folder.")
+        self.limits = limits
+        self.queue = Queue(limits.queue, limits.wait_s)
+        ids = _ids(paths)
+        try:
+            models = self.queue.call(lambda: [Model(id, path, examples) for id, path in zip(ids, paths, strict=True)])
+        except BaseException:
+            self.queue.close()
+            raise
+        self._models = {model.id: model for model in models}
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What there is, in the order that was given."""
+        return [model.entry for model in self._models.values()]
+
+    def find(self, id: str | None) -> Model:
+        """The model called `id`; None means the first.
+
+        Raises:
+            RequestError: there is none of that name.
+        """
+        if id is None:
+            return next(iter(self._models.values()))
+        if id not in self._models:
+            raise RequestError(f"There is no model {id[:60]!r}; /api/models lists those there are.", 404)
+        return self._models[id]
+
+    def translate(
+        self, model: Model, picture: np.ndarray, noise: int | None, fit: bool, gone: Callable[[], bool]
+    ) -> Done[np.ndarray]:
+        """Translate one picture when its turn comes; see `Queue.run` for `gone` and what is raised."""
+        height, width = picture.shape[:2]
+        model.check(height, width, fit, self.limits)
+        return self.queue.run(lambda: model.translate(picture, noise, fit), gone)
+
+
+def _stamp(path: Path) -> Stamp:
+    found = checkpoint.find(path)
+    files = sorted(file for file in found.rglob("*") if file.is_file()) if found.is_dir() else [found]
+    return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (file.stat() for file in files))
+
+
+def _ids(paths: Sequence[Path]) -> list[str]:
+    """A short name for each path, all different, that an address can hold."""
+    ids: list[str] = []
+    for path in paths:
+        base = re.sub(r"[^A-Za-z0-9._]+", "-", checkpoint.short_name(path)).strip("-.") or "model"
+        count = sum(re.fullmatch(rf"{re.escape(base)}(-\d+)?", id) is not None for id in ids)
+        ids.append(f"{base}-{count + 1}" if count else base)
+    return ids
+
+
+def _log(line: str) -> None:
+    print(f"web: {line}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,217 @@
+"""Every route, with Flask's own client: answers, errors and headers."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from webserver import LIMITS, form, generated, png
+
+import p2plib
+from p2plib.data import images, toy
+from p2plib.errors import CheckpointError, ConfigError
+from p2plib.web import create_app
+
+pytestmark = pytest.mark.keras
+
+PICTURE = toy.city(5, 30)[0]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run):
+    return p2plib.load(tiny_run)
+
+
+def refusal(response) -> str:
+    """The one sentence of an error."""
+    assert response.is_json
+    assert set(response.json) == {"error"}
+    sentence = response.json["error"]
+    assert sentence.endswith(".")
+    assert 10 < len(sentence) < 250
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (20, 32), (5, 3), (1, 1), (40, 70), (33, 100)])
+@pytest.mark.parametrize("fit", [False, True])
+def test_the_answer_is_what_the_library_makes(client, model, shape, fit):
+    picture = images.resize(PICTURE, *shape)
+    answer = client.post("/api/translate", **form(png(picture), fit=int(fit))).json
+    expected = p2plib.translate(model, [picture], fit=fit)[0]
+    assert np.abs(generated(answer).astype(int) - expected).max() <= 1
+    assert (answer["model"], answer["height"], answer["width"]) == ("tiny", *shape)
+    assert 0 < answer["seconds"] < 60
+    assert 0 <= answer["waited"] < 60
+
+
+def test_noise_is_that_of_the_library(client, model):
+    new = [generated(client.post("/api/translate", **form(png(PICTURE), noise=n)).json) for n in ("3", "3", "4", "")]
+    assert np.abs(new[0].astype(int) - p2plib.translate(model, [PICTURE], noise=3)[0]).max() <= 1
+    assert np.abs(new[3].astype(int) - p2plib.translate(model, [PICTURE])[0]).max() <= 1
+    np.testing.assert_array_equal(new[0], new[1])
+    assert (new[0] != new[2]).any()
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_json_gets_the_same(client, prefix):
+    file = png(images.resize(PICTURE, 40, 50))
+    text = prefix + base64.b64encode(file).decode()
+    for more in ({}, {"fit": True}, {"fit": 1, "noise": 3, "model": "tiny"}, {"fit": None, "noise": None}):
+        answer = client.post("/api/translate", json={"picture": text, **more}).json
+        fields = {name: int(value) if name != "model" else value for name, value in more.items() if value is not None}
+        same = client.post("/api/translate", **form(file, **fields)).json
+        np.testing.assert_array_equal(generated(answer), generated(same))
+
+
+def test_models(client, tiny_run):
+    info = p2plib.load(tiny_run).info
+    assert client.get("/api/models").json == {
+        "models": [
+            {
+                "id": "tiny",
+                "name": "A → B (tiny)",
+                "source": "A",
+                "target": "B",
+                "size": 32,
+                "step": info.step,
+                "epoch": info.epoch,
+                "palette": [],
+            }
+        ]
+    }
+
+
+def test_the_page(client):
+    response = client.get("/")
+    assert response.status_code == 200
+    assert response.mimetype == "text/html"
+    assert "A → B (tiny)" in response.text
+
+
+def test_health(client):
+    assert client.get("/healthz").json == {"status": "ok", "models": 1, "waiting": 0}
+
+
+def test_examples(client):
+    first, again, other = (client.get(f"/api/example?seed={seed}") for seed in (0, 3, 1))
+    assert first.mimetype == "image/png"
+    assert np.array(Image.open(io.BytesIO(first.data))).shape == (32, 32, 3)
+    assert first.data == again.data != other.data
+    assert client.get("/api/example?model=tiny").data == first.data
+    assert client.get("/api/example?model=huge").status_code == 404
+    for seed in ("x", "-1", "1.5", "2147483648", "9" * 50, "١"):
+        assert "seed" in refusal(client.get("/api/example", query_string={"seed": seed}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "word"),
+    [
+        ({"model": "huge"}, 404, "huge"),
+        ({"model": "\n" * 500}, 404, "/api/models"),
+        ({"fit": "maybe"}, 400, "fit"),
+        ({"noise": "loud"}, 400, "noise"),
+        ({"noise": "-1"}, 400, "noise"),
+        ({"noise": "9" * 5000}, 400, "noise"),
+        ({"noise": "9" * 300_000}, 413, "too large"),
+        ({f"field{i}": "1" for i in range(20)}, 413, "too large"),
+    ],
+)
+def test_wrong_fields(client, fields, status, word):
+    response = client.post("/api/translate", **form(png(PICTURE), **fields))
+    assert response.status_code == status
+    assert word in refusal(response)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({"json": []}, 400),
+        ({"json": {}}, 400),
+        ({"json": {"picture": 5}}, 400),
+        ({"json": {"picture": "no base64!"}}, 400),
+        ({"json": {"picture": "data:image/png,abc"}}, 400),
+        ({"json": {"picture": "", "model": 5}}, 400),
+        ({"json": {"picture": "", "fit": [1]}}, 400),
+        ({"json": {"picture": "", "noise": True}}, 400),
+        ({"json": {"picture": "", "noise": 1.5}}, 400),
+        ({"json": {"picture": ""}}, 400),
+        ({"json": {"picture": "", "model": "\ud800"}}, 404),
+        ({"data": b"[" * 200_000, "content_type": "application/json"}, 400),
+        ({"data": b"\xff\xfe", "content_type": "application/json"}, 400),
+        ({"data": b"9" * 10_000, "content_type": "application/json"}, 400),
+        ({"data": png(PICTURE), "content_type": "image/png"}, 415),
+        ({"data": {"picture": "text"}}, 415),
+        ({"data": {"picture": "text"}, "content_type": "multipart/form-data"}, 400),
+        ({"data": b"no parts", "content_type": "multipart/form-data; boundary=x"}, 400),
+        ({"data": b"no boundary", "content_type": "multipart/form-data"}, 400),
+        ({}, 415),
+    ],
+)
+def test_malformed_requests(client, content, status):
+    response = client.post("/api/translate", **content)
+    refusal(response)
+    assert response.status_code == status
+
+
+def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    assert "0.3 MB" in refusal(client.post("/api/translate", **form(png(noise))))
+    assert "0.3 MB" in refusal(client.post("/api/translate", **form(bytes(LIMITS.body_bytes))))
+    assert "1 million" in refusal(client.post("/api/translate", **form(png(Image.new("L", (1001, 1000))))))
+    largest = client.post("/api/translate", **form(png(noise[:310, :310]), fit=1))
+    assert generated(largest.json).shape == (310, 310, 3)
+    large = png(Image.new("L", (500, 500)))
+    assert "fitted" in refusal(client.post("/api/translate", **form(large)))
+    assert client.post("/api/translate", **form(large, fit=1)).status_code == 200
+    line = png(Image.new("L", (10_000, 1)))  # tiles would be 32 pixels high
+    assert client.post("/api/translate", **form(line)).status_code == 413
+
+
+def test_unknown_addresses_and_methods(client):
+    assert refusal(client.get("/api/nothing")) == "There is nothing here."
+    assert client.get("/nothing").mimetype == "text/plain"
+    assert client.get("/nothing").status_code == client.get("/static/../app.py").status_code == 404
+    for method, path in (("GET", "/api/translate"), ("POST", "/api/models"), ("OPTIONS", "/api/translate")):
+        response = client.open(path, method=method)
+        assert response.status_code == 405
+        assert response.headers["Allow"]
+        refusal(response)
+    assert client.delete("/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/api/models", "/api/example", "/api/nothing", "/nothing", "/static/x"]
+)
+def test_strict_headers_are_everywhere(client, path):
+    headers = client.get(path).headers
+    assert headers["Content-Security-Policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    if path.startswith("/api/"):
+        assert headers["Cache-Control"] == "no-store"
+
+
+def test_what_nobody_expected_is_one_sentence_and_a_log(app, caplog):
+    client = app.test_client()
+    model = app.extensions["p2plib"].find(None)
+    kept, model._loaded = model._loaded, None
+    response = client.post("/api/translate", **form(png(PICTURE)))
+    model._loaded = kept
+    assert response.status_code == 500
+    assert "Traceback" not in refusal(response)
+    assert "Traceback" in caplog.text
+    assert client.post("/api/translate", **form(png(PICTURE))).status_code == 200
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_start(tiny_run, tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        create_app([tiny_run, tmp_path / "missing.keras"])
+    with pytest.raises(ConfigError, match="no model"):
+        create_app([])
