@@ -22,6 +22,12 @@ from p2plib.files import replacing
 
 VERSION = 1
 """Of the pictures that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
+SHARE = 0.45
+"""A line begins at this share of the photo's strongest slope, if `Style.strength` is not lower, ..."""
+WEAK = 0.3
+"""... and goes on down to this share of where it began."""
+FAINTEST = 0.08
+"""Slopes below this are noise in any photo."""
 CELLS = 4
 """`augment_strokes` shifts the corners of so many cells a side, and all between them smoothly."""
 SHIFT = 0.012
@@ -40,8 +46,8 @@ class Style:
         method: "canny" draws lines of even thickness along edges (Canny 1986); "dog" draws what is darker than its
             surroundings, in greys, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
         sigma: how much is smoothed before, in pixels of the drawing: more leaves out more detail.
-        strength: how strong an edge must be. canny: slope of the smoothed brightness, by Sobel's filter, at which a
-            line begins; it goes on down to 0.3 of that. dog: how dark a difference becomes.
+        strength: how strong an edge must be. canny: slope of the smoothed brightness, which is in [0, 1], by Sobel's
+            filter; in photos without strong edges, `SHARE` of the strongest one. dog: how dark a difference becomes.
         thickness: of canny's lines, in pixels of the drawing.
         smallest: canny's lines of fewer pixels than this are left out.
         size: the photo is shrunk to this many pixels on its longer side before, and the drawing enlarged after: lines
@@ -50,7 +56,7 @@ class Style:
 
     method: Literal["canny", "dog"] = "canny"
     sigma: float = 2.0
-    strength: float = 0.4
+    strength: float = 0.35
     thickness: int = 1
     smallest: int = 30
     size: int = 256
@@ -139,9 +145,12 @@ def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _lines(brightness: np.ndarray, style: Style) -> np.ndarray:
+    from scipy.ndimage import gaussian_gradient_magnitude
     from skimage import feature, measure
 
-    edges = feature.canny(brightness, style.sigma, 0.3 * style.strength, style.strength, mode="nearest")
+    slopes = 8 * gaussian_gradient_magnitude(brightness, style.sigma, mode="nearest")  # Sobel's filter sums to 8
+    strong = max(FAINTEST, min(style.strength, SHARE * np.percentile(slopes, 99.5)))
+    edges = feature.canny(brightness, style.sigma, WEAK * strong, strong, mode="nearest")
     pieces = measure.label(edges)
     kept = edges & (np.bincount(pieces.ravel())[pieces] >= style.smallest)
     return _thicken(np.where(kept, 0, 255).astype(np.uint8), style.thickness - 1)
@@ -180,12 +189,12 @@ def _keep(path: Path, drawn: np.ndarray, size: tuple[int, ...]) -> None:
 def _bend(sketch: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Shift the corners of a coarse grid at random, and all between them in proportion."""
     height, width = sketch.shape[:2]
-    rows, columns = (np.linspace(0, side, CELLS + 1).round() for side in (height, width))
+    rows, columns = (np.linspace(0, side, min(CELLS, side) + 1).round() for side in (height, width))
     corners = np.stack(np.meshgrid(columns, rows), axis=-1)
     shifted = corners + random.normal(0, SHIFT * max(height, width), corners.shape)
     mesh = []
-    for i in range(CELLS):
-        for j in range(CELLS):
+    for i in range(len(rows) - 1):
+        for j in range(len(columns) - 1):
             box = (*corners[i, j].astype(int), *corners[i + 1, j + 1].astype(int))
             quad = [shifted[i, j], shifted[i + 1, j], shifted[i + 1, j + 1], shifted[i, j + 1]]
             mesh.append((box, tuple(np.concatenate(quad))))
