@@ -164,11 +164,11 @@ def test_a_split_of_what_is_split_or_broken_is_refused(whole, tmp_path):
     combine.split(whole, tmp_path / "out")
     with pytest.raises(DataError, match="has the splits train, val already"):
         combine.split(tmp_path / "out", tmp_path / "new")
+    with pytest.raises(DataError, match="is there already"):
+        combine.split(whole, tmp_path / "out")
     images.save(whole / "elsewhere" / "x.png", picture(0))
     with pytest.raises(DataError, match=r"1 problem\(s\), nothing was written:\n  elsewhere/x.png: lies in none"):
         combine.split(whole, tmp_path / "new")
-    with pytest.raises(DataError, match="is there already"):
-        combine.split(whole, tmp_path / "out")
     assert not (tmp_path / "new").exists()
 
 
