@@ -17,6 +17,7 @@ ORDER = [
     "p2plib.files",
     "p2plib.data",
     "p2plib.data.images",
+    "p2plib.data.color",
     "p2plib.data.toy",
     "p2plib.data.catalog",
     "p2plib.data.download",
