@@ -21,6 +21,7 @@ ORDER = [
     "p2plib.data.toy",
     "p2plib.data.catalog",
     "p2plib.data.download",
+    "p2plib.data.sketch",
     "p2plib.data.pairs",
     "p2plib.data.check",
     "p2plib.data.statistics",
