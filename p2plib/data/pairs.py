@@ -152,7 +152,7 @@ def splits(data: str | Path) -> list[str]:
     Raises:
         DataError: no such data set, not downloaded yet, no pictures, or two layouts at once.
     """
-    return list(_toy_starts() if data == "toy" else _layout(_root(data)))
+    return list(_toy_starts() if data == "toy" else _layout(folder_of(data)))
 
 
 def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]:
@@ -171,7 +171,7 @@ def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]
     if data == "toy":
         toy, start = CATALOG["toy"], _toy_starts()[split]
         return [ToyPair(f"{split}/{i}", start + i, toy.size[0]) for i in range(toy.splits[split])], []
-    root = _root(data)
+    root = folder_of(data)
     return _pair_up(root, _layout(root)[split])
 
 
@@ -179,8 +179,14 @@ def ignored(data: str | Path) -> Counter[str]:
     """Count the files in a data set's folder that belong to no split, by what they are ("hidden", ".txt", ...)."""
     if data == "toy":
         return Counter()
-    root = _root(data)
-    used = {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
+    root = folder_of(data)
+    return unused(
+        root, {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
+    )
+
+
+def unused(root: Path, used: set[Path]) -> Counter[str]:
+    """Count the files below a folder that are not among `used`, by what they are."""
     return Counter(_label(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path not in used)
 
 
@@ -197,7 +203,7 @@ def _toy_starts() -> dict[str, int]:
     return {split: sum(counts[:i]) for i, split in enumerate(SPLITS) if counts[i]}
 
 
-def _root(data: str | Path) -> Path:
+def folder_of(data: str | Path) -> Path:
     """The folder of a data set, be it downloaded or the user's."""
     if data in CATALOG:
         root = dataset_dir(str(data))
