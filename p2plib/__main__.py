@@ -45,9 +45,8 @@ def data_list() -> None:
         splits = ", ".join(f"{count} {split}" for split, count in entry.splits.items())
         height, width = entry.size
         print(f"{entry.name}: {entry.title} ({here})")
-        print(
-            f"    A {entry.names[0]} | B {entry.names[1]}, {width}x{height} each, usually {entry.direction}; {splits}"
-        )
+        sides = f"A {entry.names[0]} | B {entry.names[1]}, {width}x{height} each, usually {entry.direction}"
+        print(f"    {'photos, for --task colorize or sketch' if entry.photos else sides}; {splits}")
         print(f"    {entry.terms}")
 
 
@@ -64,19 +63,23 @@ def data_get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bo
 
 
 def data_check(
-    data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")], /, sheet: Path = Path("pairs.png")
+    data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")],
+    /,
+    task: Literal["pairs", "colorize", "sketch"] = "pairs",
+    sheet: Path = Path("pairs.png"),
 ) -> int:
     """Open every pair and report, by file name, what is wrong or odd; the exit status is 1 if pairs are broken.
 
     Args:
-        data: A folder of pairs, or a name of the catalog.
+        data: A folder of pairs or, see --task, of photos; or a name of the catalog.
+        task: What it is for. colorize and sketch make their pairs of photos.
         sheet: Where to write a picture of some pairs.
     """
     from p2plib.data import check, images
 
-    report = check.check(data, progress=True)
+    report = check.check(data, task, progress=True)
     print(report.table())
-    images.save(sheet, check.sheet(data))
+    images.save(sheet, check.sheet(data, task=task))
     print(f"a sheet of pairs: {sheet}")
     return 1 if report.broken else 0
 
@@ -357,7 +360,7 @@ def web(
 
 
 def train(config: Config, resume: Path | None = None) -> None:
-    """Train pix2pix on pairs, then write the results. Ctrl-C ends politely.
+    """Train pix2pix on pairs or photos, then write the results. Ctrl-C ends politely.
 
     Args:
         resume: Go on with the run in this folder. Options given beside it override the run's own.

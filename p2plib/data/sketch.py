@@ -73,6 +73,12 @@ def available() -> bool:
     return find_spec("skimage") is not None
 
 
+def require() -> None:
+    """Raise a DataError that says how to install scikit-image, unless it is there."""
+    if not available():
+        raise DataError("scikit-image is not installed, which sketches need; run: pip install 'p2plib[sketch]'")
+
+
 def sketch(picture: np.ndarray, style: Style = EDGES) -> np.ndarray:
     """Draw a photo: dark strokes on white. The same photo always gives the same drawing.
 
@@ -133,8 +139,7 @@ def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray
 
 def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
     """The drawing at its own size: uint8 (H, W)."""
-    if not available():
-        raise DataError("scikit-image is not installed, which sketches need; run: pip install 'p2plib[sketch]'")
+    require()
     from skimage import color
 
     height, width = picture.shape[:2]

@@ -1,0 +1,145 @@
+"""Colour as the eye weighs it: sRGB and CIE Lab (D65, 2 degrees), and new colours for a picture that keeps its light.
+
+The formulas work on NumPy arrays and, with `xp=keras.ops`, inside a network: there every gradient is finite. Channels
+are weighed one by one, not by a matrix product, which GPUs and TPUs compute with fewer digits.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+XYZ_OF_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+"""CIE XYZ of linear sRGB, one row each (Rec. 709 primaries)."""
+RGB_OF_XYZ = tuple(map(tuple, np.linalg.inv(np.array(XYZ_OF_RGB)).tolist()))
+WHITE = (0.95047, 1.0, 1.08883)
+"""XYZ of D65, the white of sRGB."""
+GREY_CHROMA = 8.0
+"""Chroma that old paper, or a compressor, adds to a picture without colours; see `is_grey`."""
+STRIP = 256
+"""Rows of a picture that are recoloured at a time: a big photo then needs little memory."""
+
+
+def rgb_to_lab(rgb: Any, xp: ModuleType = np) -> Any:
+    """CIE Lab of sRGB.
+
+    Args:
+        rgb: floats (..., 3), sRGB in [0, 1].
+        xp: `numpy` or `keras.ops`.
+
+    Returns:
+        Floats (..., 3): L from 0 to 100, a and b within about -108 and 99.
+    """
+    xyz = _weigh(_to_linear(rgb, xp), XYZ_OF_RGB)
+    x, y, z = (_root(value / white, xp) for value, white in zip(xyz, WHITE, strict=True))
+    return xp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def lab_to_rgb(lab: Any, xp: ModuleType = np) -> Any:
+    """sRGB of CIE Lab, the inverse of `rgb_to_lab`. Colours that sRGB cannot show come out below 0 or above 1."""
+    y = (lab[..., 0] + 16) / 116
+    roots = (y + lab[..., 1] / 500, y, y - lab[..., 2] / 200)
+    xyz = xp.stack([white * _unroot(root, xp) for root, white in zip(roots, WHITE, strict=True)], axis=-1)
+    return _to_gamma(xp.stack(_weigh(xyz, RGB_OF_XYZ), axis=-1), xp)
+
+
+def lightness(rgb: Any, xp: ModuleType = np) -> Any:
+    """The L of `rgb_to_lab` alone: (..., 3) to (...)."""
+    return 116 * _root(_luminance(rgb, xp), xp) - 16
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """The picture without its colours: uint8 (H, W, 3) to the same, R = G = B, of the same L."""
+    values = _to_gamma(_luminance(np.float32(picture) / 255, np), np)
+    return np.repeat(_to_uint8(values)[..., None], 3, axis=-1)
+
+
+def is_grey(picture: np.ndarray) -> bool:
+    """Whether 95% of a picture's pixels, uint8 (H, W, 3), have next to no chroma; big pictures are sampled."""
+    step = max(1, max(picture.shape[:2]) // 256)
+    lab = rgb_to_lab(np.float32(picture[::step, ::step]) / 255)
+    return bool(np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 95) < GREY_CHROMA)
+
+
+def recolor(source: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Give a picture new colours. Its lightness stays, pixel by pixel, so that no detail is lost.
+
+    Where sRGB has no colour of this lightness and chroma, chroma gives way, hue and lightness do not.
+
+    Args:
+        source: uint8 (H, W, 3), in colour or grey.
+        chroma: floats (h, w, 2), the a and b of CIE Lab; of any size, resized to the source's.
+
+    Returns:
+        uint8 (H, W, 3), of the source's L within 0.5.
+    """
+    height, width = source.shape[:2]
+    rows, columns = chroma.shape[:2]
+    planes = [Image.fromarray(np.ascontiguousarray(chroma[..., i], np.float32)) for i in range(2)]
+    result = np.empty_like(source)
+    for top in range(0, height, STRIP):
+        strip = source[top : top + STRIP]
+        size = (width, len(strip))
+        box = (0.0, top * rows / height, float(columns), min(rows, (top + len(strip)) * rows / height))
+        ab = [np.asarray(plane.resize(size, Image.Resampling.BICUBIC, box)) for plane in planes]
+        lab = np.stack([lightness(np.float32(strip) / 255), *ab], axis=-1)
+        result[top : top + STRIP] = _to_uint8(_into_gamut(lab))
+    return result
+
+
+def _into_gamut(lab: np.ndarray, steps: int = 10) -> np.ndarray:
+    """sRGB of Lab; where it does not exist, of the most chroma that does, found by bisection."""
+    rgb = lab_to_rgb(lab)
+    outside = ~_shown(rgb)
+    wrong = lab[outside]
+    low, high = np.zeros(len(wrong), np.float32), np.ones(len(wrong), np.float32)
+    for _ in range(steps if len(wrong) else 0):
+        middle = (low + high) / 2
+        fits = _shown(lab_to_rgb(_faded(wrong, middle)))
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    rgb[outside] = lab_to_rgb(_faded(wrong, low))
+    return rgb
+
+
+def _faded(lab: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return np.concatenate([lab[:, :1], lab[:, 1:] * share[:, None]], axis=1)
+
+
+def _shown(rgb: np.ndarray) -> np.ndarray:
+    """Whether rounding to uint8 leaves the colour as it is: half a step beyond 0 and 255 is still right."""
+    return (np.abs(rgb - 0.5) <= 0.5 + 0.5 / 255).all(axis=-1)
+
+
+def _to_uint8(values: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def _luminance(rgb: Any, xp: ModuleType) -> Any:
+    return _weigh(_to_linear(rgb, xp), XYZ_OF_RGB[1:2])[0]
+
+
+def _weigh(values: Any, rows: tuple[tuple[float, ...], ...]) -> list[Any]:
+    """One weighted sum of the three channels for each row of weights."""
+    return [values[..., 0] * r + values[..., 1] * g + values[..., 2] * b for r, g, b in rows]
+
+
+# Both branches of `where` are computed, and differentiated: each power gets an argument that is never below its joint.
+
+
+def _to_linear(rgb: Any, xp: ModuleType) -> Any:
+    return xp.where(rgb > 0.04045, ((xp.maximum(rgb, 0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+
+
+def _to_gamma(linear: Any, xp: ModuleType) -> Any:
+    return xp.where(linear > 0.0031308, 1.055 * xp.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055, linear * 12.92)
+
+
+def _root(t: Any, xp: ModuleType) -> Any:
+    return xp.where(t > 0.008856, xp.maximum(t, 0.008856) ** (1 / 3), 7.787 * t + 16 / 116)
+
+
+def _unroot(root: Any, xp: ModuleType) -> Any:
+    return xp.where(root > 0.2068966, xp.maximum(root, 0.2068966) ** 3, (root - 16 / 116) / 7.787)
