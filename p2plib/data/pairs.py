@@ -184,9 +184,8 @@ def ignored(data: str | Path) -> Counter[str]:
     if data == "toy":
         return Counter()
     root = folder_of(data)
-    return unused(
-        root, {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
-    )
+    used = {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
+    return unused(root, used)
 
 
 def unused(root: Path, used: set[Path]) -> Counter[str]:

@@ -170,7 +170,7 @@ def disk_bytes(config: TrainConfig) -> float:
     # Only what decides the architecture, so that the count of one network serves all its trainings.
     generator, discriminator = count_weights(
         TrainConfig(
-            **{name: getattr(config, name) for name in ("image_size", "base_filters", "generator", "norm")},
+            **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
             **{name: getattr(config, name) for name in ("upsampling", "receptive_field")},
             gan_weight=float(config.gan_weight > 0),
         )

@@ -88,8 +88,9 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
             _link(download.dataset_dir(data), folder)
         return config
     if folder is None:
+        noun = "pairs" if config.task == "pairs" else "photos"
         raise KaggleError(
-            f"{data}: no such folder with pairs is attached; attach the Kaggle data set that holds it "
+            f"{data}: no such folder with {noun} is attached; attach the Kaggle data set that holds it "
             "(in kernel-metadata.json: dataset_sources)."
         )
     return dataclasses.replace(config, data=str(_link(cache / "data" / folder.name, folder)))
