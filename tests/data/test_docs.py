@@ -1,0 +1,128 @@
+"""The page for people with pairs of their own: it quotes what the code says, and its commands are such."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import p2plib.__main__ as command_line
+from p2plib.data import check, combine, images
+from p2plib.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "your_own_pairs.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+
+def noise(seed: int, width: int, height: int) -> Image.Image:
+    """Coarse enough to survive resizing; colourful, unless the seed is negative."""
+    coarse = np.random.default_rng(abs(seed)).integers(0, 256, (16, 16, 3 if seed >= 0 else 1), np.uint8)
+    return Image.fromarray(np.repeat(coarse, 1 if seed >= 0 else 3, axis=-1)).resize((width, height))
+
+
+def put(path: Path, picture: Image.Image, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> dict[str, str]:
+    """The message of each kind, as the code says it about such files."""
+    root = tmp_path_factory.mktemp("docs")
+    _side_by_side(root / "files")
+    _two_folders(root / "folders")
+    put(root / "photos" / "train" / "14.png", noise(14, 512, 256))
+    put(root / "photos" / "train" / "15.png", noise(-15, 90, 60))
+    put(root / "photos" / "val" / "1.png", noise(16, 90, 60))
+    problems = [problem for name in ("files", "folders") for problem in check.check(root / name).problems]
+    problems += check.check(root / "photos", "colorize").problems
+    found = {problem.kind: str(problem) for problem in problems}
+    for side in "AB":
+        put(root / "tall" / side / "16.png", noise(1, 200, 400))
+    put(root / "tall" / "A" / "more" / "17.png", noise(1, 20, 20))
+    with pytest.raises(DataError) as error:
+        combine.combine(root / "tall" / "A", root / "tall" / "B", root / "out")
+    found["outside"], found["too narrow"] = str(error.value).split("\n  ")[1:]
+    return found
+
+
+def _side_by_side(root: Path) -> None:
+    train = root / "train"
+    put(train / "2.png", noise(2, 513, 256))
+    put(train / "3.png", noise(3, 640, 480))
+    (train / "1.png").write_bytes(b"<html>")
+    both = {number: noise(number, 64, 32) for number in (7, 8, 9, 10, 11, 12)}
+    Image.fromarray(np.asarray(both[7].convert("L"), np.uint16) * 257).save(train / "7.png")
+    put(train / "8.png", both[8].convert("RGBA"))
+    put(train / "9.png", both[9].convert("RGB").convert("L"))
+    put(train / "10.png", both[10].convert("P"))
+    both[11].paste((9, 9, 9), (32, 0, 64, 32))
+    put(train / "11.png", both[11])
+    put(train / "13.png", noise(13, 256, 128))
+    for split in ("train", "val"):
+        put(root / split / "12.png", both[12])
+    put(root / "val" / "13.png", noise(13, 256, 128).resize((200, 100)))
+
+
+def _two_folders(root: Path) -> None:
+    put(root / "A" / "4.png", noise(4, 300, 200))
+    put(root / "B" / "4.png", noise(5, 256, 256))
+    put(root / "A" / "5.png", noise(6, 20, 20))
+    for name in ("A/6.png", "B/6.png", "B/6.jpg"):
+        put(root / name, noise(7, 20, 20))
+
+
+def kinds_in_code() -> set[str]:
+    """Every kind of problem that a module of the data room can name."""
+    calls = [
+        node
+        for path in (ROOT / "p2plib" / "data").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    names = {"Problem": 1, "_error": 0}  # where the kind stands among the arguments
+    found = [(call, names.get(getattr(call.func, "id", getattr(call.func, "attr", "")))) for call in calls]
+    kinds = [call.args[place] for call, place in found if place is not None]
+    return {kind.value for kind in kinds if isinstance(kind, ast.Constant)}
+
+
+def test_every_kind_of_message_is_on_the_page_as_the_code_says_it(said):
+    assert set(said) == kinds_in_code()
+    quoted = dict(re.findall(r"^### (.*)\n\n```\n(.*)\n```", PAGE, flags=re.MULTILINE))
+    assert quoted == {kind: re.sub(r"\(cannot.*\);", "(...);", message) for kind, message in said.items()}
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python -m p2plib ")]
+    return [line.split()[3:] for line in lines]
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_is_one(command, monkeypatch):
+    """Parsed by the real command line; what it would do is replaced."""
+    called = []
+    for table in (command_line.COMMANDS, command_line.DATA_COMMANDS):
+        for name, function in list(table.items()):
+            stub = functools.wraps(function)(lambda *_, **given: called.append(given))
+            monkeypatch.setitem(table, name, stub)
+    monkeypatch.setattr(command_line, "train", command_line.COMMANDS["train"])
+    assert command_line.main(command) == 0
+    assert len(called) == 1
+
+
+def test_the_way_from_two_folders_to_checked_splits(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for i in range(10):
+        put(tmp_path / "drawings" / f"{i}.png", noise(i, 32, 32))
+        put(tmp_path / "photos" / f"{i}.jpg", noise(i + 10, 32, 32))
+    for command in commands()[:3]:
+        assert command_line.main(command) == 0
+    assert "10 usable pairs, 0 broken" in capsys.readouterr().out
+    assert images.read_rgb(tmp_path / "pairs.png").size
+    assert {path.name for path in tmp_path.iterdir()} == {"drawings", "photos", "pairs", "pairs-split", "pairs.png"}
