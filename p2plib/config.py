@@ -30,8 +30,8 @@ class TrainConfig:
     """Name of a data set in the catalog (`data list` shows them), or a folder of pairs."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
-    task: Literal["pairs"] = "pairs"
-    """What is learned: `pairs` translates one half of a pair into the other."""
+    task: Literal["pairs", "colorize", "sketch"] = "pairs"
+    """What is learned: `pairs` translates one half of a pair into the other; the others take photos."""
     image_size: int = 256
     """Height and width in pixels at which the networks work; a power of two from 32 to 1024."""
     base_filters: int = 64
