@@ -2,7 +2,7 @@
 
     python benchmarks/sketches.py --data FOLDER [--split val] [--sheet sketches.png]
 
-A drawn pixel counts as right when one of theirs lies within `--within` pixels, and theirs as found when one of ours does.
+A drawn pixel counts as right when one of theirs lies within `--within` pixels, and theirs as found when ours do.
 """
 
 from __future__ import annotations

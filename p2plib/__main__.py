@@ -84,6 +84,45 @@ def data_check(
     return 1 if report.broken else 0
 
 
+def data_combine(
+    a: Annotated[Positional[Path], arg(metavar="A")],
+    b: Annotated[Positional[Path], arg(metavar="B")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    resize: int | None = None,
+) -> None:
+    """Join two folders of pictures into one of pairs, side by side: A left, B right, partners by their names.
+
+    Args:
+        resize: Make all pictures squares of this many pixels; otherwise partners must have the same size.
+    """
+    from p2plib.data import combine
+
+    print(combine.combine(a, b, out, resize, progress=sys.stderr.isatty()))
+
+
+def data_split(
+    data: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    /,
+    out: Path | None = None,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Copy a folder of pairs into train, val and test.
+
+    Args:
+        out: The folder to write; default: FOLDER-split, beside it.
+        val: Share of the pairs that are kept for validation.
+        test: Share of the pairs that are kept for a final test.
+        seed: Another seed chooses other pairs.
+    """
+    from p2plib.data import combine
+
+    out = out or data.resolve().with_name(f"{data.resolve().name}-split")
+    print(combine.split(data, out, val, test, seed, progress=sys.stderr.isatty()))
+
+
 def evaluate(
     checkpoint: CheckpointPath,
     /,
@@ -438,7 +477,13 @@ KAGGLE_COMMANDS: dict[str, Callable[..., Any]] = {
     "pull": kaggle_pull,
     "resume": kaggle_resume,
 }
-DATA_COMMANDS: dict[str, Callable[..., Any]] = {"list": data_list, "get": data_get, "check": data_check}
+DATA_COMMANDS: dict[str, Callable[..., Any]] = {
+    "list": data_list,
+    "get": data_get,
+    "check": data_check,
+    "combine": data_combine,
+    "split": data_split,
+}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "evaluate": evaluate,
@@ -454,7 +499,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def data() -> None:
-    """List, download and check data sets."""
+    """List, download, check, combine and split data sets."""
 
 
 def kaggle() -> None:

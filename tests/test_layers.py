@@ -23,6 +23,7 @@ ORDER = [
     "p2plib.data.download",
     "p2plib.data.sketch",
     "p2plib.data.pairs",
+    "p2plib.data.combine",
     "p2plib.data.photos",
     "p2plib.data.check",
     "p2plib.data.statistics",

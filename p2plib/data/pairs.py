@@ -98,11 +98,15 @@ class FilePair:
         Raises:
             PairError: unreadable, of different sizes, or not two halves side by side.
         """
-        pictures = [self._picture(side, path) for side, path in self.files.items()]
-        a, b = pictures if self.b else self._halves(pictures[0])
+        a, b = self.read_sides()
         if a.shape != b.shape:
             raise self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
         return a, b
+
+    def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `read`, but A and B may differ in size."""
+        pictures = [self._picture(side, path) for side, path in self.files.items()]
+        return (pictures[0], pictures[1]) if self.b else self._halves(pictures[0])
 
     def _picture(self, side: str, path: Path) -> np.ndarray:
         try:
@@ -172,7 +176,7 @@ def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]
         toy, start = CATALOG["toy"], _toy_starts()[split]
         return [ToyPair(f"{split}/{i}", start + i, toy.size[0]) for i in range(toy.splits[split])], []
     root = folder_of(data)
-    return _pair_up(root, _layout(root)[split])
+    return pair_up(root, _layout(root)[split])
 
 
 def ignored(data: str | Path) -> Counter[str]:
@@ -248,7 +252,8 @@ def _pictures(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
+def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
+    """As `find_pairs`, for the one folder of side-by-side files, or the two of A and of B, below `root`."""
     if len(folders) == 1:
         files = sorted(_pictures(folders[0]), key=lambda path: (_natural(path.stem), path.name))
         return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []
