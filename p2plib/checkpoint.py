@@ -101,6 +101,8 @@ def load(path: str | Path) -> Checkpoint:
     plan = runtime.start(TrainConfig(precision="float32"))
     import keras  # after the backend was chosen
 
+    import p2plib.models.colorizer  # noqa: F401  (names its layers to Keras)
+
     try:
         with runtime.one_device():
             generator = keras.saving.load_model(path, compile=False)

@@ -192,6 +192,8 @@ def convert(file: str, folder: str, format: str, half: bool) -> None:
     """
     import keras
 
+    import p2plib.models.colorizer  # noqa: F401  (names its layers to Keras)
+
     generator = keras.saving.load_model(file, compile=False)
     _CONVERTERS[format](generator, Path(folder), half)
 

@@ -29,6 +29,7 @@ ORDER = [
     "p2plib.data.statistics",
     "p2plib.data.pipeline",
     "p2plib.models.layers",
+    "p2plib.models.colorizer",
     "p2plib.models.unet",
     "p2plib.models.resnet",
     "p2plib.models.patchgan",

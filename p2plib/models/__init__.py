@@ -24,7 +24,8 @@ GENERATORS = {
 def build_generator(config: TrainConfig) -> keras.Model:
     """Build the generator that `config` describes, in the dtype policy in force."""
     build = getattr(import_module(GENERATORS[config.generator]), config.generator)
-    return build(config.image_size, config.base_filters, config.norm, config.upsampling, config.dropout)
+    colorizes = config.task == "colorize"
+    return build(config.image_size, config.base_filters, config.norm, config.upsampling, config.dropout, colorizes)
 
 
 def build_discriminator(config: TrainConfig) -> keras.Model | None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from p2plib.models.colorizer import coloured, lightness
 from p2plib.models.layers import conv, normalize, upsample
 
 
@@ -16,6 +17,7 @@ def resnet(
     norm: str = "instance",
     upsampling: str = "transpose",
     dropout: float = 0.5,
+    colorizes: bool = False,
     *,
     blocks: int = 9,
 ) -> keras.Model:
@@ -27,6 +29,7 @@ def resnet(
         norm: "instance", "batch" or "none".
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
+        colorizes: let the network see lightness and choose colours; see `colorizer`.
         blocks: number of residual blocks; the paper takes 6 up to 128 pixels and 9 from 256 on.
 
     Returns:
@@ -34,7 +37,8 @@ def resnet(
     """
     use_bias = norm == "none"
     inputs = layers.Input((image_size, image_size, 3), name="source")
-    x = conv(_reflect(inputs, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)
+    seen = lightness(inputs) if colorizes else inputs
+    x = conv(_reflect(seen, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)
     x = _activate(x, "first", norm)
     for i, factor in enumerate((2, 4), 1):
         x = conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias)
@@ -44,8 +48,9 @@ def resnet(
     for i, factor in ((2, 2), (1, 1)):
         x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)
         x = _activate(x, f"up{i}", norm)
-    x = conv(_reflect(x, 3), "last", 3, 7, padding="valid", activation="tanh", dtype="float32")
-    return keras.Model(inputs, x, name="generator")
+    channels = 2 if colorizes else 3
+    x = conv(_reflect(x, 3), "last", channels, 7, padding="valid", activation="tanh", dtype="float32")
+    return keras.Model(inputs, coloured(seen, x) if colorizes else x, name="generator")
 
 
 def resnet6(*args: Any, **options: Any) -> keras.Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from p2plib.models.colorizer import coloured, lightness
 from p2plib.models.layers import conv, normalize, upsample
 
 
@@ -14,6 +15,7 @@ def unet(
     norm: str = "instance",
     upsampling: str = "transpose",
     dropout: float = 0.5,
+    colorizes: bool = False,
 ) -> keras.Model:
     """Build a U-Net that halves the picture down to 1x1 and doubles it back, with a skip at every size.
 
@@ -26,6 +28,7 @@ def unet(
         norm: "instance", "batch" or "none". There is none at the 1x1 bottleneck, which it would set to zero.
         upsampling: "transpose" (transposed convolution) or "resize" (resize-convolution).
         dropout: rate in the three innermost decoder blocks, the paper's only source of noise.
+        colorizes: let the network see lightness and choose colours; see `colorizer`.
 
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
@@ -34,7 +37,8 @@ def unet(
     filters = [base_filters * min(2**level, 8) for level in range(depth)]
     use_bias = norm == "none"
 
-    inputs = x = layers.Input((image_size, image_size, 3), name="source")
+    inputs = layers.Input((image_size, image_size, 3), name="source")
+    x = seen = lightness(inputs) if colorizes else inputs
     skips = []
     for level in range(depth):
         name, outermost, bottleneck = f"down{level + 1}", level == 0, level == depth - 1
@@ -55,5 +59,5 @@ def unet(
             x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
         x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
     x = layers.ReLU(name="up1_activation")(x)
-    x = upsample(x, "up1", 3, upsampling, activation="tanh", dtype="float32")
-    return keras.Model(inputs, x, name="generator")
+    x = upsample(x, "up1", 2 if colorizes else 3, upsampling, activation="tanh", dtype="float32")
+    return keras.Model(inputs, coloured(seen, x) if colorizes else x, name="generator")

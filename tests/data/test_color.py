@@ -93,7 +93,7 @@ def test_greyness():
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     assert not color.is_grey(noise)
     assert color.is_grey(color.grey(noise))
-    faded = np.clip(color.grey(noise).astype(int) + [4, 0, -3], 0, 255).astype(np.uint8)
+    faded = np.clip(color.grey(noise) + np.array([4, 0, -3]), 0, 255).astype(np.uint8)
     assert color.is_grey(faded)
     stamped = np.full((100, 100, 3), 128, np.uint8)
     stamped[:10, :20] = [255, 0, 0]
