@@ -45,9 +45,8 @@ def data_list() -> None:
         splits = ", ".join(f"{count} {split}" for split, count in entry.splits.items())
         height, width = entry.size
         print(f"{entry.name}: {entry.title} ({here})")
-        print(
-            f"    A {entry.names[0]} | B {entry.names[1]}, {width}x{height} each, usually {entry.direction}; {splits}"
-        )
+        sides = f"A {entry.names[0]} | B {entry.names[1]}, {width}x{height} each, usually {entry.direction}"
+        print(f"    {'photos, for --task colorize or sketch' if entry.photos else sides}; {splits}")
         print(f"    {entry.terms}")
 
 
@@ -64,21 +63,64 @@ def data_get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bo
 
 
 def data_check(
-    data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")], /, sheet: Path = Path("pairs.png")
+    data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")],
+    /,
+    task: Literal["pairs", "colorize", "sketch"] = "pairs",
+    sheet: Path = Path("pairs.png"),
 ) -> int:
     """Open every pair and report, by file name, what is wrong or odd; the exit status is 1 if pairs are broken.
 
     Args:
-        data: A folder of pairs, or a name of the catalog.
+        data: A folder of pairs or, see --task, of photos; or a name of the catalog.
+        task: What it is for. colorize and sketch make their pairs of photos.
         sheet: Where to write a picture of some pairs.
     """
     from p2plib.data import check, images
 
-    report = check.check(data, progress=True)
+    report = check.check(data, task, progress=True)
     print(report.table())
-    images.save(sheet, check.sheet(data))
+    images.save(sheet, check.sheet(data, task=task))
     print(f"a sheet of pairs: {sheet}")
     return 1 if report.broken else 0
+
+
+def data_combine(
+    a: Annotated[Positional[Path], arg(metavar="A")],
+    b: Annotated[Positional[Path], arg(metavar="B")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    resize: int | None = None,
+) -> None:
+    """Join two folders of pictures into one of pairs, side by side: A left, B right, partners by their names.
+
+    Args:
+        resize: Make all pictures squares of this many pixels; otherwise partners must have the same size.
+    """
+    from p2plib.data import combine
+
+    print(combine.combine(a, b, out, resize, progress=sys.stderr.isatty()))
+
+
+def data_split(
+    data: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    /,
+    out: Path | None = None,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """Copy a folder of pairs into train, val and test.
+
+    Args:
+        out: The folder to write; default: FOLDER-split, beside it.
+        val: Share of the pairs that are kept for validation.
+        test: Share of the pairs that are kept for a final test.
+        seed: Another seed chooses other pairs.
+    """
+    from p2plib.data import combine
+
+    out = out or data.resolve().with_name(f"{data.resolve().name}-split")
+    print(combine.split(data, out, val, test, seed, progress=sys.stderr.isatty()))
 
 
 def evaluate(
@@ -318,7 +360,7 @@ def web(
 
 
 def train(config: Config, resume: Path | None = None) -> None:
-    """Train pix2pix on pairs, then write the results. Ctrl-C ends politely.
+    """Train pix2pix on pairs or photos, then write the results. Ctrl-C ends politely.
 
     Args:
         resume: Go on with the run in this folder. Options given beside it override the run's own.
@@ -435,7 +477,13 @@ KAGGLE_COMMANDS: dict[str, Callable[..., Any]] = {
     "pull": kaggle_pull,
     "resume": kaggle_resume,
 }
-DATA_COMMANDS: dict[str, Callable[..., Any]] = {"list": data_list, "get": data_get, "check": data_check}
+DATA_COMMANDS: dict[str, Callable[..., Any]] = {
+    "list": data_list,
+    "get": data_get,
+    "check": data_check,
+    "combine": data_combine,
+    "split": data_split,
+}
 COMMANDS: dict[str, Callable[..., Any]] = {
     "train": train,
     "evaluate": evaluate,
@@ -451,7 +499,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def data() -> None:
-    """List, download and check data sets."""
+    """List, download, check, combine and split data sets."""
 
 
 def kaggle() -> None:

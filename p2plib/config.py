@@ -27,11 +27,12 @@ class TrainConfig:
     """
 
     data: str = "toy"
-    """Name of a data set in the catalog (`data list` shows them), or a folder of pairs."""
+    """Name of a data set in the catalog (`data list` shows them), or a folder of pairs or, see `task`, photos."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
     task: Literal["pairs", "colorize", "sketch"] = "pairs"
-    """What is learned: `pairs` translates one half of a pair into the other; the others take photos."""
+    """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colours from their
+    lightness, sketch: the photo from a sketch of it."""
     image_size: int = 256
     """Height and width in pixels at which the networks work; a power of two from 32 to 1024."""
     base_filters: int = 64
@@ -65,7 +66,8 @@ class TrainConfig:
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats the run on the same machine."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
-    """Random jitter (resize to 286/256, crop) and left-right flip of training pairs, both halves alike."""
+    """Random jitter (resize to 286/256, crop) and left-right flip of training pairs, both halves alike; except with
+    none, the strokes of sketches vary too."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """Arithmetic of training. auto: the fastest that this machine computes well. Translation is always float32."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
@@ -108,6 +110,8 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if self.gan_weight == 0 and self.l1_weight == 0:
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
+        if self.task != "pairs" and self.direction == "BtoA":
+            raise ConfigError(f"direction is 'BtoA', and task {self.task} knows only one; leave direction out.")
         if self.decay_epochs > self.epochs:
             raise ConfigError(f"decay_epochs ({self.decay_epochs}) is more than epochs ({self.epochs}); lower it.")
         self._check_warm_up()

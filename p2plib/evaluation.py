@@ -160,6 +160,8 @@ def label_palette(config: TrainConfig, split: str, side: Literal["source", "targ
     Raises:
         DataError: the split cannot be used.
     """
+    if config.task != "pairs":
+        return None
     if config.data in CATALOG:
         is_b = (side == "target") == (pipeline.direction(config) == "AtoB")
         return (dict(CATALOG[config.data].classes) or None) if is_b else None

@@ -79,9 +79,8 @@ def train(
         raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")
     data = pipeline.TrainingData(config)
     validation, _, skipped = pipeline.load_split(config, "val", config.validation_pairs)
-    broken = data.skipped + skipped
-    if broken:
-        say("\n  ".join([f"{len(broken)} broken pair(s) are left out:", *broken]))
+    if data.skipped or skipped:
+        say(pipeline.left_out(data.skipped + skipped))
     where = "in memory" if data.in_memory else "read from disk every epoch"
     say(f"{data.count} training pairs ({where}), {len(validation)} validation pairs")
     _write_records(folder, config, plan)

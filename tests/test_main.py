@@ -86,6 +86,27 @@ def test_data_check_of_a_broken_pair(capsys, tiny_pairs, tmp_path):
     assert (tmp_path / "sheet.png").exists()
 
 
+@pytest.mark.parametrize("task", ["colorize", "sketch"])
+def test_data_check_of_photos(capsys, tmp_path, task):
+    for i in range(3):
+        images.save(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
+    out = succeeds(capsys, "data", "check", tmp_path / "photos", "--task", task, "--sheet", tmp_path / "sheet.png")
+    assert "3 usable photos, 0 broken" in out
+    assert images.read_rgb(tmp_path / "sheet.png").shape[1] > 2 * 160
+
+
+@pytest.mark.keras
+def test_photos_are_trained_on(capsys, tmp_path):
+    for i in range(12):
+        images.save(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
+    run = tmp_path / "run"
+    out = succeeds(
+        capsys, "train", "--data", tmp_path / "photos", "--task", "colorize", "--run-dir", run, *TINY.split()
+    )
+    assert "11 training pairs (in memory), 1 validation pairs" in out
+    assert checkpoint.read_info(run / "checkpoints" / "last.keras").config.task == "colorize"
+
+
 @pytest.mark.keras
 def test_train_trains_and_reports(trained, tiny_pairs):
     assert f"run folder: {trained.run}" in trained.out
@@ -218,6 +239,9 @@ def test_report(run, capsys):
         ("train --data nowhere", "nowhere"),
         ("train --batch-size 0", "batch_size is 0"),
         ("train --resume nowhere", "config.json"),
+        ("train --task colorize --direction BtoA", "task colorize knows only one"),
+        ("data check coco-sample", "coco-sample holds photos, not pairs; add --task colorize or --task sketch"),
+        ("data check maps --task sketch", "maps holds pairs, not photos"),
         ("data check nowhere", "nowhere"),
         ("evaluate missing.keras", "missing.keras: no such checkpoint"),
         ("translate missing.keras a.png --out out", "missing.keras: no such checkpoint"),

@@ -17,6 +17,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["notebooks"],
         *extras["web"],
         *extras["video"],
+        *extras["sketch"],
         *extras["export"],
         *extras["kaggle"],
         *extras["dev"],

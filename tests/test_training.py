@@ -337,6 +337,6 @@ def test_broken_pairs_that_are_left_out_are_counted_and_named(tiny_config, tiny_
         train(dataclasses.replace(config, run_dir=str(tmp_path / "refused")))
     train(dataclasses.replace(config, skip_broken=True, run_dir=str(tmp_path / "run")))
     out = capsys.readouterr().out
-    assert "2 broken pair(s) are left out:" in out
+    assert "2 pair(s) are left out (2 unreadable):" in out
     assert "train/3.png" in out and "val/11.png" in out
     assert "9 training pairs (in memory), 2 validation pairs" in out

@@ -16,19 +16,20 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set of picture pairs.
+    """One data set of picture pairs, or of photos that pairs are made of.
 
     Attributes:
-        name: what people type, and the archive's top folder.
+        name: what people type and, for pairs, the archive's top folder.
         title: one line for a list.
         url: the .tar.gz archive; None when the project makes the pictures itself.
-        splits: pairs in each split; every one is checked after unpacking.
-        size: (height, width) in pixels of one side of a pair.
-        names: what people see on side A (left) and side B (right).
+        splits: pairs in each split; every one is checked after unpacking. Of photos: how many are chosen for it.
+        size: (height, width) in pixels of one side of a pair, or of the usual photo.
+        names: what people see on side A (left) and side B (right). Photos have no sides; the task names them.
         direction: the usual one.
         terms: licence or terms of use, one sentence.
         citation: whom to cite.
         classes: where side B is labels, the colour of each class (RGB, 0 to 255); the first is the usual ground.
+        photos: it holds photos, at any depth, and trains with a task that makes pairs of them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     terms: str
     citation: str
     classes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    photos: bool = False
 
 
 _ARCHIVES = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
@@ -169,6 +171,20 @@ _DATASETS = (
         terms="Transient Attributes data set, for research, with citation.",
         citation="Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, "
         "SIGGRAPH 2014",
+    ),
+    # From memory: about 21,800 photos in coco_sample/train_sample/, and annotations beside them. Nothing depends on it,
+    # as long as there are enough photos.
+    Dataset(
+        name="coco-sample",
+        title="A sample of COCO: photos of everyday scenes, to colour or to sketch",
+        url="https://s3.amazonaws.com/fast-ai-coco/coco_sample.tgz",
+        splits={"train": 8000, "val": 200, "test": 2000},
+        size=(480, 640),
+        names=("photo", "photo"),
+        direction="AtoB",
+        terms="Photos from Flickr under their owners' licences; annotations by the COCO Consortium, CC BY 4.0.",
+        citation="Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
+        photos=True,
     ),
 )
 

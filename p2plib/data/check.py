@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib.data import images
-from p2plib.data.pairs import FilePair, Pair, PairError, Problem, find_pairs, ignored, splits
+from p2plib.data import images, photos
+from p2plib.data.pairs import FilePair, Pair, PairError, Problem
+from p2plib.data.photos import PhotoPair, Task, ToyPhoto
 from p2plib.errors import DataError
 
 NEAR_CONSTANT = 2.0
 """A picture whose channels all have a standard deviation below this (of 255) shows next to nothing."""
 NEAR_DUPLICATE = 30
-"""Pairs whose perceptual hashes differ in at most so many of their 512 bits are copies.
+"""Pairs whose perceptual hashes differ in at most so many of their 512 bits are copies; of single photos, half as many.
 
 Measured: copies at 400x200 and JPEG quality 60 differ in 17 bits (median; 90 % in at most 30), the nearest pairs of
 train and val in 104 (facades), 198 (maps) and 44 (edges2shoes).
@@ -36,6 +37,7 @@ class Report:
         sizes: how many of them have which (height, width), one side, per split.
         problems: broken pairs and notes, in the order of the splits and of the names.
         ignored: files that belong to no split, by what they are.
+        noun: what is counted, "pairs" or "photos".
     """
 
     data: str
@@ -43,6 +45,7 @@ class Report:
     sizes: dict[str, Counter[tuple[int, int]]]
     problems: list[Problem]
     ignored: Counter[str]
+    noun: str = "pairs"
 
     @property
     def broken(self) -> list[Problem]:
@@ -55,12 +58,12 @@ class Report:
         Args:
             limit: show at most so many notes of a kind (None: all) and count the rest; broken pairs are all shown.
         """
-        lines = [f"{self.data}: {sum(self.counts.values())} usable pairs, {len(self.broken)} broken"]
+        lines = [f"{self.data}: {sum(self.counts.values())} usable {self.noun}, {len(self.broken)} broken"]
         for split, count in self.counts.items():
             sizes = [f"{width}x{height} ({n})" for (height, width), n in self.sizes[split].most_common(5)]
             more = len(self.sizes[split]) - len(sizes)
             sizes += [f"{more} more sizes"] * (more > 0)
-            lines.append(f"  {split:6}{count:7} pairs  {', '.join(sizes)}")
+            lines.append(f"  {split:6}{count:7} {self.noun}  {', '.join(sizes)}")
         lines += [f"  ignored{count:6} files  {label}" for label, count in sorted(self.ignored.items())]
         kinds = Counter((not problem.broken, problem.kind) for problem in self.problems)
         for (note, kind), count in sorted(kinds.items()):
@@ -72,15 +75,17 @@ class Report:
         return "\n".join(lines)
 
 
-def check(data: str | Path, *, progress: bool = False) -> Report:
+def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> Report:
     """Open every pair of every split and report what is wrong, by name.
 
     Broken, so that training refuses the pair: unreadable, different size, odd width, not a pair, missing partner,
     ambiguous stem. Notes: 16-bit, alpha, greyscale and palette files (they are converted), near-constant pictures, and
-    pictures that another split holds too, as an exact duplicate or a near-duplicate.
+    pictures that another split holds too, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
+    grey photos are noted that have nothing to teach, and those that look like two pictures side by side.
 
     Args:
-        data: a name from the catalog, or a folder; as `pairs.splits`.
+        data: a name from the catalog, or a folder; as `photos.splits`.
+        task: what the data set is for.
         progress: show a progress bar.
 
     Raises:
@@ -88,26 +93,29 @@ def check(data: str | Path, *, progress: bool = False) -> Report:
     """
     from tqdm import tqdm
 
-    found = {split: find_pairs(data, split) for split in splits(data)}
+    noun = "pairs" if task == "pairs" else "photos"
+    found = {split: photos.find_pairs(data, split, task) for split in photos.splits(data, task)}
     seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
         for split, (pairs, _) in found.items():
-            seen[split] = list(tqdm(pool.map(_inspect, pairs), split, len(pairs), unit="pair", disable=not progress))
+            seen[split] = list(tqdm(pool.map(_inspect, pairs), split, len(pairs), unit=noun[:-1], disable=not progress))
     problems = []
     for split, (_, unpaired) in found.items():
         problems += unpaired + [problem for pair in seen[split] for problem in pair.problems]
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
-    return Report(str(data), counts, sizes, problems + list(_duplicates(seen)), ignored(data))
+    ignored = photos.ignored(data, task)
+    return Report(str(data), counts, sizes, problems + list(_duplicates(seen)), ignored, noun)
 
 
-def sheet(data: str | Path, count: int = 6, size: int = 160) -> np.ndarray:
+def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs") -> np.ndarray:
     """A small picture of `count` pairs, A beside B, spread evenly over the first split; square, as training sees them.
 
     Args:
-        data: a name from the catalog, or a folder; as `pairs.splits`.
+        data: a name from the catalog, or a folder; as `photos.splits`.
         count: number of pairs; fewer if the split has fewer. Broken ones are left out.
         size: width and height of each side, in pixels.
+        task: what the data set is for.
 
     Returns:
         uint8 (H, W, 3).
@@ -115,7 +123,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160) -> np.ndarray:
     Raises:
         DataError: as `check`, or none of these pairs can be read.
     """
-    pairs, _ = find_pairs(data, splits(data)[0])
+    pairs, _ = photos.find_pairs(data, photos.splits(data, task)[0], task)
     rows = []
     for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int):
         try:
@@ -135,33 +143,48 @@ class _Seen:
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, int] | None = None
     digests: dict[str, bytes] = field(default_factory=dict)  # exact, by side; none for near-constant pictures
-    fingerprint: np.ndarray | None = None  # perceptual hash of both sides; None if one is near-constant
+    fingerprint: np.ndarray | None = None  # perceptual hash of all sides; None if one is near-constant
 
 
 def _inspect(pair: Pair) -> _Seen:
     seen = _Seen(pair.name)
     try:
-        sides = dict(zip("AB", pair.read(), strict=True))
+        sides = _sides(pair)
     except PairError as error:
         seen.problems.append(error.problem)
         return seen
-    seen.size = sides["A"].shape[:2]
-    if isinstance(pair, FilePair):
+    seen.size = next(iter(sides.values())).shape[:2]
+    if isinstance(pair, FilePair | PhotoPair):
         seen.problems += _conversions(pair)
+    if isinstance(pair, PhotoPair):
+        seen.problems += _side_by_side(pair.name, *seen.size)
     for side, picture in sides.items():
         if picture.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
             seen.problems.append(Problem(pair.name, "near-constant", f"{side} is all but one colour", broken=False))
         else:
             seen.digests[side] = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).digest()
-    if len(seen.digests) == 2:
+    if len(seen.digests) == len(sides):
         seen.fingerprint = np.concatenate([_perceptual_hash(picture) for picture in sides.values()])
     return seen
 
 
-def _conversions(pair: FilePair) -> Iterator[Problem]:
+def _sides(pair: Pair) -> dict[str, np.ndarray]:
+    """The pictures to look at: of a pair that is made of a photo, the photo alone."""
+    if isinstance(pair, PhotoPair | ToyPhoto):
+        return {"photo": pair.photo()}
+    return dict(zip("AB", pair.read(), strict=True))
+
+
+def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
+    if width == 2 * height:
+        detail = f"{width}x{height} is the shape of two pictures side by side, and is taken as one photo"
+        yield Problem(name, "side by side?", detail, broken=False)
+
+
+def _conversions(pair: FilePair | PhotoPair) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, from their headers."""
     for side, path in pair.files.items():
-        which = "" if pair.b is None else f"{side} is "
+        which = "" if len(pair.files) == 1 else f"{side} is "
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_bit_depth(path) == 16):
                 yield Problem(pair.name, "16-bit", f"{which}16-bit, scaled to 8 bits", broken=False)
@@ -202,7 +225,7 @@ def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
                 yield Problem(pair.name, "in two splits", ", ".join(exact), broken=False)
             elif near and pair.fingerprint is not None:
                 distances = np.bitwise_count(fingerprints ^ pair.fingerprint).sum(axis=1)
-                if distances.min() <= NEAR_DUPLICATE:
+                if distances.min() <= NEAR_DUPLICATE * pair.fingerprint.size // 64:
                     twin = near[distances.argmin()].name
                     yield Problem(pair.name, "nearly in two splits", f"looks like a copy of {twin}", broken=False)
         earlier += pairs

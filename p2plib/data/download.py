@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from p2plib.data.catalog import Dataset, find
-from p2plib.data.images import SUFFIXES
+from p2plib.data.images import SUFFIXES, within
 from p2plib.errors import DataError
 from p2plib.files import write_text
 
@@ -277,16 +277,20 @@ def _check_room(dataset: Dataset, folder: Path, need: int) -> None:
 
 
 def _install(dataset: Dataset, part: Path, target: Path, progress: bool) -> None:
-    """Unpack and verify the archive beside `target`, then put it there in one step."""
+    """Unpack and verify the archive beside `target`, then put it there in one step.
+
+    Pairs have their splits in the archive's top folder. Photos may lie anywhere, so that the whole archive is kept.
+    """
     place = target.with_name(f".{dataset.name}.unpack")
     shutil.rmtree(place, ignore_errors=True)  # a killed process may have left one
     new, old = place / "new", place / "old"
+    made = new if dataset.photos else new / dataset.name
     try:
         _unpack(dataset, part, new, progress)
-        _verify(dataset, new / dataset.name)
+        _verify(dataset, made)
         if target.exists():
             os.replace(target, old)
-        os.replace(new / dataset.name, target)
+        os.replace(made, target)
         _discard(part)
     except DataError:
         _discard(part)  # resuming could not mend it
@@ -333,7 +337,15 @@ def _check_member(dataset: Dataset, member: tarfile.TarInfo, budget: int) -> Non
 
 
 def _verify(dataset: Dataset, folder: Path) -> None:
-    """Compare the pictures in each split with the catalog."""
+    """Compare the pictures in each split with the catalog; of photos, there must be enough for all splits."""
+    if dataset.photos:
+        found, wanted = len(within(folder)), sum(dataset.splits.values())
+        if found < wanted:
+            raise DataError(
+                f"{dataset.name}: the archive from {dataset.url} holds {found} photos, and the catalog wants "
+                f"{wanted}; it is not the data set that p2plib knows."
+            )
+        return
     for split, expected in dataset.splits.items():
         found = sum(path.suffix.lower() in SUFFIXES for path in (folder / split).glob("*"))
         if found != expected:

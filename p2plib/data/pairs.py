@@ -98,11 +98,15 @@ class FilePair:
         Raises:
             PairError: unreadable, of different sizes, or not two halves side by side.
         """
-        pictures = [self._picture(side, path) for side, path in self.files.items()]
-        a, b = pictures if self.b else self._halves(pictures[0])
+        a, b = self.read_sides()
         if a.shape != b.shape:
             raise self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
         return a, b
+
+    def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `read`, but A and B may differ in size."""
+        pictures = [self._picture(side, path) for side, path in self.files.items()]
+        return (pictures[0], pictures[1]) if self.b else self._halves(pictures[0])
 
     def _picture(self, side: str, path: Path) -> np.ndarray:
         try:
@@ -152,7 +156,7 @@ def splits(data: str | Path) -> list[str]:
     Raises:
         DataError: no such data set, not downloaded yet, no pictures, or two layouts at once.
     """
-    return list(_toy_starts() if data == "toy" else _layout(_root(data)))
+    return list(_toy_starts() if data == "toy" else _layout(folder_of(data)))
 
 
 def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]:
@@ -171,16 +175,21 @@ def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]
     if data == "toy":
         toy, start = CATALOG["toy"], _toy_starts()[split]
         return [ToyPair(f"{split}/{i}", start + i, toy.size[0]) for i in range(toy.splits[split])], []
-    root = _root(data)
-    return _pair_up(root, _layout(root)[split])
+    root = folder_of(data)
+    return pair_up(root, _layout(root)[split])
 
 
 def ignored(data: str | Path) -> Counter[str]:
     """Count the files in a data set's folder that belong to no split, by what they are ("hidden", ".txt", ...)."""
     if data == "toy":
         return Counter()
-    root = _root(data)
+    root = folder_of(data)
     used = {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
+    return unused(root, used)
+
+
+def unused(root: Path, used: set[Path]) -> Counter[str]:
+    """Count the files below a folder that are not among `used`, by what they are."""
     return Counter(_label(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path not in used)
 
 
@@ -197,7 +206,7 @@ def _toy_starts() -> dict[str, int]:
     return {split: sum(counts[:i]) for i, split in enumerate(SPLITS) if counts[i]}
 
 
-def _root(data: str | Path) -> Path:
+def folder_of(data: str | Path) -> Path:
     """The folder of a data set, be it downloaded or the user's."""
     if data in CATALOG:
         root = dataset_dir(str(data))
@@ -243,7 +252,8 @@ def _pictures(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
+def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
+    """As `find_pairs`, for the one folder of side-by-side files, or the two of A and of B, below `root`."""
     if len(folders) == 1:
         files = sorted(_pictures(folders[0]), key=lambda path: (_natural(path.stem), path.name))
         return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []

@@ -6,7 +6,7 @@ batches as one that never stopped.
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from p2plib.data import images
+from p2plib.data import images, photos, sketch
 from p2plib.data.catalog import CATALOG, Direction
-from p2plib.data.pairs import Pair, ToyPair, find_pairs, splits
+from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,23 +28,29 @@ Item = TypeVar("Item")
 
 HELD_OUT = 0.1
 """Share of the training pairs that is kept for validation when a data set has no split of that name."""
+SHOWN = 10
+"""So many pairs are named in an error."""
 
 
 def direction(config: TrainConfig) -> Direction:
-    """`AtoB` or `BtoA`: the configured direction, or the catalog's usual one, or AtoB."""
+    """`AtoB` or `BtoA`: the configured direction, or the catalog's usual one, or AtoB, as for pairs made of photos."""
     if config.direction != "auto":
         return config.direction
+    if config.task != "pairs":
+        return "AtoB"
     return CATALOG[config.data].direction if config.data in CATALOG else "AtoB"
 
 
 def side_names(config: TrainConfig) -> tuple[str, str]:
     """What the source and the target are called, for example ("satellite", "map")."""
+    if config.task != "pairs":
+        return photos.NAMES[config.task]
     a, b = CATALOG[config.data].names if config.data in CATALOG else ("A", "B")
     return (a, b) if direction(config) == "AtoB" else (b, a)
 
 
-def pairs_of(config: TrainConfig, split: str) -> tuple[list[Pair], list[str]]:
-    """The pairs of a split, and messages about the files that make no pair and were left out.
+def pairs_of(config: TrainConfig, split: str) -> tuple[list[Pair], list[Problem]]:
+    """The pairs of a split, and the files that make no pair and were left out.
 
     A data set without a `val` split lends a tenth of its `train` pairs, at least one, chosen by the seed; these are
     then not trained on.
@@ -52,10 +58,10 @@ def pairs_of(config: TrainConfig, split: str) -> tuple[list[Pair], list[str]]:
     Raises:
         DataError: the data set or the split is not there, or files make no pair and `skip_broken` is off.
     """
-    lent = split in ("train", "val") and "val" not in splits(config.data)
-    pairs, problems = find_pairs(config.data, "train" if lent else split)
-    pairs = [_no_larger(pair, 2 * config.image_size) for pair in pairs]
-    broken = [str(problem) for problem in problems if problem.broken]
+    lent = split in ("train", "val") and "val" not in photos.splits(config.data, config.task)
+    pairs, problems = photos.find_pairs(config.data, "train" if lent else split, config.task)
+    pairs = [photos.no_larger(pair, 2 * config.image_size) for pair in pairs]
+    broken = [problem for problem in problems if problem.broken]
     if broken and not config.skip_broken:
         raise DataError(_complaint(broken))
     if not lent:
@@ -67,27 +73,22 @@ def pairs_of(config: TrainConfig, split: str) -> tuple[list[Pair], list[str]]:
     return [pairs[i] for i in sorted(order[:cut] if split == "val" else order[cut:])], broken
 
 
-def _no_larger(pair: Pair, size: int) -> Pair:
-    """Toy cities are drawn no larger than needed: a quarter of the pixels takes a third of the time."""
-    return dataclasses.replace(pair, size=min(pair.size, size)) if isinstance(pair, ToyPair) else pair
-
-
-def load_split(config: TrainConfig, split: str, limit: int = 0) -> tuple[np.ndarray, list[Pair], list[str]]:
+def load_split(config: TrainConfig, split: str, limit: int = 0) -> tuple[np.ndarray, list[Pair], list[Problem]]:
     """Decode at most `limit` pairs of a split, evenly spaced (0: all), without augmentation.
 
     Returns:
-        uint8 (N, 2, S, S, 3), source and target; the N pairs; and messages about what was left out.
+        uint8 (N, 2, S, S, 3), source and target; the N pairs; and what was left out.
 
     Raises:
         DataError: the split is not there, or pairs are broken and `skip_broken` is off.
     """
     pairs, unpaired = pairs_of(config, split)
-    both, pairs, broken = read_pairs(spread(pairs, limit), config.image_size, direction(config), config.skip_broken)
-    return both, pairs, unpaired + broken
+    both, pairs, unused = read_pairs(spread(pairs, limit), config.image_size, direction(config), config.skip_broken)
+    return both, pairs, unpaired + unused
 
 
 def originals(config: TrainConfig, split: str, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Source and target of at most `limit` pairs of a split, evenly spaced (0: all), at their own sizes, uint8.
+    """Source and target of at most `limit` pairs of a split, evenly spaced (0: all), not resized to one size, uint8.
 
     Raises:
         DataError: the split is not there, or pairs are broken and `skip_broken` is off.
@@ -116,48 +117,57 @@ def read_pair(pair: Pair, size: int, direction: str) -> np.ndarray:
 
 def read_pairs(
     pairs: Sequence[Pair], size: int, direction: str, skip_broken: bool = False
-) -> tuple[np.ndarray, list[Pair], list[str]]:
+) -> tuple[np.ndarray, list[Pair], list[Problem]]:
     """Decode all pairs at once.
 
     Returns:
-        uint8 (N, 2, size, size, 3), the N pairs, and the messages about the broken pairs that were left out.
+        uint8 (N, 2, size, size, 3); the N pairs; and what was left out, be it broken or of no use.
 
     Raises:
         DataError: pairs are broken and `skip_broken` is off; the message names them.
     """
-    arrays, pairs, broken = _sift(pairs, lambda pair: read_pair(pair, size, direction), skip_broken)
-    return np.stack(arrays), pairs, broken
+    arrays, pairs, unused = _sift(pairs, lambda pair: read_pair(pair, size, direction), skip_broken)
+    return np.stack(arrays), pairs, unused
+
+
+def left_out(problems: Sequence[Problem], shown: int | None = None) -> str:
+    """What to tell about pairs that were left out: how many of each kind, and at most so many by name (None: all)."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(problem.kind for problem in problems).items())
+    return f"{len(problems)} pair(s) are left out ({kinds}):" + _lines(problems, shown)
 
 
 def _sift(
     pairs: Sequence[Pair], read: Callable[[Pair], Any], skip_broken: bool
-) -> tuple[list[Any], list[Pair], list[str]]:
-    """What `read` makes of the pairs that it can read, these pairs, and messages about the others."""
+) -> tuple[list[Any], list[Pair], list[Problem]]:
+    """What `read` makes of the pairs that can be used, these pairs, and why the others cannot."""
 
     def attempt(pair: Pair) -> Any:
         try:
             return read(pair)
-        except DataError as error:
-            return error
+        except PairError as error:
+            return error.problem
 
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(attempt, pairs))
-    good = [(result, pair) for result, pair in zip(results, pairs, strict=True) if not isinstance(result, DataError)]
-    broken = [str(result) for result in results if isinstance(result, DataError)]
+    good = [(result, pair) for result, pair in zip(results, pairs, strict=True) if not isinstance(result, Problem)]
+    unused = [result for result in results if isinstance(result, Problem)]
+    broken = [problem for problem in unused if problem.broken]
     if broken and not skip_broken:
         raise DataError(_complaint(broken))
     if not good:
-        raise DataError("No pair could be read. " + _complaint(broken))
-    return [result for result, _ in good], [pair for _, pair in good], broken
+        raise DataError("No pair can be used; " + left_out(unused, SHOWN))
+    return [result for result, _ in good], [pair for _, pair in good], unused
 
 
-def _complaint(broken: list[str], shown: int = 10) -> str:
-    more = f"\n  ... and {len(broken) - shown} more" if len(broken) > shown else ""
-    return (
-        f"{len(broken)} broken pair(s); mend or remove them, or leave them out with --skip-broken:\n  "
-        + "\n  ".join(broken[:shown])
-        + more
+def _complaint(broken: Sequence[Problem]) -> str:
+    return f"{len(broken)} broken pair(s); mend or remove them, or leave them out with --skip-broken:" + _lines(
+        broken, SHOWN
     )
+
+
+def _lines(problems: Sequence[Problem], shown: int | None) -> str:
+    more = len(problems) - len(problems[:shown])
+    return "".join(f"\n  {line}" for line in [*problems[:shown], *[f"... and {more} more"] * (more > 0)])
 
 
 class TrainingData:
@@ -168,7 +178,7 @@ class TrainingData:
 
     Attributes:
         count: number of pairs.
-        skipped: messages about broken pairs that were left out.
+        skipped: why pairs were left out: broken, or of no use to the task.
         steps_per_epoch: batches in an epoch. The pairs that do not fill a batch, other ones in every epoch, wait.
 
     Raises:
@@ -183,11 +193,11 @@ class TrainingData:
         size = config.load_size
         self._memory: tf.Tensor | None = None
         if len(pairs) * 2 * size * size * 3 <= config.memory_budget * 2**30:
-            both, pairs, broken = read_pairs(pairs, size, self.direction, config.skip_broken)
+            both, pairs, unused = read_pairs(pairs, size, self.direction, config.skip_broken)
             self._memory = _tensorflow().constant(both)
         else:  # decode once, so that a broken pair is named now and not after hours
-            _, pairs, broken = _sift(pairs, lambda pair: len(pair.read()), config.skip_broken)
-        self.skipped += broken
+            _, pairs, unused = _sift(pairs, lambda pair: len(pair.read()), config.skip_broken)
+        self.skipped += unused
         self._pairs = pairs
         self.count = len(pairs)
         self.steps_per_epoch = self.count // config.batch_size
@@ -259,7 +269,7 @@ class TrainingData:
         return load
 
     def _augment(self, both: Any, draw: Any) -> Any:
-        """Crop and flip the two halves alike; `draw` numbers the random choice."""
+        """Crop and flip the two halves alike, then redraw sketches; `draw` numbers the random choice."""
         tf = _tensorflow()
         size, spare = self.config.image_size, self.config.load_size - self.config.image_size
         if not spare:
@@ -269,7 +279,17 @@ class TrainingData:
         if self.config.augment == "jitter_flip":
             coin = tf.random.stateless_uniform([], [self.config.seed + 1, draw])
             both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [2]), lambda: both)
-        return both
+        return self._redraw(both, draw) if self.config.task == "sketch" else both
+
+    def _redraw(self, both: Any, draw: Any) -> Any:
+        """The sketch drawn by an unsteady hand, so that those of people work later; the photo as it is."""
+        tf = _tensorflow()
+
+        def strokes(source: np.ndarray, draw: np.ndarray) -> np.ndarray:
+            return sketch.augment_strokes(source, (self.config.seed, int(draw)))
+
+        source = tf.numpy_function(strokes, [both[0], draw], tf.uint8)
+        return tf.stack([tf.ensure_shape(source, both.shape[1:]), both[1]])
 
 
 def _tensorflow() -> Any:

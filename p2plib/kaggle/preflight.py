@@ -18,8 +18,9 @@ from typing import Any
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
+from p2plib.data import photos
 from p2plib.data.catalog import CATALOG
-from p2plib.errors import KaggleError, P2PError
+from p2plib.errors import DataError, KaggleError, P2PError
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
@@ -103,6 +104,10 @@ def _chain(kernel: Kernel) -> Iterator[str]:
 
 def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     data, attached = config.data, kernel.dataset_sources
+    try:
+        photos.require(data, config.task)
+    except DataError as error:
+        yield f"{CONFIG}: {error}"
     if data not in CATALOG:
         if not any(_lies_in(data, source) for source in attached):
             yield (
@@ -165,7 +170,7 @@ def disk_bytes(config: TrainConfig) -> float:
     # Only what decides the architecture, so that the count of one network serves all its trainings.
     generator, discriminator = count_weights(
         TrainConfig(
-            **{name: getattr(config, name) for name in ("image_size", "base_filters", "generator", "norm")},
+            **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
             **{name: getattr(config, name) for name in ("upsampling", "receptive_field")},
             gan_weight=float(config.gan_weight > 0),
         )

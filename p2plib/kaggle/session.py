@@ -21,7 +21,7 @@ from pathlib import Path
 
 from p2plib import checkpoint, files, runtime, training
 from p2plib.config import TrainConfig
-from p2plib.data import download, pairs
+from p2plib.data import download, photos
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import CheckpointError, DataError, KaggleError
 from p2plib.kaggle import manifest
@@ -80,7 +80,7 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
         return config
     cache = root() / "temp" / "p2plib"
     os.environ["P2PLIB_CACHE"] = str(cache)
-    folder = next(filter(_has_pairs, _places(data, sources)), None)
+    folder = next((place for place in _places(data, sources) if _suits(place, config)), None)
     if data in CATALOG:
         if folder is None:
             _download(data)
@@ -88,8 +88,9 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
             _link(download.dataset_dir(data), folder)
         return config
     if folder is None:
+        noun = "pairs" if config.task == "pairs" else "photos"
         raise KaggleError(
-            f"{data}: no such folder with pairs is attached; attach the Kaggle data set that holds it "
+            f"{data}: no such folder with {noun} is attached; attach the Kaggle data set that holds it "
             "(in kernel-metadata.json: dataset_sources)."
         )
     return dataclasses.replace(config, data=str(_link(cache / "data" / folder.name, folder)))
@@ -200,9 +201,10 @@ def _download(data: str) -> None:
         ) from error
 
 
-def _has_pairs(folder: Path) -> bool:
+def _suits(folder: Path, config: TrainConfig) -> bool:
+    """Whether a folder holds pairs, or photos where the task makes pairs of them."""
     with suppress(DataError):
-        return "train" in pairs.splits(folder)
+        return "train" in photos.splits(folder, config.task)
     return False
 
 

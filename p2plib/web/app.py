@@ -14,6 +14,7 @@ import flask
 from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from p2plib.data import sketch
 from p2plib.errors import P2PError
 from p2plib.web import uploads
 from p2plib.web.limits import DEFAULTS, Limits, RequestError
@@ -91,7 +92,8 @@ def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits
         app.add_url_rule(rule, view_func=_given(models, function), endpoint=function.__name__)
     app.add_url_rule("/api/models", view_func=_given(models, _list), endpoint="models")
     app.add_url_rule("/api/example", view_func=_given(models, _example), endpoint="example")
-    app.add_url_rule("/api/translate", view_func=_given(models, _translate), endpoint="translate", methods=["POST"])
+    for name, function in {"translate": _translate, "sketch": _sketch}.items():
+        app.add_url_rule(f"/api/{name}", view_func=_given(models, function), endpoint=name, methods=["POST"])
     app.register_error_handler(Exception, _failed)
     app.after_request(_secured)
     return app
@@ -102,7 +104,7 @@ def _given(models: Models, view: Callable[[Models], Any]) -> Callable[[], Any]:
 
 
 def _index(models: Models) -> str:
-    return render_template("index.html", models=models.entries(), limits=models.limits)
+    return render_template("index.html", models=models.entries(), limits=models.limits, sketches=sketch.available())
 
 
 def _health(models: Models) -> Response:
@@ -121,11 +123,10 @@ def _example(models: Models) -> Response:
 
 def _translate(models: Models) -> Response:
     models.queue.check_room()  # before anything is decoded
-    order = _json_order() if request.is_json else _form_order()
+    order = _read_order()
     model = models.find(order.model)
     picture = uploads.decode(order.picture, models.limits)
-    gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    result, seconds, waited = models.translate(model, picture, order.noise, order.fit, gone)
+    result, seconds, waited = models.translate(model, picture, order.noise, order.fit, _gone())
     png = base64.b64encode(uploads.to_png(result)).decode()
     height, width = result.shape[:2]
     return jsonify(
@@ -136,6 +137,24 @@ def _translate(models: Models) -> Response:
         waited=round(waited, 4),
         generated=f"data:image/png;base64,{png}",
     )
+
+
+def _sketch(models: Models) -> Response:
+    if not sketch.available():
+        raise RequestError("This server cannot draw sketches: scikit-image is not installed there.", 501)
+    models.queue.check_room()
+    picture = uploads.decode(_read_order().picture, models.limits)
+    drawn = models.queue.run(lambda: sketch.sketch(picture), _gone()).result
+    return Response(uploads.to_png(drawn), mimetype="image/png")
+
+
+def _gone() -> Callable[[], bool]:
+    """Tells whether the client went away, where the server knows."""
+    return request.environ.get("waitress.client_disconnected", lambda: False)
+
+
+def _read_order() -> _Order:
+    return _json_order() if request.is_json else _form_order()
 
 
 def _form_order() -> _Order:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from p2plib.config import TrainConfig
-from p2plib.data import images, pipeline, toy
+from p2plib.data import images, photos, pipeline
 from p2plib.data.pairs import Pair
 from p2plib.data.statistics import Colour
 from p2plib.errors import DataError
@@ -54,7 +54,8 @@ class Examples:
         size, direction = self.config.image_size, pipeline.direction(self.config)
         if self.pairs:
             return pipeline.read_pair(self.pairs[seed % len(self.pairs)], size, direction)[0]
-        return toy.city(_TOY_START + seed, size)[0 if direction == "AtoB" else 1]
+        city = photos.toy_pair(f"{seed}", _TOY_START + seed, size, self.config.task)
+        return city.read()[0 if direction == "AtoB" else 1]
 
 
 def _classes(config: TrainConfig) -> dict[str, Colour]:

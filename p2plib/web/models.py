@@ -71,6 +71,7 @@ class Model:
             "size": self._loaded.checkpoint.size,
             "step": info.step,
             "epoch": info.epoch,
+            "strokes": any(word in source.lower() for word in ("edge", "sketch")),
             "palette": [{"name": name, "colour": f"#{r:02x}{g:02x}{b:02x}"} for name, (r, g, b) in classes],
         }
 

@@ -22,7 +22,7 @@ from webserver import serving
 
 from p2plib import checkpoint, widgets
 from p2plib.checkpoint import Checkpoint
-from p2plib.data import toy
+from p2plib.data import sketch, toy
 from p2plib.translation import translate
 from p2plib.web import Limits, create_app
 
@@ -182,6 +182,38 @@ def test_each_model_gets_its_pen(web):
     web.get_by_label("Colour").fill("#12ab34")
     stroke(web, (0.7, 0.3), (0.2, 0.6))
     assert colours(drawn(web)) == {"#ffffff", "#000000", "#12ab34"}
+
+
+def test_the_sketch_of_an_upload_is_edited_and_translated(web, site):
+    button = web.get_by_role("button", name="Make a sketch")
+    assert not button.is_visible()  # for a model of maps
+    web.get_by_role("combobox").select_option("shoes")
+    button.click()
+    says(web, "Upload a photo first")
+    photo = np.full((60, 80, 3), 230, np.uint8)
+    photo[15:45, 20:60] = 30
+    upload(web, png(photo))
+    filled(web, 80, 60)
+    button.focus()
+    web.keyboard.press("Enter")
+    says(web, "This is the sketch")
+    made = drawn(web)
+    np.testing.assert_array_equal(made, sketch.sketch(photo))
+    web.get_by_label("Eraser").check()
+    web.locator("#brush").fill("100")
+    stroke(web, (0.1, 0.25), (0.9, 0.25))
+    erased = drawn(web)
+    assert colours(erased) == {"#ffffff", "#000000"}
+    assert (made == 0).sum() > (erased == 0).sum() > 0
+    web.get_by_label("Pen").check()
+    stroke(web, (0.2, 0.1), (0.8, 0.1))
+    edited = drawn(web)
+    assert (edited == 0).sum() > (erased == 0).sum()
+    expected = translate(site.models["shoes"], [edited])[0]
+    assert np.abs(translated(web).astype(int) - expected).max() <= 1
+    for _ in range(3):
+        web.get_by_role("button", name="Undo").click()
+    np.testing.assert_array_equal(drawn(web), photo)
 
 
 def test_an_upload_is_translated_and_drawn_on(web, site):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from p2plib.data.check import check, sheet
 from p2plib.data.pairs import PairError, find_pairs
+from p2plib.data.photos import Task
 from p2plib.errors import DataError
 
 
@@ -179,6 +180,39 @@ def test_a_recompressed_copy_is_nearly_in_two_splits(tmp_path):
     (problem,) = check(tmp_path).problems
     assert (problem.name, problem.kind, problem.broken) == ("val/copy.jpg", "nearly in two splits", False)
     assert "train/3.png" in problem.detail
+
+
+def photo_problems(folder: Path, task: Task) -> list[tuple[str, str, bool]]:
+    return [(problem.name, problem.kind, problem.broken) for problem in check(folder, task).problems]
+
+
+def test_photos_are_checked_as_photos(tmp_path):
+    for seed in range(3):
+        save(tmp_path / "train" / "deep" / f"{seed}.png", scene(seed))
+        save(tmp_path / "val" / f"{seed}.png", scene(seed + 100))
+    report = check(tmp_path, "colorize")
+    assert report.problems == [] and report.counts == {"train": 3, "val": 3}
+    assert "6 usable photos, 0 broken\n  train       3 photos  64x64 (3)" in report.table()
+    Image.open(tmp_path / "train" / "deep" / "1.png").resize((50, 50)).save(tmp_path / "val" / "copy.jpg", quality=70)
+    save(tmp_path / "val" / "same.png", scene(2))
+    save(tmp_path / "val" / "flat.png", np.full((32, 32, 3), (200, 0, 0), np.uint8))
+    save(tmp_path / "val" / "grey.png", scene(7)[..., 0])
+    save(tmp_path / "val" / "wide.png", np.hstack([scene(8), scene(9)]))
+    (tmp_path / "val" / "page.jpg").write_bytes(b"<html>")
+    common = [
+        ("val/flat.png", "near-constant", False),
+        ("val/page.jpg", "unreadable", True),
+        ("val/wide.png", "side by side?", False),
+        ("val/copy.jpg", "nearly in two splits", False),
+        ("val/same.png", "in two splits", False),
+    ]
+    assert photo_problems(tmp_path, "colorize") == [common[0], ("val/grey.png", "grey", False), *common[1:]]
+    assert photo_problems(tmp_path, "sketch") == [common[0], ("val/grey.png", "greyscale", False), *common[1:]]
+
+
+def test_real_photos_are_all_good(shared_data):
+    report = check(shared_data / "photos", "colorize")
+    assert report.counts == {"train": 60, "val": 20} and report.problems == []
 
 
 def test_the_table_names_everything(root):

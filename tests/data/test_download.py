@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import os
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import Server, says, sends
 
-from p2plib.data import catalog, download
+from p2plib.data import catalog, download, photos
 from p2plib.data.catalog import Dataset
 from p2plib.errors import DataError
 
@@ -355,6 +356,22 @@ def test_counts_must_be_the_catalogs(server: Server, cache: Path, change: dict[s
     assert_recovers(server)
 
 
+def test_photos_may_lie_anywhere_in_the_archive(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(catalog.CATALOG, "tiny", dataclasses.replace(tiny(server.url), photos=True))
+    there = {f"Tiny_1/{name}": content for name, content in PICTURES.items()} | {"Tiny_1/list.json": b"{}"}
+    server.answers = [sends(pack(*there.items()))]
+    assert get() == there
+    assert photos.splits("tiny", "colorize") == ["train", "val"]
+    found = [pair.name for split in ("train", "val") for pair in photos.find_pairs("tiny", split, "colorize")[0]]
+    assert sorted(found) == sorted(f"Tiny_1/{name}" for name in NAMES)
+
+
+def test_too_few_photos(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(catalog.CATALOG, "tiny", dataclasses.replace(tiny(server.url), photos=True))
+    server.answers = [sends(pack(*members()[1:]))]
+    fails(cache, "holds 4 photos, and the catalog wants 5")
+
+
 # Hostile archives.
 
 
@@ -440,7 +457,7 @@ def test_full_disk_while_fetching(server: Server, cache: Path):
 
 SCRIPT = """
 import sys
-from p2plib.data import catalog, download
+from p2plib.data import catalog, download, photos
 download.BACKOFF = 0.01
 catalog.CATALOG["tiny"] = catalog.Dataset(
     "tiny", "Noise", sys.argv[1], {"train": 3, "val": 2}, (8, 8), ("a", "b"), "AtoB", "None.", "Nobody"

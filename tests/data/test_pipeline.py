@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.keras
 
 from p2plib.config import TrainConfig  # noqa: E402
-from p2plib.data import images, pipeline  # noqa: E402
+from p2plib.data import color, images, pipeline, toy  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
 
 SIZE = 32
@@ -140,7 +141,7 @@ def test_broken_pairs_are_refused_by_name_or_counted(folder, memory_budget):
         pipeline.TrainingData(config(folder, memory_budget=memory_budget))
     data = pipeline.TrainingData(config(folder, memory_budget=memory_budget, skip_broken=True, batch_size=1))
     assert data.count == 6
-    assert "train/2.png" in data.skipped[0]
+    assert "train/2.png" in str(data.skipped[0])
     assert sorted(pair_numbers(take(data, 6))) == [0, 1, 3, 4, 5, 6]
 
 
@@ -151,7 +152,7 @@ def test_files_without_partner_are_refused_by_name_or_counted(tmp_path):
         pipeline.TrainingData(config(tmp_path))
     data = pipeline.TrainingData(config(tmp_path, skip_broken=True))
     assert data.count == 2
-    assert "trainA/3.png" in data.skipped[0]
+    assert "trainA/3.png" in str(data.skipped[0])
 
 
 def test_a_pair_that_breaks_during_training_is_named(folder):
@@ -176,3 +177,84 @@ def test_names_of_both_sides_come_from_the_catalog(folder):
 def test_spread_keeps_the_ends():
     assert pipeline.spread(range(10), 4) == [0, 3, 6, 9]
     assert pipeline.spread(range(3), 0) == pipeline.spread(range(3), 5) == [0, 1, 2]
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Seven photos to train on, one of them grey, and three to validate on."""
+    monkeypatch.setenv("P2PLIB_CACHE", str(tmp_path / "cache"))
+    for split, start, count in (("train", 0, 7), ("val", 7, 3)):
+        for i in range(start, start + count):
+            images.save(tmp_path / "photos" / split / f"{i}.png", toy.city(i, 48)[0])
+    images.save(tmp_path / "photos" / "train" / "2.png", color.grey(toy.city(2, 48)[0]))
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("memory_budget", [1.0, 0.0])
+def test_colorizers_see_the_light_and_shall_give_the_colours(photos, memory_budget):
+    data = pipeline.TrainingData(config(photos, task="colorize", memory_budget=memory_budget))
+    assert data.in_memory == bool(memory_budget)
+    for x, y in take(data, 6):
+        np.testing.assert_array_equal(x, x[..., :1].repeat(3, -1))
+        light = [color.lightness(pictures / 2 + 0.5) for pictures in (x, y)]
+        assert np.abs(light[0] - light[1]).mean() < 0.5  # crops of both, resized apart
+        assert np.ptp(y, axis=-1).max() > 0.1
+
+
+@pytest.mark.parametrize("memory_budget", [1.0, 0.0])
+def test_grey_photos_are_left_out_counted_and_no_error(photos, memory_budget):
+    data = pipeline.TrainingData(config(photos, task="colorize", memory_budget=memory_budget))
+    assert data.count == 6
+    assert pipeline.left_out(data.skipped) == (
+        "1 pair(s) are left out (1 grey):\n  train/2.png: has no colours to learn from; it is left out."
+    )
+    assert pipeline.TrainingData(config(photos, task="sketch")).count == 7
+
+
+def test_only_grey_photos_are_an_error(photos):
+    for i in (7, 8, 9):
+        images.save(photos / "val" / f"{i}.png", color.grey(toy.city(i, 48)[0]))
+    with pytest.raises(DataError, match=r"No pair can be used; 3 pair\(s\) are left out \(3 grey\)"):
+        pipeline.load_split(config(photos, task="colorize"), "val")
+
+
+def test_photos_without_val_are_split_by_the_seed(photos):
+    shutil.rmtree(photos / "val")
+    both = [pipeline.pairs_of(config(photos, task="colorize"), split)[0] for split in ("train", "val")]
+    assert [len(pairs) for pairs in both] == [6, 1]
+    assert not set(both[0]) & set(both[1])
+
+
+@pytest.mark.parametrize("memory_budget", [1.0, 0.0])
+def test_sketches_are_redrawn_in_every_epoch_and_photos_are_not(photos, memory_budget):
+    data = pipeline.TrainingData(config(photos, task="sketch", batch_size=1, memory_budget=memory_budget))
+    jittered = pipeline.TrainingData(config(photos, task="colorize", batch_size=1))
+    assert data.count == jittered.count + 1
+    straight = take(data, 21)
+    assert len({x.tobytes() for x, _ in straight}) == 21
+    for one, two in zip(take(data, 11, 1, 3), straight[10:], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_strokes_alone_change_the_sketch(photos, monkeypatch):
+    redrawn = take(pipeline.TrainingData(config(photos, task="sketch")), 6)
+    monkeypatch.setattr(pipeline.TrainingData, "_redraw", lambda self, both, draw: both)
+    plain = take(pipeline.TrainingData(config(photos, task="sketch")), 6)
+    assert all((x != u).any() for (x, _), (u, _) in zip(redrawn, plain, strict=True))
+    for (_, y), (_, v) in zip(redrawn, plain, strict=True):
+        np.testing.assert_array_equal(y, v)
+
+
+def test_without_augmentation_sketches_are_as_computed(photos):
+    data = pipeline.TrainingData(config(photos, task="sketch", augment="none", batch_size=7))
+    ((x, _),) = take(data, 1)
+    expected, _, _ = pipeline.load_split(config(photos, task="sketch"), "train")
+    assert {picture.tobytes() for picture in images.to_uint8(x)} == {source.tobytes() for source in expected[:, 0]}
+
+
+@pytest.mark.parametrize(("task", "names"), [("colorize", ("grey", "colour")), ("sketch", ("sketch", "photo"))])
+def test_the_task_names_both_sides(task, names):
+    for data in ("toy", "coco-sample", "my/photos"):
+        settings = TrainConfig(data=data, task=task)
+        assert pipeline.side_names(settings) == names
+        assert pipeline.direction(settings) == "AtoB"

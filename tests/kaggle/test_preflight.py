@@ -122,6 +122,13 @@ def test_data_that_will_not_be_there(tmp_path, data, sources, internet, words):
     assert words in problem
 
 
+def test_data_that_does_not_suit_the_task(tmp_path):
+    kernel = replace(KERNEL, internet=True)
+    [problem] = problems(tmp_path, replace(SMALL, data="coco-sample"), kernel)
+    assert "coco-sample holds photos, not pairs; add --task colorize" in problem
+    assert problems(tmp_path, replace(SMALL, data="coco-sample", task="colorize"), kernel) == []
+
+
 # The files.
 
 

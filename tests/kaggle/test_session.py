@@ -15,7 +15,7 @@ import pytest
 
 import p2plib
 from p2plib import checkpoint
-from p2plib.data import catalog, download, pairs, pipeline
+from p2plib.data import catalog, download, pairs, photos, pipeline
 from p2plib.errors import DataError, KaggleError, TrainingError
 from p2plib.kaggle import manifest, session
 from p2plib.kaggle.mirrors import MIRRORS
@@ -124,6 +124,14 @@ def test_a_folder_is_found_by_name_or_path_and_always_known_by_one_path(kaggle, 
         config = session.attach_data(p2plib.TrainConfig(data=path), ["alice/other-pairs", "alice/my-pairs"])
         assert config.data == str(kaggle / "temp/p2plib/data/small")
         assert len(pairs.find_pairs(Path(config.data), "train")[0]) == 10
+
+
+def test_a_folder_of_photos_is_found_for_a_task_that_makes_pairs_of_them(kaggle, tiny_pairs):
+    attach(kaggle, "alice/my-photos", DATASETS, tiny_pairs / "train", "sea/deep")  # any pictures will do
+    with pytest.raises(KaggleError, match="no such folder with pairs is attached"):
+        session.attach_data(p2plib.TrainConfig(data="alice/my-photos"))
+    config = session.attach_data(p2plib.TrainConfig(data="alice/my-photos", task="colorize"))
+    assert len(photos.find_pairs(config.data, "train", "colorize")[0]) == 10
 
 
 def test_a_folder_elsewhere_is_used_as_it_is(kaggle, tiny_pairs):

@@ -11,7 +11,7 @@ from PIL import Image
 from webserver import LIMITS, form, generated, png
 
 import p2plib
-from p2plib.data import images, toy
+from p2plib.data import images, sketch, toy
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.web import create_app
 
@@ -67,6 +67,34 @@ def test_json_gets_the_same(client, prefix):
         np.testing.assert_array_equal(generated(answer), generated(same))
 
 
+@pytest.mark.parametrize("shape", [(30, 40), (1, 1), (300, 310)])
+def test_a_sketch_is_what_the_library_draws(client, shape):
+    picture = images.resize(PICTURE, *shape)
+    response = client.post("/api/sketch", **form(png(picture)))
+    assert response.mimetype == "image/png"
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(response.data))), sketch.sketch(picture))
+    text = base64.b64encode(png(picture)).decode()
+    assert client.post("/api/sketch", json={"picture": text}).data == response.data
+
+
+def test_sketches_have_the_limits_of_translations(client):
+    for content, status in ((b"no picture", 415), (png(PICTURE)[:90], 422), (bytes(LIMITS.upload_bytes + 1), 413)):
+        response = client.post("/api/sketch", **form(content))
+        assert response.status_code == status
+        refusal(response)
+    assert "1 million" in refusal(client.post("/api/sketch", **form(png(Image.new("L", (1001, 1000))))))
+    assert "picture" in refusal(client.post("/api/sketch", data={}, content_type="multipart/form-data"))
+
+
+def test_without_scikit_image_there_are_no_sketches(client, monkeypatch):
+    assert "data-sketches" in client.get("/").text
+    monkeypatch.setattr(sketch, "find_spec", lambda _: None)
+    response = client.post("/api/sketch", **form(png(PICTURE)))
+    assert response.status_code == 501
+    assert "scikit-image is not installed" in refusal(response)
+    assert "data-sketches" not in client.get("/").text
+
+
 def test_models(client, tiny_run):
     info = p2plib.load(tiny_run).info
     assert client.get("/api/models").json == {
@@ -79,6 +107,7 @@ def test_models(client, tiny_run):
                 "size": 32,
                 "step": info.step,
                 "epoch": info.epoch,
+                "strokes": False,
                 "palette": [],
             }
         ]
@@ -175,7 +204,8 @@ def test_unknown_addresses_and_methods(client):
     assert refusal(client.get("/api/nothing")) == "There is nothing here."
     assert client.get("/nothing").mimetype == "text/plain"
     assert client.get("/nothing").status_code == client.get("/static/../app.py").status_code == 404
-    for method, path in (("GET", "/api/translate"), ("POST", "/api/models"), ("OPTIONS", "/api/translate")):
+    wrong = {"/api/translate": ("GET", "OPTIONS"), "/api/sketch": ("GET",), "/api/models": ("POST",)}
+    for method, path in ((method, path) for path, methods in wrong.items() for method in methods):
         response = client.open(path, method=method)
         assert response.status_code == 405
         assert response.headers["Allow"]

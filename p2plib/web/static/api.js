@@ -2,12 +2,21 @@
 
 const TRIES = 10;
 
-/** Send a form to be translated; while the server is busy, wait as long as it says and try again.
- *  `waiting(seconds, attempt)` is told of each wait, attempt being the one to come. */
+/** Send a form to be translated. `waiting(seconds, attempt)` is told of each wait, attempt being the one to come. */
 export async function translate(form, signal, waiting) {
+  return (await send("api/translate", form, signal, waiting)).json();
+}
+
+/** The sketch of a photo, as a blob; arguments as `translate`. */
+export async function sketch(form, signal, waiting) {
+  return (await send("api/sketch", form, signal, waiting)).blob();
+}
+
+/** Send a form; while the server is busy, wait as long as it says and try again. */
+async function send(address, form, signal, waiting) {
   for (let attempt = 1; ; attempt++) {
-    const response = await ask("api/translate", { method: "POST", body: form, signal });
-    if (response.status !== 503 || attempt === TRIES) return (await checked(response)).json();
+    const response = await ask(address, { method: "POST", body: form, signal });
+    if (response.status !== 503 || attempt === TRIES) return checked(response);
     const seconds = Number(response.headers.get("Retry-After")) || 2;
     waiting(seconds, attempt + 1);
     await pause(seconds, signal);

@@ -1,11 +1,11 @@
 // The page: pictures come in by pen, file, drop, paste or example, and go to the server and back.
 
-import { example, translate } from "./api.js";
+import { example, sketch, translate } from "./api.js";
 import { Drawing } from "./canvas.js";
 
 const LONGEST = 2048; // side in pixels to which pictures are shrunk
 const $ = (id) => document.getElementById(id);
-const { models: list, uploadBytes, pixels } = document.body.dataset;
+const { models: list, uploadBytes, pixels, sketches } = document.body.dataset;
 const models = JSON.parse(list);
 const drawing = new Drawing($("canvas"), changed);
 let running = null; // the AbortController of the request that is under way
@@ -33,16 +33,17 @@ async function trying(task) {
 // ---- the model and its colours
 
 function chooseModel() {
-  const { source, target, palette, size } = model();
+  const { source, target, palette, size, strokes } = model();
   for (const [name, text] of Object.entries({ source, target }))
     for (const element of document.querySelectorAll(`.${name}`)) element.textContent = text;
   document.title = `p2plib: ${source} to ${target}`;
   drawing.background = palette[0]?.colour ?? "#ffffff";
   drawing.colour = palette[1]?.colour ?? "#000000";
   $("palette").hidden = !palette.length;
-  $("colour-field").hidden = palette.length > 0 || source.includes("edge");
+  $("colour-field").hidden = palette.length > 0 || strokes;
+  $("sketch").hidden = !strokes || sketches === undefined;
   $("colour").value = drawing.colour;
-  $("brush").value = palette.length ? 50 : source.includes("edge") ? 10 : 25;
+  $("brush").value = palette.length ? 50 : strokes ? 10 : 25;
   $("palette").replaceChildren($("palette").firstElementChild, ...palette.map(swatch));
   if (!drawing.canUndo && !drawing.canRedo) drawing.start(size, size);
   else if (drawing.blank) drawing.clear(size, size);
@@ -131,9 +132,7 @@ async function send() {
     const asked = model();
     const file = await drawing.file(Number(uploadBytes));
     const source = await dataUrl(file);
-    const answer = await translate(order(asked, file), running.signal, (seconds, attempt) =>
-      say(`The server is busy: waiting ${seconds} s for the ${ordinal(attempt)} try.`),
-    );
+    const answer = await translate(order(asked, file), running.signal, sayBusy);
     show(asked, source, answer);
     say("Done. Drag the divider to compare.");
   });
@@ -141,6 +140,23 @@ async function send() {
   $("go").textContent = "Translate";
   $("result").setAttribute("aria-busy", "false");
   if (again) send();
+}
+
+const sayBusy = (seconds, attempt) =>
+  say(`The server is busy: waiting ${seconds} s for the ${ordinal(attempt)} try.`);
+
+/** Put the sketch of what is on the canvas in its place. */
+async function makeSketch() {
+  if (drawing.blank) throw new Error("Upload a photo first: its sketch is what you get.");
+  $("sketch").disabled = true;
+  say("Drawing a sketch …");
+  try {
+    const file = await drawing.file(Number(uploadBytes));
+    await put(await sketch(order(model(), file), new AbortController().signal, sayBusy));
+    say("This is the sketch: edit it with pen and eraser, then translate.");
+  } finally {
+    $("sketch").disabled = false;
+  }
 }
 
 function stop() {
@@ -231,6 +247,7 @@ $("redo").onclick = () => drawing.redo();
 $("clear").onclick = () => drawing.clear(model().size, model().size);
 $("go").onclick = () => (running ? stop() : send());
 $("example").onclick = () => trying(async () => put(await example(model().id)));
+$("sketch").onclick = () => trying(makeSketch);
 $("file").onchange = (event) => {
   openFirst(event.target.files);
   event.target.value = ""; // so that the same file can be chosen once more

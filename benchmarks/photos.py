@@ -1,0 +1,62 @@
+"""How quickly photos become pairs on this machine: `python benchmarks/photos.py [FOLDER]`.
+
+"first" reads every photo, makes its pair and resizes it for training at 256x256, as training does before it begins.
+"again" is what an epoch from disk takes where the pairs do not fit into memory: sketches come from the cache then.
+"batch" is random crops, flips and strokes of pairs in memory. Without a folder, the photos are toy cities, enlarged to
+640x480 and saved as JPEG.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from p2plib.config import TrainConfig
+from p2plib.data import images, pipeline, toy
+
+COUNT = 200
+
+
+def make(folder: Path) -> Path:
+    """Write the photos."""
+    for i in range(COUNT):
+        images.save(folder / f"{i}.jpg", images.resize(toy.city(i, 128)[0], 480, 640))
+    return folder
+
+
+def measure(config: TrainConfig) -> tuple[float, float, float]:
+    """Photos a second: first, again, batch."""
+    pairs, _ = pipeline.pairs_of(config, "train")
+    rates = []
+    for _ in range(2):
+        start = time.perf_counter()
+        pipeline.read_pairs(pairs, config.load_size, "AtoB")
+        rates.append(len(pairs) / (time.perf_counter() - start))
+    data = pipeline.TrainingData(config)
+    steps = 2000 // config.batch_size
+    start = time.perf_counter()
+    for _ in data.batches().take(steps):
+        pass
+    return rates[0], rates[1], steps * config.batch_size / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure both tasks and print a table."""
+    from p2plib.runtime import describe
+
+    machine = describe()
+    print(f"{machine['processor']}, {machine['cores']} cores; photos a second at 256x256")
+    print(f"{'task':10}{'first':>8}{'again':>8}{'batch':>8}")
+    with tempfile.TemporaryDirectory() as work:
+        os.environ["P2PLIB_CACHE"] = work
+        folder = Path(sys.argv[1]) if sys.argv[1:] else make(Path(work, "photos"))
+        for task in ("colorize", "sketch"):
+            config = TrainConfig(data=str(folder), task=task, batch_size=4, skip_broken=True)
+            print(f"{task:10}" + "".join(f"{rate:8.0f}" for rate in measure(config)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""New folders of pairs from those that are there: two folders side by side in one, and one folder in splits.
+
+The originals stay as they are. A new folder appears whole or not at all, and what cannot go into it is named before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from p2plib.data import images, pairs
+from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem
+from p2plib.errors import DataError
+
+_Job = tuple[FilePair, Path]
+"""A pair, and where it goes, relative to the new folder."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new folder.
+
+    Attributes:
+        folder: where it is.
+        counts: pairs per split; "train" for a folder without splits.
+        ignored: files that are no pictures and were left out, by what they are (".txt", "hidden", ...).
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    ignored: Counter[str]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
+        left = ", ".join(f"{count} {label}" for label, count in sorted(self.ignored.items()))
+        return f"{self.folder}: {counts}" + (f"; not pictures, left out: {left}" if left else "")
+
+
+def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Made:
+    """Write the pictures of two folders as pairs side by side, A left and B right: PNG, so that no colour changes.
+
+    Partners have the same stem. Both folders hold pictures, or both hold `train/`, `val/` and `test/` or some of them.
+
+    Args:
+        a: folder of the pictures on the left.
+        b: folder of the pictures on the right.
+        out: the folder to write, which must be new or empty.
+        resize: make all pictures squares of this many pixels; otherwise partners must have the same size.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: a picture has no partner, cannot be read, differs from its partner in size or is too narrow (all
+            such are named), a folder is missing or holds no pictures, or `out` is not empty or cannot be written.
+    """
+    a, b = _folder(a), _folder(b)
+    if resize is not None and resize < 1:
+        raise DataError(f"Pictures cannot be resized to {resize} pixels; give a size of 1 or more.")
+    jobs, problems = _matched(a, b)
+    counts = Counter(path.parts[0] if len(path.parts) > 1 else "train" for _, path in jobs)
+    if not jobs and not problems:
+        raise DataError(f"{a} and {b}: no pictures found ({', '.join(sorted(images.SUFFIXES))}).")
+
+    def write(job: _Job, place: Path) -> None:
+        images.save(place / job[1], _side_by_side(job[0], resize))
+
+    with _new_folder(out, a, b) as place:
+        problems += _each(lambda job: write(job, place), jobs, progress)
+        _refuse(problems)
+    return Made(out, dict(counts), _others(a) + _others(b))
+
+
+def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int = 0, progress: bool = False) -> Made:
+    """Copy a folder of pairs into `train/`, `val/` and `test/`, chosen by the seed; the layout stays.
+
+    Args:
+        data: a folder without splits: side-by-side files, or `A/` and `B/` (which become `train/A/`, `train/B/` ...).
+            Files are copied unopened; `data check` opens them. A folder of plain photos can be split, too.
+        out: the folder to write, which must be new or empty.
+        val: share of the pairs for validation, at least one pair if it is above 0.
+        test: share of the pairs for the final test, likewise.
+        seed: another seed chooses other pairs.
+        progress: show a bar on stderr.
+
+    Raises:
+        DataError: the shares are wrong, the folder has splits already, is too small, or holds files that make no pair
+            (all such are named), or `out` is not empty or cannot be written.
+    """
+    data = _folder(data)
+    if not (val >= 0 and test >= 0 and 0 < val + test < 1):
+        raise DataError(f"val {val:g} and test {test:g} must be shares that leave some pairs to train on.")
+    if (there := pairs.splits(data)) != ["train"]:
+        raise DataError(f"{data}: has the splits {', '.join(there)} already; take a folder without.")
+    found, problems = pairs.find_pairs(data, "train")
+    files = [pair for pair in found if isinstance(pair, FilePair)]
+    if files:
+        problems += _outside(data, [data], {path.parent for pair in files for path in pair.files.values()})
+    _refuse(problems)
+    names = _chosen(len(files), {"val": val, "test": test}, seed, data)
+    jobs = [(pair, Path(name)) for pair, name in zip(files, names, strict=True)]
+
+    def copy(job: _Job, place: Path) -> None:
+        for side, path in job[0].files.items():
+            target = place / job[1] / ("" if job[0].b is None else side) / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+
+    with _new_folder(out, data) as place:
+        _each(lambda job: copy(job, place), jobs, progress)
+    return Made(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data))
+
+
+def _folder(path: Path) -> Path:
+    if not path.expanduser().is_dir():
+        raise DataError(f"{path}: no such folder.")
+    return path.expanduser().resolve()
+
+
+def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
+    """The pairs of two folders and where they go, and what cannot be paired."""
+    if a == b:
+        raise DataError(f"{a}: A and B are the same folder; name two.")
+    try:
+        root = Path(os.path.commonpath([a, b]))
+    except ValueError:
+        raise DataError(f"{a} and {b} lie on different drives; bring them to one.") from None
+    names = [name for name in SPLITS if (a / name).is_dir() or (b / name).is_dir()] or [""]
+    jobs, problems = [], []
+    for name in names:
+        together, alone = pairs.pair_up(root, [a / name, b / name])
+        problems += alone
+        jobs += [(pair, Path(name, f"{pair.a.stem}.png")) for pair in together if isinstance(pair, FilePair)]
+    return jobs, problems + _outside(root, (a, b), {folder / name for folder in (a, b) for name in names})
+
+
+def _side_by_side(pair: FilePair, resize: int | None) -> np.ndarray:
+    halves = [images.resize(half, resize, resize) for half in pair.read_sides()] if resize else pair.read()
+    height, width = halves[0].shape[:2]
+    if 2 * width < MIN_ASPECT * height:
+        detail = f"{width}x{height} is too narrow for two halves side by side; keep the two folders, or use --resize"
+        raise PairError(Problem(pair.name, "too narrow", detail))
+    return np.hstack(halves)
+
+
+def _chosen(count: int, shares: dict[str, float], seed: int, data: Path) -> list[str]:
+    """The split of each pair."""
+    sizes = {name: max(1, round(share * count)) if share else 0 for name, share in shares.items()}
+    if sum(sizes.values()) >= count:
+        raise DataError(f"{data}: {count} pairs are too few for these splits; add pairs.")
+    names = ["train"] * count
+    order = iter(np.random.default_rng(seed).permutation(count))
+    for name, size in sizes.items():
+        for _ in range(size):
+            names[next(order)] = name
+    return names
+
+
+def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Problem]:
+    """The pictures below the sources that lie in none of the folders taken."""
+    names = [path for source in sources for path in images.within(source) if path.parent not in taken]
+    detail = "lies in none of the folders that are taken; move or remove it"
+    return [Problem(path.relative_to(root).as_posix(), "outside", detail) for path in names]
+
+
+def _others(folder: Path) -> Counter[str]:
+    return pairs.unused(folder, set(images.within(folder)))
+
+
+def _each(task: Callable[[_Job], None], jobs: Sequence[_Job], progress: bool) -> list[Problem]:
+    """Do `task` for all jobs, in threads; returns what is wrong with which."""
+    from tqdm import tqdm
+
+    def attempt(job: _Job) -> Problem | None:
+        try:
+            task(job)
+        except PairError as error:
+            return error.problem
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        done = tqdm(pool.map(attempt, jobs), total=len(jobs), unit="pair", disable=not progress)
+        return [problem for problem in done if problem]
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        hint = (
+            " (--resize 256 makes sizes equal)" if any(problem.kind == "different size" for problem in problems) else ""
+        )
+        listed = "\n  ".join(map(str, problems))
+        raise DataError(f"{len(problems)} problem(s), nothing was written{hint}:\n  {listed}")
+
+
+@contextmanager
+def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
+    """A place to write to, beside `out`, which becomes `out` when the block ends well."""
+    if any(out.resolve().is_relative_to(source) for source in sources):
+        raise DataError(f"{out}: lies where the pictures come from; choose another folder.")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out}: is there already, and nothing is overwritten; choose another folder, or remove it.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as place:
+            new = Path(place, out.name)
+            new.mkdir()
+            yield new
+            if out.exists():  # and empty
+                out.rmdir()
+            os.replace(new, out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}).") from error

@@ -1,0 +1,228 @@
+"""Sketches of photos, by scikit-image and without weights, and the small faults that a hand makes when it draws."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from p2plib.data import images
+from p2plib.data.download import cache_dir
+from p2plib.errors import DataError
+from p2plib.files import replacing
+
+VERSION = 1
+"""Of the pictures that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
+SHARE = 0.45
+"""A line begins at this share of the photo's strongest slope, if `Style.strength` is not lower, ..."""
+WEAK = 0.3
+"""... and goes on down to this share of where it began."""
+FAINTEST = 0.08
+"""Slopes below this are noise in any photo."""
+CELLS = 4
+"""`augment_strokes` shifts the corners of so many cells a side, and all between them smoothly."""
+SHIFT = 0.012
+"""How far, as a standard deviation and a share of the side: 3 pixels of 256."""
+GAPS = 5
+"""At most so many gaps are torn into the strokes."""
+GAP = 0.03
+"""Their width, as a share of the side."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a photo is drawn.
+
+    Attributes:
+        method: "canny" draws lines of even thickness along edges (Canny 1986); "dog" draws what is darker than its
+            surroundings, in greys, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
+        sigma: how much is smoothed before, in pixels of the drawing: more leaves out more detail.
+        strength: how strong an edge must be. canny: slope of the smoothed brightness, which is in [0, 1], by Sobel's
+            filter; in photos without strong edges, `SHARE` of the strongest one. dog: how dark a difference becomes.
+        thickness: of canny's lines, in pixels of the drawing.
+        smallest: canny's lines of fewer pixels than this are left out.
+        size: the photo is shrunk to this many pixels on its longer side before, and the drawing enlarged after: lines
+            then look alike at any size of photo.
+    """
+
+    method: Literal["canny", "dog"] = "canny"
+    sigma: float = 2.0
+    strength: float = 0.35
+    thickness: int = 1
+    smallest: int = 30
+    size: int = 256
+
+
+EDGES = Style()
+"""Thin black lines, tuned to look like those of edges2shoes: `benchmarks/sketches.py` compares."""
+PENCIL = Style(method="dog", sigma=1.0, strength=18.0)
+"""Soft greys."""
+
+
+def available() -> bool:
+    """Whether scikit-image, which draws, is installed."""
+    return find_spec("skimage") is not None
+
+
+def require() -> None:
+    """Raise a DataError that says how to install scikit-image, unless it is there."""
+    if not available():
+        raise DataError("scikit-image is not installed, which sketches need; run: pip install 'p2plib[sketch]'")
+
+
+def sketch(picture: np.ndarray, style: Style = EDGES) -> np.ndarray:
+    """Draw a photo: dark strokes on white. The same photo always gives the same drawing.
+
+    Args:
+        picture: uint8 (H, W, 3), of any size.
+        style: how.
+
+    Returns:
+        uint8 (H, W, 3), grey: the three channels are equal.
+
+    Raises:
+        DataError: scikit-image is not installed.
+    """
+    return _enlarge(_draw(picture, style), picture.shape[:2])
+
+
+def cached_sketch(path: Path, style: Style = EDGES) -> np.ndarray:
+    """The sketch of a photo file, drawn once and then kept in the user's cache, beside the downloaded data sets.
+
+    It is found again by the photo's content and the style: a changed photo is drawn anew, a copied one is not. A cache
+    that cannot be written to is done without.
+
+    Args:
+        path: a picture file.
+        style: how to draw it.
+
+    Returns:
+        uint8 (H, W, 3), of the size of `images.read_rgb(path)`.
+
+    Raises:
+        DataError: the file cannot be read as a picture, or scikit-image is not installed.
+    """
+    kept = cache_dir() / "sketches" / _key(path, style)
+    with contextlib.suppress(OSError, SyntaxError, ValueError, KeyError), Image.open(kept) as image:
+        height, width = json.loads(image.info["size"])
+        return _enlarge(np.asarray(image), (height, width))
+    picture = images.read_rgb(path)
+    drawn = _draw(picture, style)
+    with contextlib.suppress(OSError):
+        _keep(kept, drawn, picture.shape[:2])
+    return _enlarge(drawn, picture.shape[:2])
+
+
+def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
+    """Draw a sketch as an unsteady hand would: lines bent by a few pixels, here and there broken, thinner or thicker.
+
+    Args:
+        sketch: uint8 (H, W, 3), dark strokes on white.
+        seed: not negative; the same seed gives the same result.
+
+    Returns:
+        uint8 (H, W, 3). White paper stays white.
+    """
+    random = np.random.default_rng(seed)
+    drawn = _thicken(_bend(sketch, random), int(random.integers(3)))
+    return _tear(drawn, random)
+
+
+def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
+    """The drawing at its own size: uint8 (H, W)."""
+    require()
+    from skimage import color
+
+    height, width = picture.shape[:2]
+    scale = min(1.0, style.size / max(height, width))
+    small = images.resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+    brightness = color.rgb2gray(small).astype(np.float32)
+    return _lines(brightness, style) if style.method == "canny" else _shades(brightness, style)
+
+
+def _lines(brightness: np.ndarray, style: Style) -> np.ndarray:
+    from scipy.ndimage import gaussian_gradient_magnitude
+    from skimage import feature, measure
+
+    slopes = 8 * gaussian_gradient_magnitude(brightness, style.sigma, mode="nearest")  # Sobel's filter sums to 8
+    strong = max(FAINTEST, min(style.strength, SHARE * np.percentile(slopes, 99.5)))
+    edges = feature.canny(brightness, style.sigma, WEAK * strong, strong, mode="nearest")
+    pieces = measure.label(edges)
+    kept = edges & (np.bincount(pieces.ravel())[pieces] >= style.smallest)
+    return _thicken(np.where(kept, 0, 255).astype(np.uint8), style.thickness - 1)
+
+
+def _shades(brightness: np.ndarray, style: Style) -> np.ndarray:
+    from skimage import filters
+
+    difference = filters.difference_of_gaussians(brightness, style.sigma, mode="nearest")
+    light = 1 + np.tanh(style.strength * np.minimum(difference + 0.005, 0))  # what is hardly darker stays paper
+    return np.rint(255 * light).astype(np.uint8)
+
+
+def _enlarge(drawn: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    return np.repeat(images.resize(drawn, size[0], size[1])[..., None], 3, axis=-1)
+
+
+def _key(path: Path, style: Style) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a picture ({error}); replace or remove it.") from error
+    how = json.dumps([VERSION, dataclasses.asdict(style)]).encode()
+    digest = hashlib.sha256(how + content).hexdigest()
+    return f"{digest[:2]}/{digest[2:34]}.png"
+
+
+def _keep(path: Path, drawn: np.ndarray, size: tuple[int, ...]) -> None:
+    """Write the drawing at its own size, and note the photo's: enlarged ones would fill the disk."""
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("size", json.dumps(size))
+    with replacing(path) as temporary:
+        Image.fromarray(drawn).save(temporary, pnginfo=notes)
+
+
+def _bend(sketch: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Shift the corners of a coarse grid at random, and all between them in proportion."""
+    height, width = sketch.shape[:2]
+    rows, columns = (np.linspace(0, side, min(CELLS, side) + 1).round() for side in (height, width))
+    corners = np.stack(np.meshgrid(columns, rows), axis=-1)
+    shifted = corners + random.normal(0, SHIFT * max(height, width), corners.shape)
+    mesh = []
+    for i in range(len(rows) - 1):
+        for j in range(len(columns) - 1):
+            box = (*corners[i, j].astype(int), *corners[i + 1, j + 1].astype(int))
+            quad = [shifted[i, j], shifted[i + 1, j], shifted[i + 1, j + 1], shifted[i, j + 1]]
+            mesh.append((box, tuple(np.concatenate(quad))))
+    image = Image.fromarray(sketch)
+    bent = image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255))
+    return np.array(bent)
+
+
+def _thicken(drawn: np.ndarray, by: int) -> np.ndarray:
+    """Strokes `by` pixels thicker, in both directions."""
+    drawn = drawn.copy()
+    for _ in range(by):
+        drawn[1:] = np.minimum(drawn[1:], drawn[:-1])
+        drawn[:, 1:] = np.minimum(drawn[:, 1:], drawn[:, :-1])
+    return drawn
+
+
+def _tear(drawn: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """White squares over some places of the strokes."""
+    ink = np.argwhere(drawn[..., 0] < 128)
+    width = max(2, round(GAP * max(drawn.shape[:2])))
+    places = random.integers(max(1, len(ink)), size=random.integers(GAPS + 1))
+    for y, x in ink[places] if len(ink) else ():
+        top, left = max(0, y - width // 2), max(0, x - width // 2)
+        drawn[top : top + width, left : left + width] = 255
+    return drawn

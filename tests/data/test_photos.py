@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2plib.data import catalog, color, images, pairs, photos, sketch, toy
+from p2plib.data.catalog import Dataset
+from p2plib.data.pairs import PairError
+from p2plib.data.photos import PhotoPair
+from p2plib.errors import DataError
+
+MADE_OF_PHOTOS = ("colorize", "sketch")
+PHOTO = toy.city(0, 64)[0]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("P2PLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names(folder: Path | str, split: str, task: photos.Task = "colorize") -> list[str]:
+    found, problems = photos.find_pairs(folder, split, task)
+    assert problems == []
+    return [pair.name for pair in found]
+
+
+def test_any_folder_of_photos_is_a_training_set(tmp_path):
+    folder = touch(tmp_path / "photos", "b.jpg", "sea/a.PNG", "sea/deep/c.webp", "sea/notes.txt", ".trash/d.jpg")
+    for task in MADE_OF_PHOTOS:
+        assert photos.splits(folder, task) == ["train"]
+        assert names(folder, "train", task) == ["b.jpg", "sea/a.PNG", "sea/deep/c.webp"]
+        assert photos.ignored(folder, task) == {".txt": 1, "hidden": 1}
+
+
+def test_splits_are_folders_with_photos_at_any_depth(tmp_path):
+    folder = touch(tmp_path / "photos", "train/1.jpg", "train/sea/2.jpg", "val/3.jpg", "other/4.jpg", "5.jpg")
+    (folder / "test").mkdir()
+    assert photos.splits(folder, "colorize") == ["train", "val"]
+    assert names(folder, "train") == ["train/1.jpg", "train/sea/2.jpg"]
+    assert names(folder, "val") == ["val/3.jpg"]
+    assert photos.ignored(folder, "colorize") == {"pictures outside the splits": 2}
+    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
+        photos.find_pairs(folder, "test", "colorize")
+
+
+def test_a_folder_without_photos_or_none(tmp_path):
+    with pytest.raises(DataError, match="no photos found"):
+        photos.splits(tmp_path, "sketch")
+    with pytest.raises(DataError, match="neither a folder nor a data set"):
+        photos.splits(tmp_path / "nowhere", "sketch")
+
+
+def test_pairs_are_found_as_ever(tiny_pairs):
+    assert photos.splits(tiny_pairs) == pairs.splits(tiny_pairs)
+    assert photos.find_pairs(tiny_pairs, "val") == pairs.find_pairs(tiny_pairs, "val")
+    assert photos.ignored(tiny_pairs) == pairs.ignored(tiny_pairs) == Counter()
+
+
+def test_colorize_pairs_a_photo_with_its_light(tmp_path):
+    images.save(tmp_path / "1.png", PHOTO)
+    source, target = PhotoPair("1.png", tmp_path / "1.png", "colorize").read()
+    np.testing.assert_array_equal(target, PHOTO)
+    np.testing.assert_array_equal(source, color.grey(PHOTO))
+
+
+def test_sketch_pairs_a_photo_with_its_sketch(tmp_path):
+    images.save(tmp_path / "1.png", PHOTO)
+    for _ in range(2):  # drawn, then from the cache
+        source, target = PhotoPair("1.png", tmp_path / "1.png", "sketch").read()
+        np.testing.assert_array_equal(target, PHOTO)
+        np.testing.assert_array_equal(source, sketch.sketch(PHOTO))
+
+
+@pytest.mark.parametrize("task", MADE_OF_PHOTOS)
+@pytest.mark.parametrize(("size", "shape"), [(32, (32, 64, 3)), (64, (64, 128, 3)), (100, (64, 128, 3))])
+def test_large_photos_are_shrunk_in_proportion(tmp_path, task, size, shape):
+    images.save(tmp_path / "1.png", np.hstack([PHOTO, PHOTO]))
+    pair = photos.no_larger(PhotoPair("1.png", tmp_path / "1.png", task), size)
+    assert [picture.shape for picture in pair.read()] == [shape, shape]
+
+
+def test_a_grey_photo_has_nothing_to_teach_a_colorizer(tmp_path):
+    images.save(tmp_path / "grey.png", color.grey(PHOTO))
+    with pytest.raises(PairError, match=r"grey\.png: has no colours") as caught:
+        PhotoPair("grey.png", tmp_path / "grey.png", "colorize").read()
+    assert (caught.value.problem.kind, caught.value.problem.broken) == ("grey", False)
+    assert len(PhotoPair("grey.png", tmp_path / "grey.png", "sketch").read()) == 2
+
+
+@pytest.mark.parametrize("task", MADE_OF_PHOTOS)
+def test_a_damaged_photo_is_broken(tmp_path, task):
+    (tmp_path / "1.jpg").write_bytes(b"<html>")
+    with pytest.raises(PairError, match=r"^train/1\.jpg: cannot be read as a picture") as caught:
+        PhotoPair("train/1.jpg", tmp_path / "1.jpg", task).read()
+    assert caught.value.problem.broken
+
+
+@pytest.mark.parametrize(("task", "make"), [("colorize", color.grey), ("sketch", sketch.sketch)])
+def test_toy_works_for_every_task(task, make):
+    assert photos.splits("toy", task) == ["train", "val", "test"]
+    found, _ = photos.find_pairs("toy", "val", task)
+    assert [pair.name for pair in found] == [pair.name for pair in pairs.find_pairs("toy", "val")[0]]
+    source, target = photos.no_larger(found[0], 64).read()
+    np.testing.assert_array_equal(target, toy.city(CATALOG_START, 64)[0])
+    np.testing.assert_array_equal(source, make(target))
+
+
+CATALOG_START = catalog.CATALOG["toy"].splits["train"]
+
+
+@pytest.mark.parametrize("find", [photos.splits, lambda data, task: photos.find_pairs(data, "train", task)])
+def test_a_set_of_the_catalog_that_does_not_suit_the_task(find):
+    with pytest.raises(DataError, match="coco-sample holds photos, not pairs; add --task colorize or --task sketch"):
+        find("coco-sample", "pairs")
+    with pytest.raises(DataError, match="maps holds pairs, not photos; for sketch, name coco-sample, toy, or a folder"):
+        find("maps", "sketch")
+
+
+def test_without_scikit_image_sketches_say_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(sketch, "available", lambda: False)
+    with pytest.raises(DataError, match=r"pip install 'p2plib\[sketch\]'"):
+        photos.find_pairs("toy", "train", "sketch")
+
+
+def some(**splits: int) -> Dataset:
+    return Dataset("some", "", "", splits, (8, 8), ("photo", "photo"), "AtoB", ".", ".", photos=True)
+
+
+def test_photos_of_the_catalog_are_chosen_from_all(cache, monkeypatch):
+    monkeypatch.setitem(catalog.CATALOG, "some", some(train=5, val=1, test=2))
+    with pytest.raises(DataError, match="python -m p2plib data get some"):
+        photos.splits("some", "colorize")
+    folder = touch(cache / "datasets" / "some", *(f"top/photos/{i}.jpg" for i in range(20)))
+    assert photos.splits("some", "colorize") == ["train", "val", "test"]
+    chosen = {split: names("some", split) for split in photos.splits("some", "colorize")}
+    assert len(set().union(*chosen.values())) == 8
+    assert chosen == {split: names("some", split, "sketch") for split in chosen}
+    assert photos.ignored("some", "colorize") == {"pictures outside the splits": 12}
+    assert photos.splits(folder, "colorize") == ["train"], "the folder itself has all of them"
+    for i in range(15):
+        (folder / "top" / "photos" / f"{i}.jpg").unlink()
+    with pytest.raises(DataError, match=r"5 photos are here, and its splits need 8; .*data get some --force"):
+        photos.splits("some", "colorize")
+
+
+@given(st.integers(1, 30), st.integers(0, 10), st.integers(0, 10), st.integers(0, 20))
+@settings(deadline=None)
+def test_chosen_splits_have_their_sizes_and_nothing_in_common(train, val, test, more):
+    files = [Path(f"{i}.jpg") for i in range(train + val + test + more)]
+    chosen = photos._chosen(some(train=train, val=val, test=test), files)
+    assert {split: len(found) for split, found in chosen.items()} == {"train": train, "val": val, "test": test}
+    together = [path for found in chosen.values() for path in found]
+    assert len(set(together)) == len(together) and set(together) <= set(files)
+    assert chosen == photos._chosen(some(train=train, val=val, test=test), files)
+
+
+def test_real_photos_are_found_and_none_is_grey(shared_data):
+    assert photos.splits(shared_data / "photos", "colorize") == ["train", "val"]
+    found = [
+        pair for split in ("train", "val") for pair in photos.find_pairs(shared_data / "photos", split, "colorize")[0]
+    ]
+    assert len(found) == 80
+    for pair in found[::4]:
+        assert pair.photo().shape[2] == 3
