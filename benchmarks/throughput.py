@@ -50,7 +50,7 @@ def measure(config: TrainConfig) -> dict[str, float | str]:
     shape = (config.batch_size, config.image_size, config.image_size, 3)
     source, target = (rng.uniform(-1, 1, shape).astype("float32") for _ in range(2))
     with runtime.distributed(plan) as scope:
-        model = build(config, plan, scope)
+        model = build(config, plan, scope)[-1]
         times = []
         end = time.perf_counter() + SECONDS
         while time.perf_counter() < end:

@@ -23,7 +23,7 @@ from p2plib.data import images, pipeline
 from p2plib.errors import TrainingError
 from p2plib.metrics import VALIDATION
 from p2plib.models.layers import set_dropout_seeds
-from p2plib.pix2pix import Pix2Pix
+from p2plib.pix2pix import GAN_TRACKERS, Pix2Pix
 from p2plib.translation import generate
 
 STATE_OVERHEAD = 20
@@ -207,6 +207,8 @@ class Recorder(keras.callbacks.Callback):
         progress = self.progress
         row: dict[str, float] = {"epoch": progress.epoch, "step": progress.iteration}
         row |= {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
+        if self.config.warmup_epochs:
+            row |= dict.fromkeys(GAN_TRACKERS, math.nan)  # all rows have the columns; so far there may be no GAN
         row |= {name: float(value) for name, value in logs.items() if name in self.model.trackers}
         row |= {f"val_{name}": value for name, value in self.metrics.items()}
         row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
@@ -216,6 +218,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _keep(self, last: bool) -> None:
         epoch, config = self.progress.epoch, self.config
+        if epoch == config.warmup_epochs + 1:
+            self.progress.best = -math.inf
         if self.metrics["ssim"] > self.progress.best:
             self.progress.best = self.metrics["ssim"]
             self._save_generator("best")
@@ -325,7 +329,8 @@ class Stopper(keras.callbacks.Callback):
 
 def describe(row: dict[str, Any], epochs: int) -> str:
     """A row of the log as one line for people."""
-    losses = "  ".join(f"{name} {row[name]:.3f}" for name in ("l1", "gan", "discriminator") if name in row)
+    known = [name for name in ("l1", *GAN_TRACKERS) if not math.isnan(row.get(name, math.nan))]
+    losses = "  ".join(f"{name} {row[name]:.3f}" for name in known)
     validation = f"l1 {row['val_l1']:.3f}  psnr {row['val_psnr']:.2f}  ssim {row['val_ssim']:.3f}"
     minutes, seconds = divmod(round(row["seconds"]), 60)
     rate = f"{row['pictures_per_second']:.1f} pictures/s  {minutes}:{seconds:02d}"

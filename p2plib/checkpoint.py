@@ -117,19 +117,22 @@ def load_discriminator(run: str | Path) -> Discriminator:
 
     Raises:
         ConfigError: the folder holds no configuration.
-        CheckpointError: there is no training state, or the run trained on L1 alone.
+        CheckpointError: there is no training state, or the run trained on L1 alone, so far or for good.
     """
     run = Path(run)
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
         raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), it has no discriminator.")
+    state = run / "checkpoints" / "state.npz"
+    if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
+        raise CheckpointError(f"{run}: is in its warm-up on L1, it has no discriminator yet; train it further.")
     runtime.start(TrainConfig(precision="float32"))
     from p2plib.models import build_discriminator, build_generator
     from p2plib.pix2pix import Pix2Pix
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
         model = Pix2Pix(build_generator(config), build_discriminator(config))
-        load_state(run / "checkpoints" / "state.npz", {"model": model.variables})
+        load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)
 
 

@@ -54,7 +54,9 @@ class TrainConfig:
     l1_weight: float = 100.0
     """Weight of the mean absolute error on [-1, 1], the paper's lambda."""
     epochs: int = 200
-    """Passes over the training pairs in all, the decay included."""
+    """Passes over the training pairs in all, warm-up and decay included."""
+    warmup_epochs: int = 0
+    """The first so many epochs train the generator on L1 alone; then the GAN begins, each network with a new Adam."""
     decay_epochs: int = 100
     """The last so many epochs lower the learning rate linearly to zero (0: constant, as in the paper)."""
     batch_size: int = 1
@@ -112,6 +114,7 @@ class TrainConfig:
             raise ConfigError(f"direction is 'BtoA', and task {self.task} knows only one; leave direction out.")
         if self.decay_epochs > self.epochs:
             raise ConfigError(f"decay_epochs ({self.decay_epochs}) is more than epochs ({self.epochs}); lower it.")
+        self._check_warm_up()
         _ = self.time_budget_seconds
 
     def _check_image_size(self) -> None:
@@ -120,6 +123,13 @@ class TrainConfig:
             raise ConfigError(f"image_size is {size}; it must be 32, 64, 128, 256, 512 or 1024.")
         if self.receptive_field == 286 and size < 128:
             raise ConfigError(f"A receptive field of 286 pixels needs image_size 128 or more, not {size}.")
+
+    def _check_warm_up(self) -> None:
+        if self.warmup_epochs > self.epochs:
+            raise ConfigError(f"warmup_epochs ({self.warmup_epochs}) is more than epochs ({self.epochs}); lower it.")
+        for name in ("gan_weight", "l1_weight"):
+            if self.warmup_epochs and getattr(self, name) == 0:
+                raise ConfigError(f"A warm-up on L1 goes before a GAN; with {name} 0 set warmup_epochs to 0.")
 
     @property
     def load_size(self) -> int:
@@ -170,6 +180,7 @@ _AT_LEAST = {
     "l1_weight": 0,
     "epochs": 1,
     "decay_epochs": 0,
+    "warmup_epochs": 0,
     "batch_size": 1,
     "seed": 0,
     "checkpoint_every": 1,

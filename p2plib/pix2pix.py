@@ -9,6 +9,9 @@ from keras import ops
 
 from p2plib.losses import GAN_LOSSES, l1
 
+GAN_TRACKERS = ("gan", "discriminator")
+"""What a model with a discriminator tells beside `l1`."""
+
 
 class Pix2Pix(keras.Model):
     r"""A conditional GAN: generator G, discriminator D, and the one scalar that trains both.
@@ -40,7 +43,7 @@ class Pix2Pix(keras.Model):
         self.gan_loss = GAN_LOSSES[gan_loss]
         self.gan_weight = gan_weight
         self.l1_weight = l1_weight
-        names = ["l1"] if discriminator is None else ["l1", "gan", "discriminator"]
+        names = ["l1"] if discriminator is None else ["l1", *GAN_TRACKERS]
         self.trackers = {name: keras.metrics.Mean(name) for name in names}
         """Epoch means of `l1` (on [-1, 1]), `gan` (the generator's GAN loss) and `discriminator` (its loss)."""
 

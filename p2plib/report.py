@@ -21,7 +21,17 @@ GRID_ROWS = 6
 QUALITY = 80  # of the JPEG files in the page: 50 pictures of 128 pixels come to less than 2 MB
 SETTINGS = (
     *("generator", "image_size", "base_filters", "norm", "upsampling", "dropout", "receptive_field", "gan_loss"),
-    *("gan_weight", "l1_weight", "epochs", "decay_epochs", "batch_size", "learning_rate", "augment", "seed"),
+    *(
+        "gan_weight",
+        "l1_weight",
+        "epochs",
+        "warmup_epochs",
+        "decay_epochs",
+        "batch_size",
+        "learning_rate",
+        "augment",
+        "seed",
+    ),
 )
 """The fields of `TrainConfig` that the page shows; `config.json` has all."""
 

@@ -52,6 +52,9 @@ def train(
     without XLA adds gradients in an order that changes from run to run, so that no two of its runs are equal unless
     $TF_DETERMINISTIC_OPS is 1.
 
+    With `warmup_epochs`, the log has no GAN losses (NaN) for the first epochs, and `best.keras` is the best since then:
+    SSIM likes the blurred pictures of L1, which are not what such a run is for.
+
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.
         resume: a run folder to go on with. `config` may then differ from the run's in `config.CHANGEABLE` only.
@@ -83,16 +86,23 @@ def train(
     _write_records(folder, config, plan)
     say(f"run folder: {folder}")
     with runtime.distributed(plan) as scope:
-        model = build(config, plan, scope)
-        reason = _fit(model, data, validation, folder, config, plan, started, show or print_row, callbacks)
+        models = build(config, plan, scope)
+        reason = _fit(models, data, validation, folder, config, plan, started, show or print_row, callbacks)
     say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
     if reason:
         say(f"to go on: python -m p2plib train --resume {folder}")
     return folder
 
 
-def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any]) -> Pix2Pix:
-    """Build and compile both networks as `config` and `plan` say, with weights drawn from the seed."""
+def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any]) -> list[Pix2Pix]:
+    """Build and compile the networks as `config` and `plan` say, with weights drawn from the seed.
+
+    Returns:
+        The model that is trained; with a warm-up, before it, one of the same generator, without discriminator. Each has
+        an optimizer of its own: after a warm-up both networks begin with a new one, as if the generator had been loaded
+        from a file. (One Adam for all would correct the bias of its means by a count of steps that the discriminator
+        has not made, so that its first steps would be over ten times too long.)
+    """
     import keras
 
     from p2plib.pix2pix import Pix2Pix
@@ -100,11 +110,14 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     keras.utils.set_random_seed(config.seed)
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = build_generator(config), build_discriminator(config)
-        model = Pix2Pix(generator, discriminator, config.gan_loss, config.gan_weight, config.l1_weight)
-        model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5, name="adam"), jit_compile=plan.xla)
-        model.build((None, config.image_size, config.image_size, 3))
-        model.optimizer.build(model.trainable_variables)
-    return model
+        judges = [None, discriminator] if config.warmup_epochs else [discriminator]
+        weights = (config.gan_loss, config.gan_weight, config.l1_weight)
+        models = [Pix2Pix(generator, judge, *weights) for judge in judges]
+        for model in models:
+            model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5, name="adam"), jit_compile=plan.xla)
+            model.build((None, config.image_size, config.image_size, 3))
+            model.optimizer.build(model.trainable_variables)
+    return models
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
@@ -114,7 +127,7 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
 
 
 def _fit(
-    model: Pix2Pix,
+    models: list[Pix2Pix],
     data: pipeline.TrainingData,
     validation: Any,
     folder: Path,
@@ -134,7 +147,7 @@ def _fit(
     resumed = state.exists()
     if resumed:
         files.remove_leftovers(folder)
-        progress = _restore(state, model, data)
+        progress = _restore(state, models, data, config)
     with runtime.one_device(), runtime.dtype_policy("float32"):
         twin = build_generator(config)
         twin.compile(jit_compile=plan.xla)
@@ -151,23 +164,26 @@ def _fit(
         *more,
     ]
     with stopper.on_signals(), data.plain_errors():
-        model.stop_training = False
-        while progress.epoch < config.epochs and not model.stop_training:
-            model.fit(
-                data.batches(progress.epoch, progress.step),
-                initial_epoch=progress.epoch,
-                epochs=progress.epoch + 1 if progress.step else config.epochs,  # first end the half-done epoch
-                steps_per_epoch=data.steps_per_epoch - progress.step,
-                verbose=0,
-                shuffle=False,  # they are shuffled
-                callbacks=callbacks,
-            )
-    if model.stop_training:
-        return stopper.reason or "a callback asked for it"
+        for model in models:
+            end = config.epochs if model is models[-1] else config.warmup_epochs
+            model.stop_training = False
+            while progress.epoch < end and not model.stop_training:
+                model.fit(
+                    data.batches(progress.epoch, progress.step),
+                    initial_epoch=progress.epoch,
+                    epochs=progress.epoch + 1 if progress.step else end,  # first end the half-done epoch
+                    steps_per_epoch=data.steps_per_epoch - progress.step,
+                    verbose=0,
+                    shuffle=False,  # they are shuffled
+                    callbacks=callbacks,
+                )
+            if model.stop_training:
+                return stopper.reason or "a callback asked for it"
     return None
 
 
-def _restore(state: Path, model: Pix2Pix, data: pipeline.TrainingData) -> Progress:
+def _restore(state: Path, models: list[Pix2Pix], data: pipeline.TrainingData, config: TrainConfig) -> Progress:
+    """Set the model that saved the state; at the very end of the warm-up that is still the first."""
     from p2plib.callbacks import Progress, training_variables
 
     progress = Progress(**checkpoint.read_progress(state))
@@ -176,7 +192,8 @@ def _restore(state: Path, model: Pix2Pix, data: pipeline.TrainingData) -> Progre
             f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
             f"{data.steps_per_epoch}; bring the old pairs back, or start a new run."
         )
-    checkpoint.load_state(state, training_variables(model))
+    warm = progress.iteration <= config.warmup_epochs * data.steps_per_epoch
+    checkpoint.load_state(state, training_variables(models[0] if warm else models[-1]))
     return progress
 
 

@@ -19,6 +19,7 @@ from p2plib import checkpoint  # noqa: E402
 from p2plib.data import images  # noqa: E402
 from p2plib.errors import CheckpointError, ConfigError, TrainingError  # noqa: E402
 from p2plib.metrics import VALIDATION  # noqa: E402
+from p2plib.models import build_discriminator, build_generator  # noqa: E402
 from p2plib.training import learning_rate, train  # noqa: E402
 
 CLOCK = {"seconds", "pictures_per_second"}
@@ -100,6 +101,57 @@ def test_resume_is_exact_for_other_settings(exact_config, tmp_path, values):
             train(dataclasses.replace(config, run_dir=str(run)), callbacks=[At(steps, stop)])
         train(resume=run) if breaks else train(dataclasses.replace(config, run_dir=str(run)))
     assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def generator_weights(run, name: str) -> list[np.ndarray]:
+    return [np.asarray(weight) for weight in p2plib.load(run / "checkpoints" / f"{name}.keras").generator.weights]
+
+
+@pytest.fixture(scope="module")
+def warm_config(exact_config):
+    """One epoch of five steps on L1 alone, then one of the GAN."""
+    return dataclasses.replace(exact_config, epochs=2, decay_epochs=0, warmup_epochs=1, checkpoint_every=1)
+
+
+@pytest.fixture(scope="module")
+def warmed(warm_config, tmp_path_factory):
+    return train(dataclasses.replace(warm_config, run_dir=str(tmp_path_factory.mktemp("warmed"))))
+
+
+def test_resume_is_exact_within_at_the_end_of_and_after_the_warm_up(warm_config, warmed, tmp_path):
+    run = tmp_path / "run"
+    train(dataclasses.replace(warm_config, run_dir=str(run)), callbacks=[At(4, stop)])
+    train(resume=run, callbacks=[At(1, stop)])
+    with pytest.raises(CheckpointError, match="warm-up"):
+        checkpoint.load_discriminator(run)
+    before = generator_weights(run, "last")
+    train(resume=run, callbacks=[At(1, stop)])
+    assert_first_steps_of_adam(before, generator_weights(run, "last"))
+    keras.utils.set_random_seed(warm_config.seed)  # as training does, first for the generator
+    build_generator(warm_config)
+    assert_first_steps_of_adam(
+        [np.asarray(weight) for weight in build_discriminator(warm_config).weights],
+        [np.asarray(weight) for weight in checkpoint.load_discriminator(run).model.weights],
+    )
+    train(resume=run)
+    assert_same_run(run, warmed)
+
+
+def assert_first_steps_of_adam(before, after) -> None:
+    """They are as long as the learning rate, wherever the gradient is not next to nothing."""
+    steps = np.concatenate([np.abs(one - two).ravel() for one, two in zip(before, after, strict=True)])
+    assert np.median(steps) == pytest.approx(2e-4, rel=0.02)
+    assert steps.max() < 2.1e-4
+
+
+def test_the_warm_up_is_a_run_on_l1_alone(warm_config, warmed, tmp_path):
+    alone = train(dataclasses.replace(warm_config, gan_weight=0.0, epochs=1, warmup_epochs=0, run_dir=str(tmp_path)))
+    weights = generator_weights(alone, "last"), generator_weights(warmed, "generator_0000005")
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    for name in ("gan", "discriminator"):
+        assert np.isnan([float(row[name]) for row in log(warmed)]).tolist() == [True, False]
+    assert checkpoint.read_info(warmed / "checkpoints" / "best.keras").epoch == 2
 
 
 def test_a_run_folder_holds_everything_to_repeat_it(straight, tiny_config):

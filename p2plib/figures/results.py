@@ -157,7 +157,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
 
     Args:
         rows: the log, one row an epoch and at least one; without the columns `gan` and `discriminator` (a run on L1
-            alone) there is no panel for them.
+            alone) there is no panel for them, and rows in which they are NaN (a warm-up) cannot be the best.
         gan_loss: the run's GAN loss, to draw the line of the undecided discriminator where there is one.
     """
     panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
@@ -168,7 +168,8 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
         f"Learning curves over {len(rows)} epochs: {', '.join(panel.title for panel in panels)}",
         layout="constrained",
     )
-    best = max(rows, key=lambda row: row["val_ssim"])
+    begun = [row for row in rows if not np.isnan(row.get("gan", 0))] or rows
+    best = max(begun, key=lambda row: row["val_ssim"])
     for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
         _plot(axes, panel, rows)
         if panel.best:
