@@ -22,12 +22,10 @@ from p2plib.files import replacing
 
 VERSION = 1
 """Of the pictures that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
-SHARE = 0.45
-"""A line begins at this share of the photo's strongest slope, if `Style.strength` is not lower, ..."""
 WEAK = 0.3
-"""... and goes on down to this share of where it began."""
-FAINTEST = 0.08
-"""Slopes below this are noise in any photo."""
+"""A line goes on down to this share of the slope at which it began."""
+FAINTEST = 0.01
+"""Slopes below this, in brightness a pixel, are noise in any photo."""
 CELLS = 4
 """`augment_strokes` shifts the corners of so many cells a side, and all between them smoothly."""
 SHIFT = 0.012
@@ -46,8 +44,8 @@ class Style:
         method: "canny" draws lines of even thickness along edges (Canny 1986); "dog" draws what is darker than its
             surroundings, in greys, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
         sigma: how much is smoothed before, in pixels of the drawing: more leaves out more detail.
-        strength: how strong an edge must be. canny: slope of the smoothed brightness, which is in [0, 1], by Sobel's
-            filter; in photos without strong edges, `SHARE` of the strongest one. dog: how dark a difference becomes.
+        strength: canny: how steep an edge must be for a line to begin, as a share of the photo's steepest ones, so that
+            dim photos have lines, too. dog: how dark a difference becomes.
         thickness: of canny's lines, in pixels of the drawing.
         smallest: canny's lines of fewer pixels than this are left out.
         size: the photo is shrunk to this many pixels on its longer side before, and the drawing enlarged after: lines
@@ -150,12 +148,11 @@ def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _lines(brightness: np.ndarray, style: Style) -> np.ndarray:
-    from scipy.ndimage import gaussian_gradient_magnitude
-    from skimage import feature, measure
+    from skimage import feature, filters, measure
 
-    slopes = 8 * gaussian_gradient_magnitude(brightness, style.sigma, mode="nearest")  # Sobel's filter sums to 8
-    strong = max(FAINTEST, min(style.strength, SHARE * np.percentile(slopes, 99.5)))
-    edges = feature.canny(brightness, style.sigma, WEAK * strong, strong, mode="nearest")
+    slopes = filters.sobel(filters.gaussian(brightness, style.sigma, mode="nearest")) / 2**0.5  # brightness a pixel
+    steep = 8 * max(FAINTEST, style.strength * np.percentile(slopes, 99.5))  # canny's Sobel filter sums to 8
+    edges = feature.canny(brightness, style.sigma, WEAK * steep, steep, mode="nearest")
     pieces = measure.label(edges)
     kept = edges & (np.bincount(pieces.ravel())[pieces] >= style.smallest)
     return _thicken(np.where(kept, 0, 255).astype(np.uint8), style.thickness - 1)
