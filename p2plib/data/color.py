@@ -146,4 +146,4 @@ def _unroot(root: Any, xp: ModuleType) -> Any:
     return xp.where(root > 0.2068966, xp.maximum(root, 0.2068966) ** 3, (root - 16 / 116) / 7.787)
 
 
-_LUMINANCE = np.float32(np.array(XYZ_OF_RGB[1])[:, None] * _to_linear(np.arange(256) / 255, np))
+_LUMINANCE = np.outer(XYZ_OF_RGB[1], _to_linear(np.arange(256) / 255, np)).astype(np.float32)
