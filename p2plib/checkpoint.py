@@ -74,6 +74,11 @@ class Checkpoint:
         """Height and width in pixels that the generator works at."""
         return self.info.config.image_size
 
+    @property
+    def colorizes(self) -> bool:
+        """Whether it only chooses colours: a picture then keeps its own lightness."""
+        return self.info.config.task == "colorize"
+
 
 @dataclass(frozen=True)
 class Discriminator:

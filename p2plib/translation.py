@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from p2plib import runtime
-from p2plib.data import images
+from p2plib.data import color, images
 from p2plib.errors import ConfigError
 from p2plib.tiling import Function, batched, tiled
 
@@ -40,6 +40,9 @@ def translate(
     saw its training pairs, each resized to its size as a whole. Tiles keep a picture's own scale: right for a piece of
     a larger map, say. Where a picture shows what a whole training picture shows, only finer, `fit=True` is right.
 
+    A colorizer needs no tiles. It sees every picture whole, resized to its size, and its colours, enlarged, are joined
+    with the picture's own lightness: no detail is lost at any size, and `fit` makes no difference.
+
     Args:
         checkpoint: what `p2plib.load` returns.
         pictures: uint8 arrays (H, W, 3).
@@ -56,17 +59,24 @@ def translate(
         ConfigError: there is noise, but the model is an exported one.
     """
     size = checkpoint.size
-    whole = [fit or max(picture.shape[:2]) <= size for picture in pictures]
+    whole = [fit or checkpoint.colorizes or max(picture.shape[:2]) <= size for picture in pictures]
     with _running(checkpoint.generator, noise) as network:
         batch_size = batch_size if noise is None else 1
         resized = (images.resize(picture, size, size) for picture, small in zip(pictures, whole, strict=True) if small)
         fitted = batched(network, resized, batch_size)
         return [
-            images.resize(images.to_uint8(next(fitted)), *picture.shape[:2])
+            _fitted(next(fitted), picture, checkpoint.colorizes)
             if small
             else tiled(network, picture, size, batch_size=batch_size, progress=progress)
             for picture, small in zip(pictures, whole, strict=True)
         ]
+
+
+def _fitted(generated: np.ndarray, picture: np.ndarray, colorizes: bool) -> np.ndarray:
+    """The network's float picture at the size of its source; of a colorizer, its colours alone."""
+    if colorizes:
+        return color.recolor(picture, color.rgb_to_lab((generated + 1) / 2)[..., 1:])
+    return images.resize(images.to_uint8(generated), *picture.shape[:2])
 
 
 def generate(generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8) -> np.ndarray:

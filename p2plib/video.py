@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from p2plib.data import images
+from p2plib.data import color, images
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
 from p2plib.translation import translate
@@ -76,7 +76,7 @@ def translate_video(
         source: a video file that FFmpeg reads.
         target: the file to write, `.mp4`, `.mkv` or `.mov`; replaced if it is there.
         noise: see `p2plib.translate`; every frame gets the same noise, which therefore does not flicker.
-        steady: blend over time to reduce flicker; see `Steady`.
+        steady: blend over time to reduce flicker; see `Steady`. Of a colorizer, only the colours.
         fit: see `p2plib.translate`.
         progress: show a bar on stderr.
 
@@ -94,7 +94,7 @@ def translate_video(
         encode = _encoder(writer, track, size)
         frames = _frames(reader, track, source, _sound(reader, writer))
         bar = tqdm(frames, total=track.frames or None, unit="frame", disable=not progress)
-        before, after, stabilize = Flicker(), Flicker(), Steady()
+        before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.colorizes)
         times: list[int] = []
         for batch in _batches(bar):
             pictures = [images.resize(picture, *size) for picture, _ in batch]  # some streams change their size
@@ -160,20 +160,26 @@ class Steady:
     So a moving object leaves no trail where it differs from what was there by `MOVED` levels or more: those pixels are
     exactly the generator's. Fainter motion, and slow fades, are followed with a lag of about 1 / `REFRESH` = 5 frames.
     The generator may also answer, at a still pixel, to motion elsewhere in its receptive field; that lags likewise.
+
+    Args:
+        colours: blend the colours alone, a and b of CIE Lab, and keep each source frame's own lightness.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, colours: bool = False) -> None:
+        self._colours = colours
         self._source: np.ndarray | None = None
         self._output = np.zeros(0, np.float32)  # float: rounding in every frame would let old outputs stick
 
     def __call__(self, source: np.ndarray, generated: np.ndarray) -> np.ndarray:
         """Take the next frame, uint8 (H, W, 3), and what was generated for it; returns what to show."""
         new: np.ndarray = generated.astype(np.float32)
+        if self._colours:
+            new = color.rgb_to_lab(new / 255)[..., 1:]
         if self._source is not None:
             weight = self.weight(self._source, source)[..., None]
             new = weight * new + (1 - weight) * self._output
         self._source, self._output = source, new
-        return np.rint(new).astype(np.uint8)
+        return color.recolor(source, new) if self._colours else np.rint(new).astype(np.uint8)
 
     @staticmethod
     def weight(last: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -80,3 +80,20 @@ def tiny_run(tiny_config, tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     return train(replace(tiny_config, epochs=2, decay_epochs=0, run_dir=str(folder)))
+
+
+@pytest.fixture(scope="session")
+def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
+    """The checkpoint of an untrained colorizer of toy cities whose colours are easy to see."""
+    from dataclasses import replace
+
+    from p2plib.checkpoint import Info, save_generator
+    from p2plib.models import build_generator
+
+    config = replace(tiny_config, data="toy", task="colorize", direction="AtoB")
+    generator = build_generator(config)
+    last = generator.get_layer("up1_conv")
+    last.kernel.assign(last.kernel * 15)
+    path = tmp_path_factory.mktemp("colorizer") / "colorizer.keras"
+    save_generator(path, generator, Info(config, ("grey", "colour"), 1, 5, {}))
+    return path

@@ -118,6 +118,7 @@ def warmed(warm_config, tmp_path_factory):
     return train(dataclasses.replace(warm_config, run_dir=str(tmp_path_factory.mktemp("warmed"))))
 
 
+@pytest.mark.once
 def test_resume_is_exact_within_at_the_end_of_and_after_the_warm_up(warm_config, warmed, tmp_path):
     run = tmp_path / "run"
     train(dataclasses.replace(warm_config, run_dir=str(run)), callbacks=[At(4, stop)])
@@ -144,6 +145,7 @@ def assert_first_steps_of_adam(before, after) -> None:
     assert steps.max() < 2.1e-4
 
 
+@pytest.mark.once
 def test_the_warm_up_is_a_run_on_l1_alone(warm_config, warmed, tmp_path):
     alone = train(dataclasses.replace(warm_config, gan_weight=0.0, epochs=1, warmup_epochs=0, run_dir=str(tmp_path)))
     weights = generator_weights(alone, "last"), generator_weights(warmed, "generator_0000005")

@@ -6,13 +6,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from skimage.color import rgb2lab
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
 import p2plib  # noqa: E402
 from p2plib.checkpoint import Checkpoint, Info  # noqa: E402
-from p2plib.data import images, toy  # noqa: E402
+from p2plib.data import color, images, toy  # noqa: E402
 from p2plib.errors import ConfigError  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 from p2plib.tiling import tiled  # noqa: E402
@@ -132,6 +133,37 @@ def test_only_large_pictures_show_progress(model, pictures, capsys, monkeypatch)
     assert capsys.readouterr().err == ""
     p2plib.translate(model, [toy.city(9, 50)[0]], progress=True)
     assert "tiles" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def colorizer(tiny_colorizer) -> Checkpoint:
+    return p2plib.load(tiny_colorizer)
+
+
+def test_a_colorizer_keeps_the_lightness_at_any_size(colorizer):
+    photos = [toy.city(i, size)[0] for i, size in enumerate((32, 20, 75))]
+    photos.append(np.ascontiguousarray(photos[2][:40]))
+    results = p2plib.translate(colorizer, photos, batch_size=2)
+    for photo, result in zip(photos, results, strict=True):
+        assert np.abs(rgb2lab(result) - rgb2lab(photo))[..., 0].max() < 0.5
+        assert np.hypot(*rgb2lab(result)[..., 1:].reshape(-1, 2).T).mean() > 3
+
+
+def test_a_colorizer_makes_the_same_of_a_photo_and_of_its_grey(colorizer):
+    photo = toy.city(3, 32)[0]
+    one, two = p2plib.translate(colorizer, [photo, color.grey(photo)])
+    assert np.abs(one.astype(int) - two).mean() < 2  # the grey is rounded
+
+
+def test_a_colorizer_s_colours_are_the_network_s_enlarged(colorizer):
+    photo = toy.city(3, 75)[0]
+    [result], [fitted] = (p2plib.translate(colorizer, [photo], fit=fit) for fit in (False, True))
+    np.testing.assert_array_equal(result, fitted)
+    generated = colorizer.generator.predict_on_batch(images.to_float(images.resize(photo, 32, 32))[None])[0]
+    np.testing.assert_array_equal(result, color.recolor(photo, color.rgb_to_lab((generated + 1) / 2)[..., 1:]))
+    with_noise = p2plib.translate(colorizer, [photo], noise=1)[0]
+    assert (with_noise != result).any()
+    np.testing.assert_array_equal(with_noise, p2plib.translate(colorizer, [photo, photo], noise=1)[1])
 
 
 class Exported:

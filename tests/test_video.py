@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.color import rgb2lab
 
 av = pytest.importorskip("av")
 pytest.importorskip("keras")
@@ -19,7 +20,7 @@ import p2plib  # noqa: E402
 from p2plib import video  # noqa: E402
 from p2plib.checkpoint import Checkpoint, Info  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402
-from p2plib.data import toy  # noqa: E402
+from p2plib.data import color, toy  # noqa: E402
 from p2plib.errors import ConfigError, DataError  # noqa: E402
 
 SIZE = 32
@@ -242,6 +243,41 @@ def test_steady_follows_a_slow_fade():
         shown = steady(picture, picture)
         assert 0 <= int(picture[0, 0, 0]) - int(shown[0, 0, 0]) <= 1 / video.REFRESH - 1
     assert picture[0, 0, 0] - shown[0, 0, 0] == 4
+
+
+def test_steady_blends_only_the_colours_of_a_colorizer():
+    """A grey film whose colours jump: the colours come to rest, and every frame keeps its own lightness."""
+    steady, film, rng = (
+        video.Steady(colours=True),
+        [color.grey(frame) for frame in drift()[:1] * 6],
+        np.random.default_rng(0),
+    )
+    film = [np.clip(frame + 3 * (i % 2), 0, 255).astype(np.uint8) for i, frame in enumerate(film)]
+    made = [color.recolor(frame, rng.uniform(-30, 30, (1, 1, 2))) for frame in film]
+    shown = [steady(frame, picture) for frame, picture in zip(film, made, strict=True)]
+    for frame, picture in zip(film, shown, strict=True):
+        assert np.abs(rgb2lab(picture) - rgb2lab(frame))[..., 0].max() < 0.5
+    changes = [np.abs(np.diff([rgb2lab(x)[..., 1:] for x in pictures], axis=0)).mean() for pictures in (made, shown)]
+    assert changes[1] < 0.4 * changes[0]
+
+
+class Painter:
+    """Any picture in one colour, another one in every batch."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+        return np.zeros_like(x) + self.rng.uniform(-0.3, 0.3, 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_a_colorized_video_keeps_its_light(source, tmp_path, steady):
+    info = Info(TrainConfig(image_size=SIZE, task="colorize"), ("grey", "colour"), 0, 0, {})
+    result = video.translate_video(Checkpoint(Painter(), info), source, tmp_path / "out.mp4", steady=steady)
+    for frame, picture in zip(read(source)[0], read(result.path)[0], strict=True):
+        assert np.abs(rgb2lab(picture) - rgb2lab(frame))[..., 0].mean() < 2  # H.264 was in between
+        assert np.hypot(*rgb2lab(picture)[..., 1:].reshape(-1, 2).T).mean() > 3
 
 
 def test_steady_starts_anew_at_a_cut():

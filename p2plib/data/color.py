@@ -53,7 +53,8 @@ def lightness(rgb: Any, xp: ModuleType = np) -> Any:
 
 def grey(picture: np.ndarray) -> np.ndarray:
     """The picture without its colours: uint8 (H, W, 3) to the same, R = G = B, of the same L."""
-    luminance = sum(table[picture[..., i]] for i, table in enumerate(_LUMINANCE))  # looked up: three times as quick
+    red, green, blue = _LUMINANCE  # looked up: three times as quick
+    luminance = red[picture[..., 0]] + green[picture[..., 1]] + blue[picture[..., 2]]
     values = _to_gamma(luminance, np)
     return np.repeat(_to_uint8(values)[..., None], 3, axis=-1)
 
@@ -146,4 +147,4 @@ def _unroot(root: Any, xp: ModuleType) -> Any:
     return xp.where(root > 0.2068966, xp.maximum(root, 0.2068966) ** 3, (root - 16 / 116) / 7.787)
 
 
-_LUMINANCE = np.outer(XYZ_OF_RGB[1], _to_linear(np.arange(256) / 255, np)).astype(np.float32)
+_LUMINANCE = (np.array(XYZ_OF_RGB[1])[:, None] * _to_linear(np.arange(256) / 255, np)).astype(np.float32)

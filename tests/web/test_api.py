@@ -200,6 +200,15 @@ def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
     assert client.post("/api/translate", **form(line)).status_code == 413
 
 
+def test_a_colorizer_takes_large_pictures_without_tiles(tiny_colorizer):
+    app = create_app([tiny_colorizer], limits=LIMITS)
+    photo = np.array(Image.fromarray(toy.city(1, 64)[0]).resize((600, 400)))
+    answer = app.test_client().post("/api/translate", **form(png(photo)))
+    app.extensions["p2plib"].queue.close()
+    [expected] = p2plib.translate(p2plib.load(tiny_colorizer), [photo])
+    assert np.abs(generated(answer.json).astype(int) - expected).max() <= 1
+
+
 def test_unknown_addresses_and_methods(client):
     assert refusal(client.get("/api/nothing")) == "There is nothing here."
     assert client.get("/nothing").mimetype == "text/plain"
