@@ -148,8 +148,8 @@ def evaluate(
         where = "given" if palette != "auto" else "of the catalog" if config.data in CATALOG else "found in the targets"
         protocol["palette"] = f"{len(colours)} colours, {where}"
     if checkpoint.colorizes:
-        colours, colourful = _colour_scores(targets, generated, sources)
-        scores, sets = scores | colours, sets | colourful
+        errors, colourful = _colour_scores(targets, generated, sources)
+        scores, sets = scores | errors, sets | colourful
     if extractor:
         wanted = fid or (fid is None and len(pairs) >= distances.FID_PICTURES)
         sets |= _feature_distances(targets, generated, extractor, wanted)
@@ -244,7 +244,7 @@ def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray
 
 
 def score(targets: np.ndarray, generated: np.ndarray, names: Iterable[str] = tuple(METRICS)) -> dict[str, np.ndarray]:
-    """Metrics (the common, or the named ones) of uint8 pictures (N, H, W, 3) against the expected ones: name, (N,) values."""
+    """Metrics (the common or the named ones) of uint8 pictures (N, H, W, 3) against the expected: name, (N,) values."""
     return {name: (METRICS | COLOUR)[name](targets, generated) for name in names}
 
 
