@@ -138,12 +138,10 @@ def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray
 def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
     """The drawing at its own size: uint8 (H, W)."""
     require()
-    from skimage import color
-
     height, width = picture.shape[:2]
     scale = min(1.0, style.size / max(height, width))
     small = images.resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
-    brightness = color.rgb2gray(small).astype(np.float32)
+    brightness = np.asarray(Image.fromarray(small).convert("L"), np.float32) / 255
     return _lines(brightness, style) if style.method == "canny" else _shades(brightness, style)
 
 
