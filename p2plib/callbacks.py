@@ -21,7 +21,7 @@ from p2plib import checkpoint, evaluation, files
 from p2plib.config import TrainConfig
 from p2plib.data import images, pipeline
 from p2plib.errors import TrainingError
-from p2plib.metrics import VALIDATION
+from p2plib.metrics import COLOUR, VALIDATION
 from p2plib.models.layers import set_dropout_seeds
 from p2plib.pix2pix import GAN_TRACKERS, Pix2Pix
 from p2plib.translation import generate
@@ -195,7 +195,8 @@ class Recorder(keras.callbacks.Callback):
 
     def _validate(self) -> dict[str, float]:
         generated = generate(self.twin, self.validation[:, 0])
-        return evaluation.means(evaluation.score(self.validation[:, 1], generated, VALIDATION))
+        names = (*VALIDATION, *COLOUR) if self.config.task == "colorize" else VALIDATION
+        return evaluation.means(evaluation.score(self.validation[:, 1], generated, names))
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -332,6 +333,7 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     known = [name for name in ("l1", *GAN_TRACKERS) if not math.isnan(row.get(name, math.nan))]
     losses = "  ".join(f"{name} {row[name]:.3f}" for name in known)
     validation = f"l1 {row['val_l1']:.3f}  psnr {row['val_psnr']:.2f}  ssim {row['val_ssim']:.3f}"
+    validation += f"  ab {row['val_ab']:.2f}" if "val_ab" in row else ""
     minutes, seconds = divmod(round(row["seconds"]), 60)
     rate = f"{row['pictures_per_second']:.1f} pictures/s  {minutes}:{seconds:02d}"
     return f"epoch {row['epoch']}/{epochs}  {losses}  | validation {validation}  | {rate}"

@@ -39,11 +39,15 @@ SCALES = {
     "psnr": "PSNR in dB, for pictures on [0, 1], higher is better",
     "ssim": "SSIM, for pictures on [0, 1], higher is better",
     "ms_ssim": "MS-SSIM, likewise",
+    "ab": "Mean colour error in a and b of CIE Lab, lower is better",
+    "ab_grey": "The same of the grey picture",
     "accuracy": "Accuracy per pixel, after snapping to the classes",
     "swd": "Sliced Wasserstein distance of patches, times 1000, lower is better",
     "kid": "KID, lower is better",
     "kid_se": "Standard error of KID",
     "fid": "FID, lower is better",
+    "colourfulness": "Colourfulness (Hasler and Suesstrunk), like that of real pictures is best",
+    "colourfulness_real": "The same of the real pictures",
     "class_accuracy": "Accuracy per class",
     "mean_iou": "Mean IoU of the classes",
 }
@@ -185,11 +189,18 @@ def _title(info: Info) -> str:
     source, target = map(_text, info.names)
     entry, size = _entry(info.config), info.config.image_size
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
+    does = f"takes a picture of the kind “{source}” and generates the “{target}” that belongs to it"
+    made, works = "picture pairs", "in RGB"
+    if info.config.task != "pairs":
+        made = "photos"
+    if info.config.task == "colorize":
+        does = "gives colours to a black-and-white photo, or new ones to a photo in colour"
+        works = "and chooses a and b of CIE Lab; the lightness of the result is the photo's own, at any size"
     return (
         f"# {source} to {target}, by pix2pix\n\n"
-        f"This model takes a picture of the kind “{source}” and generates the “{target}” that belongs to it. It is the "
-        f"generator of a conditional GAN (pix2pix, [Isola et al. 2017](https://arxiv.org/abs/1611.07004)), trained "
-        f"with p2plib on picture pairs of {data}. It works at {size} x {size} pixels, in RGB."
+        f"This model {does}. It is the generator of a conditional GAN (pix2pix, "
+        f"[Isola et al. 2017](https://arxiv.org/abs/1611.07004)), trained with p2plib on {made} of {data}. It works at "
+        f"{size} x {size} pixels, {works}."
     )
 
 
@@ -275,7 +286,10 @@ def _limits(info: Info, file: Path, counts: Mapping[str, int], evaluation: Evalu
     yield f"It learned from one data set, of {train or 'an unknown number of'} training pairs.{few}"
     yield "On other kinds of pictures than those it was not tested."
     yield "What it draws is a guess in the manner of its training pictures, not a record of what is there."
-    yield f"It sees {size} x {size} pixels at a time: of finer detail, or of what lies beyond, it knows nothing."
+    if config.task == "colorize":
+        yield f"Its colours have {size} x {size} pixels, enlarged to the photo: those of small things spill over."
+    else:
+        yield f"It sees {size} x {size} pixels at a time: of finer detail, or of what lies beyond, it knows nothing."
     if config.gan_weight == 0:
         yield "It was trained on L1 alone, without a discriminator: expect blurred pictures."
     if info.epoch < config.epochs:

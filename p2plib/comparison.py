@@ -123,11 +123,14 @@ def compare(
         extractor: see `p2plib.evaluate`.
 
     Raises:
-        ConfigError: the checkpoints translate in different directions.
+        ConfigError: the checkpoints do different tasks, or translate in different directions.
         DataError: the data set or the split cannot be used, or it lends other pairs to one checkpoint than to another.
     """
     infos = {name: model.info for name, model in checkpoints.items()}
     directions = {name: pipeline.direction(info.config) for name, info in infos.items()}
+    tasks = {name: info.config.task for name, info in infos.items()}
+    if len(set(tasks.values())) > 1:
+        raise ConfigError(f"These checkpoints do different tasks ({tasks}); compare like with like.")
     if len(set(directions.values())) > 1:
         raise ConfigError(
             f"These checkpoints translate in different directions ({directions}); compare like with like."

@@ -18,7 +18,7 @@ import numpy as np
 from p2plib import distances, files, metrics, runtime
 from p2plib.data import images, pipeline, statistics
 from p2plib.data.catalog import CATALOG
-from p2plib.metrics import METRICS
+from p2plib.metrics import COLOUR, METRICS
 from p2plib.translation import translate
 
 if TYPE_CHECKING:
@@ -44,14 +44,16 @@ class Evaluation:
     """Names of the pairs."""
     scores: dict[str, np.ndarray]
     """A metric's name: its values (N,). l1 is on [-1, 1]; psnr, ssim and ms_ssim are for pictures on [0, 1]; accuracy,
-    of labels only, is the share of pixels of the right class."""
+    of labels only, is the share of pixels of the right class; ab, of colorizers only, is the mean colour error in units
+    of CIE Lab, and ab_grey that of the grey source, the number to beat."""
     sources: np.ndarray
     """uint8 (N, S, S, 3), as are `generated` and `targets`."""
     generated: np.ndarray
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)
     """Numbers about the whole set: `swd` (times 1000), the mean over its levels; with an extractor `kid`, `kid_se` (its
-    standard error) and `fid`; of labels `class_accuracy` and `mean_iou`."""
+    standard error) and `fid`; of labels `class_accuracy` and `mean_iou`; of colorizers `colourfulness`, the pictures'
+    mean, and `colourfulness_real`, that of the targets."""
 
     @property
     def mean(self) -> dict[str, float]:
@@ -145,6 +147,9 @@ def evaluate(
         scores, sets = scores | accuracy, sets | labels
         where = "given" if palette != "auto" else "of the catalog" if config.data in CATALOG else "found in the targets"
         protocol["palette"] = f"{len(colours)} colours, {where}"
+    if checkpoint.colorizes:
+        errors, colourful = _colour_scores(targets, generated, sources)
+        scores, sets = scores | errors, sets | colourful
     if extractor:
         wanted = fid or (fid is None and len(pairs) >= distances.FID_PICTURES)
         sets |= _feature_distances(targets, generated, extractor, wanted)
@@ -183,6 +188,15 @@ def _label_scores(
     overall = metrics.label_scores(matrices.sum(0))
     del overall["pixel_accuracy"]  # the mean of the pictures' accuracies, as they have one size
     return {"accuracy": accuracy}, overall
+
+
+def _colour_scores(
+    targets: np.ndarray, generated: np.ndarray, sources: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The colour errors of each picture, beside those of the grey sources, and how colourful the sets are."""
+    errors = {"ab": metrics.ab_error(targets, generated), "ab_grey": metrics.ab_error(targets, sources)}
+    named = {"colourfulness": generated, "colourfulness_real": targets}
+    return errors, {name: float(metrics.colourfulness(pictures).mean()) for name, pictures in named.items()}
 
 
 def _feature_distances(
@@ -231,8 +245,8 @@ def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray
 
 
 def score(targets: np.ndarray, generated: np.ndarray, names: Iterable[str] = tuple(METRICS)) -> dict[str, np.ndarray]:
-    """Metrics (all, or the named ones) of uint8 pictures (N, H, W, 3) against the expected ones: name, (N,) values."""
-    return {name: METRICS[name](targets, generated) for name in names}
+    """Metrics (the common or the named ones) of uint8 pictures (N, H, W, 3) against the expected: name, (N,) values."""
+    return {name: (METRICS | COLOUR)[name](targets, generated) for name in names}
 
 
 def means(scores: dict[str, np.ndarray]) -> dict[str, float]:

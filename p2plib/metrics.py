@@ -6,11 +6,12 @@ They work on one picture at a time, which bounds the memory for any number of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from p2plib.data import statistics
+from p2plib.data import color, statistics
 
 
 def l1(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
@@ -47,6 +48,26 @@ def ms_ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
     return _each(_ms_ssim, target, generated)
 
 
+def ab_error(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Mean Euclidean distance of colours in the plane of a and b of CIE Lab, lightness apart: 0 to about 250.
+
+    A grey picture has that of the target's mean chroma: the number that a colorizer must beat. Returns (N,).
+    """
+    return _each(lambda x, y: np.linalg.norm(_ab(x) - _ab(y), axis=-1).mean(dtype=np.float64), target, generated)
+
+
+def colourfulness(pictures: np.ndarray) -> np.ndarray:
+    """How colourful a picture is: 0 for grey; about 15 slightly, 45 averagely, 82 highly, 109 extremely. Returns (N,).
+
+    Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", section 7: from mean and spread of the
+    opponent colours R - G and (R + G) / 2 - B, on 0 to 255. There is no target: compare with that of real pictures.
+
+    Args:
+        pictures: uint8 (N, H, W, 3).
+    """
+    return np.array([_colourfulness(picture) for picture in pictures])
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "l1": l1,
     "psnr": psnr,
@@ -54,6 +75,8 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "ms_ssim": ms_ssim,
 }
 """What every evaluation reports, by name."""
+COLOUR = {"ab": ab_error}
+"""What is reported of colorizers, too."""
 VALIDATION = ("l1", "psnr", "ssim")
 """The metrics that training logs after every epoch: columns of `log.csv`, so they stay."""
 
@@ -115,6 +138,17 @@ def label_scores(matrix: np.ndarray) -> dict[str, float]:
 def _each(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """A metric of each picture, given as float32 (H, W, 3) in [0, 1]."""
     return np.array([metric(x / np.float32(255), y / np.float32(255)) for x, y in zip(target, generated, strict=True)])
+
+
+def _ab(x: np.ndarray) -> np.ndarray:
+    return color.rgb_to_lab(x)[..., 1:]
+
+
+def _colourfulness(picture: np.ndarray) -> float:
+    red, green, blue = (picture[..., i].astype(np.float64) for i in range(3))
+    opponents = red - green, (red + green) / 2 - blue
+    spread, mean = ([measure(x) for x in opponents] for measure in (np.std, np.mean))
+    return math.hypot(*spread) + 0.3 * math.hypot(*mean)
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -136,6 +136,12 @@ def test_limits_follow_from_the_records(tmp_path):
     assert "test split it was not" not in limits(found=evaluation(split="test"))
 
 
+def test_a_colorizer_is_described_as_one(tmp_path):
+    text = card.model_card(stored(tmp_path, data="toy", task="colorize"))
+    assert "gives colours to a black-and-white photo" in text and "trained with p2plib on photos" in text
+    assert "Its colours have 32 x 32 pixels" in text and "of finer detail" not in text
+
+
 def test_settings_that_differ_come_first(tmp_path):
     chosen, _, everything = card.model_card(stored(tmp_path)).partition("## Settings")[2].partition("<details>")
     assert set(rows(chosen)) == {"`data`", "`direction`", "`image_size`"}

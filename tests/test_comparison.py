@@ -145,6 +145,11 @@ def test_directions_must_agree(model):
 
 
 @pytest.mark.keras
+def test_tasks_must_agree(model, tiny_colorizer):
+    with pytest.raises(ConfigError, match="different tasks"):
+        compare({"pairs": model, "colorize": p2plib.load(tiny_colorizer)})
+
+
 def test_other_held_out_pairs_are_refused(model, tmp_path):
     for i in range(20):
         images.save(tmp_path / "train" / f"{i}.png", np.hstack(toy.city(i, 32)))

@@ -123,6 +123,16 @@ def test_a_palette_is_found_where_the_targets_are_labels(model, tmp_path):
     assert "accuracy" not in p2plib.evaluate(model, str(tmp_path), palette=None).scores
 
 
+def test_a_colorizer_is_scored_by_its_colours(tiny_colorizer):
+    found = p2plib.evaluate(p2plib.load(tiny_colorizer), limit=3)
+    np.testing.assert_allclose(found.scores["ab"], metrics.ab_error(found.targets, found.generated))
+    np.testing.assert_allclose(found.scores["ab_grey"], metrics.ab_error(found.targets, found.sources))
+    assert (found.sources == found.sources[..., :1]).all()
+    assert found.sets["colourfulness"] == pytest.approx(metrics.colourfulness(found.generated).mean())
+    assert found.sets["colourfulness_real"] == pytest.approx(metrics.colourfulness(found.targets).mean())
+    assert {"ab", "ab_grey", "colourfulness", "colourfulness_real"} <= set(found.table().split())
+
+
 MEAN_COLOUR = Extractor("mean colour", lambda pictures: pictures.mean((1, 2)))
 
 

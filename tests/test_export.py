@@ -189,3 +189,12 @@ def test_toy_pictures_stand_in_for_data_that_are_gone(model, tmp_path):
     described, pictures = export.parity_pictures(other)
     assert described == "8 toy pictures"
     assert (pictures.shape, pictures.dtype) == ((8, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.once
+def test_a_colorizer_is_exported_with_its_colours(tiny_colorizer, tmp_path):
+    done = export.export_model(tiny_colorizer, "onnx", out=tmp_path / "onnx")
+    assert done.max_levels < 0.1
+    photo = toy.city(3, 75)[0]
+    one, two = (p2plib.translate(p2plib.load(path), [photo])[0] for path in (tiny_colorizer, done.folder))
+    assert np.abs(one.astype(int) - two).max() <= 1

@@ -104,7 +104,10 @@ def test_photos_are_trained_on(capsys, tmp_path):
         capsys, "train", "--data", tmp_path / "photos", "--task", "colorize", "--run-dir", run, *TINY.split()
     )
     assert "11 training pairs (in memory), 1 validation pairs" in out
-    assert checkpoint.read_info(run / "checkpoints" / "last.keras").config.task == "colorize"
+    info = checkpoint.read_info(run / "checkpoints" / "last.keras")
+    assert info.config.task == "colorize"
+    assert f"ab {info.metrics['ab']:.2f}" in out
+    assert f"{info.metrics['ab']}" in (run / "log.csv").read_text()
 
 
 @pytest.mark.keras

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.color import rgb2lab
 from skimage.measure import block_reduce
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from p2plib import metrics
-from p2plib.data import toy
+from p2plib.data import color, toy
 
 PALETTE = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 RED, GREEN, BLUE = PALETTE.values()
@@ -35,6 +36,32 @@ def test_l1_is_on_minus_one_to_one(pictures):
 def test_psnr_is_scikit_images(pictures):
     expected = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(*pictures, strict=True)]
     np.testing.assert_allclose(metrics.psnr(*pictures), expected, rtol=1e-5)
+
+
+def test_ab_error_is_that_of_skimage(pictures):
+    target, generated = pictures
+    for values, x, y in zip(metrics.ab_error(target, generated), target, generated, strict=True):
+        (a, b), (c, d) = (np.moveaxis(rgb2lab(picture)[..., 1:], -1, 0) for picture in (x, y))
+        assert values == pytest.approx(np.sqrt((a - c) ** 2 + (b - d) ** 2).mean(), rel=1e-4)
+    np.testing.assert_array_equal(metrics.ab_error(target, target), 0)
+
+
+def test_the_ab_error_of_grey_is_the_chroma():
+    photo = toy.city(1, 32)[0]
+    a, b = np.moveaxis(rgb2lab(photo)[..., 1:], -1, 0)
+    assert metrics.ab_error(photo[None], color.grey(photo)[None])[0] == pytest.approx(np.hypot(a, b).mean(), abs=0.02)
+
+
+def test_colourfulness_is_the_papers(pictures):
+    for value, picture in zip(metrics.colourfulness(pictures[0]), pictures[0].astype(float), strict=True):
+        rg = picture[..., 0] - picture[..., 1]
+        yb = (picture[..., 0] + picture[..., 1]) / 2 - picture[..., 2]
+        spread, mean = (rg.var() + yb.var()) ** 0.5, (rg.mean() ** 2 + yb.mean() ** 2) ** 0.5
+        assert value == pytest.approx(spread + 0.3 * mean)
+    half = np.zeros((1, 4, 4, 3), np.uint8)
+    half[:, :2, :, 0] = 200  # red and black: rg 200 or 0, yb 100 or 0
+    assert metrics.colourfulness(half)[0] == pytest.approx((100**2 + 50**2) ** 0.5 * 1.3)
+    assert metrics.colourfulness(color.grey(pictures[0][0])[None])[0] == 0
 
 
 def test_ssim_is_scikit_images(pictures):
