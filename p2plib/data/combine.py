@@ -216,4 +216,4 @@ def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
                 out.rmdir()
             os.replace(new, out)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}).") from error
+        raise DataError(f"{out}: cannot be written ({error}).") from error

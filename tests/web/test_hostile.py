@@ -53,3 +53,13 @@ def test_every_upload_is_answered_and_nothing_is_left(client):
     assert used[-1] - used[0] < 150
     assert client.get("/healthz").json["waiting"] == 0
     np.testing.assert_array_equal(generated(client.post("/api/translate", **form(picture)).json), before)
+
+
+def test_sketches_are_as_careful(client):
+    for seed in range(150):
+        _, content = request(seed)
+        response = client.post("/api/sketch", **content)
+        if response.status_code == 200:
+            assert response.mimetype == "image/png"
+        else:
+            assert 400 <= response.status_code < 500 and response.json["error"].endswith(".")
