@@ -160,7 +160,8 @@ def evaluate(
 def label_palette(config: TrainConfig, split: str, side: Literal["source", "target"]) -> dict[str, Colour] | None:
     """The classes of a split's sources or targets; None where these are no labels.
 
-    The catalog knows those of its data sets. Of other folders, pictures at their own size show it.
+    The catalog knows those of its data sets. Of other folders, pictures at their own size show it. Photos and what is
+    made of them are none.
 
     Raises:
         DataError: the split cannot be used.

@@ -18,7 +18,7 @@ from p2plib.checkpoint import load_discriminator  # noqa: E402
 from p2plib.data import images, toy  # noqa: E402
 from p2plib.distances import Extractor, fid, kid, sliced_wasserstein  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
-from p2plib.evaluation import Evaluation, FewPicturesWarning, judge, score  # noqa: E402
+from p2plib.evaluation import Evaluation, FewPicturesWarning, judge, label_palette, score  # noqa: E402
 from p2plib.models.patchgan import logits_size  # noqa: E402
 
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
@@ -239,3 +239,8 @@ def test_other_data_and_another_split(model, tiny_pairs, tmp_path):
 def test_what_is_not_there_is_named(model, arguments, message):
     with pytest.raises(DataError, match=message):
         p2plib.evaluate(model, **arguments)
+
+
+@pytest.mark.parametrize(("task", "classes"), [("pairs", toy.PALETTE), ("colorize", None), ("sketch", None)])
+def test_photos_are_no_labels(task, classes):
+    assert label_palette(p2plib.TrainConfig(data="toy", task=task), "val", "target") == classes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from p2plib.config import TrainConfig
-from p2plib.data import images, toy
+from p2plib.data import color, images, sketch, toy
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import DataError
 from p2plib.web.examples import Examples
@@ -27,6 +27,14 @@ def test_the_side_is_that_of_the_sources():
     np.testing.assert_array_equal(aerial.picture(7), toy.city(10_007, 64)[0])
     np.testing.assert_array_equal(city.picture(7), toy.city(10_007, 64)[1])
     assert (aerial.palette, city.palette) == ({}, toy.PALETTE)
+
+
+def test_models_of_photos_get_sources_of_their_task():
+    found = {task: Examples.of(TrainConfig(image_size=64, task=task), None) for task in ("colorize", "sketch")}
+    city = toy.city(10_007, 64)[0]
+    np.testing.assert_array_equal(found["colorize"].picture(7), color.grey(city))
+    np.testing.assert_array_equal(found["sketch"].picture(7), sketch.sketch(city))
+    assert all(examples.palette == {} for examples in found.values()), "a city's map is not part of them"
 
 
 def test_models_of_pairs_get_their_validation_split(tiny_config, tiny_pairs):
