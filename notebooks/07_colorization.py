@@ -170,6 +170,6 @@ widgets.compare(old, coloured, ("grey", "coloured"))
 # - `P2P_PHOTOS=FOLDER` before this notebook, or `python -m p2plib train --data FOLDER --task colorize` for photos of
 #   yours; `data check FOLDER --task colorize` names the grey ones.
 # - `python -m p2plib translate RUN old_photos/ --out coloured`: any size, any depth of folders.
-# - `python -m p2plib video RUN old_film.mp4 coloured.mp4 --steady`: colours are blended over time, and the light of each
+# - `python -m p2plib video RUN old_film.mp4 coloured.mp4 --steady`: blends colours over time; the light of each
 #   frame stays.
 # - `--l1-weight 10` lets the GAN dare more.
