@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Tiny pictures gain nothing from threads, and two test processes would fight over the cores.
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+# Runs repeat to the bit, also on TensorFlow without XLA.
+os.environ["TF_DETERMINISTIC_OPS"] = "1"
 # Tests compile often and run briefly: let XLA not optimize, and JAX keep what it compiled.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"p2plib-jax-cache-{os.getuid()}"))
