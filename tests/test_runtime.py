@@ -122,7 +122,7 @@ print(len(results))
 
 @pytest.mark.once
 def test_the_discriminator_judges_with_weights_that_are_not_half_updated():
-    """Without `runtime._reads_before_updates`, steps differ: nearly all of them on an idle machine, some on a busy one."""
+    """Without `runtime._reads_before_updates`, steps differ: nearly all on an idle machine, some on a busy one."""
     pytest.importorskip("tensorflow")
     settings = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "0", "TF_DETERMINISTIC_OPS": "1"}
     command = [sys.executable, "-c", REPEATED_STEP]
