@@ -41,7 +41,7 @@ def test_losses_agree_to_float32_rounding(tiny_config, tmp_path, backend, device
     blow a rounding up: JAX's difference grows to 1e-4 by step 20, and so does that of two runs on one device whose
     first weights differ in the last bit.)
 
-    An epoch is one batch here, so that the log has the losses of single steps and not means over several. All tests have
+    An epoch is one batch here: the log has the losses of single steps, not means over several. All tests have
     TensorFlow repeat itself to the bit: else a rounding that changes from run to run might grow likewise.
     """
     pytest.importorskip(backend)
