@@ -64,6 +64,17 @@ class PhotoPair:
         Raises:
             PairError: it is unreadable or, for `colorize`, grey.
         """
+        return self._shrunk(self._decoded())
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target: uint8 (H, W, 3) each. Raises PairError as `photo`."""
+        picture = self._decoded()
+        photo = self._shrunk(picture)
+        if self.task == "colorize":
+            return color.grey(photo), photo
+        return self._shrunk(sketch.cached_sketch(self.path, picture=picture)), photo
+
+    def _decoded(self) -> np.ndarray:
         try:
             picture = images.read_rgb(self.path)
         except DataError as error:
@@ -71,12 +82,7 @@ class PhotoPair:
             raise PairError(Problem(self.name, "unreadable", detail)) from error
         if self.task == "colorize" and color.is_grey(images.resize(picture, _LOOK, _LOOK)):
             raise PairError(Problem(self.name, "grey", "has no colours to learn from; it is left out", broken=False))
-        return self._shrunk(picture)
-
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target: uint8 (H, W, 3) each. Raises PairError as `photo`."""
-        photo = self.photo()
-        return (color.grey(photo) if self.task == "colorize" else self._shrunk(sketch.cached_sketch(self.path))), photo
+        return picture
 
     def _shrunk(self, picture: np.ndarray) -> np.ndarray:
         scale = (self.size or np.inf) / min(picture.shape[:2])

@@ -93,7 +93,7 @@ def sketch(picture: np.ndarray, style: Style = EDGES) -> np.ndarray:
     return _enlarge(_draw(picture, style), picture.shape[:2])
 
 
-def cached_sketch(path: Path, style: Style = EDGES) -> np.ndarray:
+def cached_sketch(path: Path, style: Style = EDGES, picture: np.ndarray | None = None) -> np.ndarray:
     """The sketch of a photo file, drawn once and then kept in the user's cache, beside the downloaded data sets.
 
     It is found again by the photo's content and the style: a changed photo is drawn anew, a copied one is not. A cache
@@ -102,9 +102,10 @@ def cached_sketch(path: Path, style: Style = EDGES) -> np.ndarray:
     Args:
         path: a picture file.
         style: how to draw it.
+        picture: what `images.read_rgb(path)` gives, where that is known already.
 
     Returns:
-        uint8 (H, W, 3), of the size of `images.read_rgb(path)`.
+        uint8 (H, W, 3), of the size of `picture`.
 
     Raises:
         DataError: the file cannot be read as a picture, or scikit-image is not installed.
@@ -113,7 +114,7 @@ def cached_sketch(path: Path, style: Style = EDGES) -> np.ndarray:
     with contextlib.suppress(OSError, SyntaxError, ValueError, KeyError), Image.open(kept) as image:
         height, width = json.loads(image.info["size"])
         return _enlarge(np.asarray(image), (height, width))
-    picture = images.read_rgb(path)
+    picture = images.read_rgb(path) if picture is None else picture
     drawn = _draw(picture, style)
     with contextlib.suppress(OSError):
         _keep(kept, drawn, picture.shape[:2])
