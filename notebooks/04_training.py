@@ -45,7 +45,8 @@ if catalog.find(DATA).url:
 
 # %%
 full = TrainConfig(data=DATA, direction=DIRECTION)
-fast = replace(full, image_size=64, base_filters=16, batch_size=2, epochs=4, decay_epochs=2, sample_every=2)
+small = {"image_size": 64, "base_filters": 16, "precision": "float32"}
+fast = replace(full, **small, batch_size=2, epochs=4, decay_epochs=2, sample_every=2)
 config = full if FULL else fast
 for name, value in config.to_dict().items():
     if value != getattr(TrainConfig(), name):

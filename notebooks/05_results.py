@@ -39,7 +39,8 @@ from p2plib.evaluation import judge
 
 if not RUN and catalog.find(DATA).url:
     download.get(DATA)
-small = {"image_size": 64, "base_filters": 16, "batch_size": 2, "epochs": 5, "decay_epochs": 3, "checkpoint_every": 2}
+small = {"image_size": 64, "base_filters": 16, "precision": "float32", "batch_size": 2}
+small |= {"epochs": 5, "decay_epochs": 3, "checkpoint_every": 2}
 config = TrainConfig(data=DATA, direction=DIRECTION, **({} if FULL else small))
 
 # %% tags=["nbval-ignore-output"]

@@ -38,7 +38,8 @@ from p2plib.data import catalog, download, images, toy
 if catalog.find(DATA).url:
     download.get(DATA)
 full = TrainConfig(data=DATA, direction="BtoA")
-fast = replace(full, image_size=64, base_filters=16, batch_size=2, epochs=4, decay_epochs=2)
+small = {"image_size": 64, "base_filters": 16, "precision": "float32"}
+fast = replace(full, **small, batch_size=2, epochs=4, decay_epochs=2)
 config = full if FULL else fast
 
 # %% tags=["nbval-ignore-output"]

@@ -19,6 +19,7 @@ ORDER = [
     "p2plib.data.images",
     "p2plib.data.color",
     "p2plib.data.toy",
+    "p2plib.data.vase",
     "p2plib.data.catalog",
     "p2plib.data.download",
     "p2plib.data.sketch",

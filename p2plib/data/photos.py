@@ -25,6 +25,7 @@ import numpy as np
 from p2plib.data import color, images, pairs, sketch, toy
 from p2plib.data.catalog import CATALOG, Dataset
 from p2plib.data.pairs import Pair, PairError, Problem
+from p2plib.data.vase import vase
 from p2plib.errors import DataError
 
 Task = Literal["pairs", "colorize", "sketch"]
@@ -92,7 +93,7 @@ class PhotoPair:
 
 @dataclass(frozen=True)
 class ToyPhoto:
-    """A pair that is made of an aerial view of the procedural city."""
+    """A pair that is made of a procedural picture: for `colorize` an aerial view, for `sketch` a photo of a vase."""
 
     name: str
     index: int
@@ -100,8 +101,8 @@ class ToyPhoto:
     task: Task
 
     def photo(self) -> np.ndarray:
-        """The aerial view: uint8 (size, size, 3)."""
-        return toy.city(self.index, self.size)[0]
+        """The photo: uint8 (size, size, 3)."""
+        return toy.city(self.index, self.size)[0] if self.task == "colorize" else vase(self.index, self.size)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Source and target: uint8 (size, size, 3) each."""
@@ -176,7 +177,7 @@ def no_larger(pair: Pair, size: int) -> Pair:
 
 
 def toy_pair(name: str, index: int, size: int, task: Task) -> Pair:
-    """City number `index` as a pair for a task."""
+    """Procedural picture number `index` as a pair for a task."""
     return pairs.ToyPair(name, index, size) if task == "pairs" else ToyPhoto(name, index, size, task)
 
 

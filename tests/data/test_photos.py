@@ -12,6 +12,7 @@ from p2plib.data import catalog, color, images, pairs, photos, sketch, toy
 from p2plib.data.catalog import Dataset
 from p2plib.data.pairs import PairError
 from p2plib.data.photos import PhotoPair
+from p2plib.data.vase import vase
 from p2plib.errors import DataError
 
 MADE_OF_PHOTOS = ("colorize", "sketch")
@@ -108,13 +109,17 @@ def test_a_damaged_photo_is_broken(tmp_path, task):
     assert caught.value.problem.broken
 
 
-@pytest.mark.parametrize(("task", "make"), [("colorize", color.grey), ("sketch", sketch.sketch)])
-def test_toy_works_for_every_task(task, make):
+@pytest.mark.parametrize(
+    ("task", "photo", "make"),
+    [("colorize", lambda i: toy.city(i, 64)[0], color.grey), ("sketch", lambda i: vase(i, 64), sketch.sketch)],
+    ids=["colorize", "sketch"],
+)
+def test_toy_works_for_every_task(task, photo, make):
     assert photos.splits("toy", task) == ["train", "val", "test"]
     found, _ = photos.find_pairs("toy", "val", task)
     assert [pair.name for pair in found] == [pair.name for pair in pairs.find_pairs("toy", "val")[0]]
     source, target = photos.no_larger(found[0], 64).read()
-    np.testing.assert_array_equal(target, toy.city(CATALOG_START, 64)[0])
+    np.testing.assert_array_equal(target, photo(CATALOG_START))
     np.testing.assert_array_equal(source, make(target))
 
 

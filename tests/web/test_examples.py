@@ -8,6 +8,7 @@ import pytest
 from p2plib.config import TrainConfig
 from p2plib.data import color, images, sketch, toy
 from p2plib.data.catalog import CATALOG
+from p2plib.data.vase import vase
 from p2plib.errors import DataError
 from p2plib.web.examples import Examples
 
@@ -31,9 +32,8 @@ def test_the_side_is_that_of_the_sources():
 
 def test_models_of_photos_get_sources_of_their_task():
     found = {task: Examples.of(TrainConfig(image_size=64, task=task), None) for task in ("colorize", "sketch")}
-    city = toy.city(10_007, 64)[0]
-    np.testing.assert_array_equal(found["colorize"].picture(7), color.grey(city))
-    np.testing.assert_array_equal(found["sketch"].picture(7), sketch.sketch(city))
+    np.testing.assert_array_equal(found["colorize"].picture(7), color.grey(toy.city(10_007, 64)[0]))
+    np.testing.assert_array_equal(found["sketch"].picture(7), sketch.sketch(vase(10_007, 64)))
     assert all(examples.palette == {} for examples in found.values()), "a city's map is not part of them"
 
 
