@@ -14,7 +14,7 @@
 # # Sketch to photo
 #
 # From plain photos again: a sketch of each is drawn, a network learns the way back, and then it is your turn to draw.
-# Takes about 60 seconds on two CPU cores.
+# Takes about 50 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 import os
