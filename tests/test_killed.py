@@ -20,7 +20,7 @@ from p2plib import checkpoint
 from p2plib.config import TrainConfig
 
 pytestmark = pytest.mark.once
-KILLS = 20
+KILLS = 10
 
 CHILD = """
 import json, sys

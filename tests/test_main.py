@@ -195,6 +195,7 @@ def test_video(run, capsys, tmp_path):
         assert len(list(container.decode(video=0))) == 5
 
 
+@pytest.mark.once
 @pytest.mark.keras
 def test_export(run, capsys, tmp_path):
     out = succeeds(capsys, "export", run, "--format", "onnx", "--half").splitlines()

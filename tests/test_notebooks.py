@@ -88,6 +88,7 @@ def test_every_picture_has_an_alternative_text(name):
         assert all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
+@pytest.mark.once
 def test_papermill_runs_a_notebook_with_parameters(tmp_path):
     """As Kaggle does; nbval runs all of them, without parameters."""
     papermill = pytest.importorskip("papermill")
@@ -116,6 +117,7 @@ widgets.browse([(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8))])
 """
 
 
+@pytest.mark.once
 def test_building_twice_changes_nothing_but_what_changed(tmp_path):
     def build() -> tuple[str, str]:
         command = [sys.executable, ROOT / "tools" / "build_notebooks.py", tmp_path / "small.py"]

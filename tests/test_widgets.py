@@ -238,6 +238,7 @@ def trained_in_a_notebook(tiny_run, tmp_path):
     return run
 
 
+@pytest.mark.once
 @pytest.mark.keras
 def test_progress_is_one_output_of_a_notebook(trained_in_a_notebook, tmp_path):
     outputs = trained_in_a_notebook()
@@ -252,6 +253,7 @@ def test_progress_is_one_output_of_a_notebook(trained_in_a_notebook, tmp_path):
     assert "epoch 1/2" not in text and "ended" in text
 
 
+@pytest.mark.once
 @pytest.mark.keras
 def test_progress_prints_in_kaggles_batch_runs(trained_in_a_notebook, monkeypatch):
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")

@@ -11,6 +11,7 @@ import pytest
 from labserver import ROOT, jupyterlab
 from pixels import assert_divided, drag, held, shot
 
+pytestmark = pytest.mark.once
 NAME = "05_results.ipynb"
 MILLISECONDS = 120_000
 RUNNING = """() => {
