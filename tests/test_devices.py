@@ -20,6 +20,7 @@ import pytest
 import p2plib
 from p2plib.config import TrainConfig
 
+pytestmark = pytest.mark.on_kaggle
 SESSION = """
 import dataclasses, json, os, sys
 count, config = int(sys.argv[1]), json.loads(sys.argv[2])

@@ -72,7 +72,6 @@ def test_what_is_on_disk_always_loads_and_resumes(tiny_config, tmp_path):
     assert list(run.rglob(".*")) == []  # what the killed ones left half-written
 
 
-@pytest.mark.keras
 def test_death_between_the_last_step_of_an_epoch_and_its_validation(tiny_config, tmp_path, monkeypatch):
     """No state is saved there: an epoch without steps to go is none that a run could resume in."""
     from keras.callbacks import Callback

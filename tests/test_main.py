@@ -196,7 +196,6 @@ def test_video(run, capsys, tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.keras
 def test_export(run, capsys, tmp_path):
     out = succeeds(capsys, "export", run, "--format", "onnx", "--half").splitlines()
     folder = run / "export" / "onnx-half"

@@ -239,7 +239,6 @@ def trained_in_a_notebook(tiny_run, tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.keras
 def test_progress_is_one_output_of_a_notebook(trained_in_a_notebook, tmp_path):
     outputs = trained_in_a_notebook()
     [area] = [output for output in outputs if output.output_type == "display_data"]
@@ -254,7 +253,6 @@ def test_progress_is_one_output_of_a_notebook(trained_in_a_notebook, tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.keras
 def test_progress_prints_in_kaggles_batch_runs(trained_in_a_notebook, monkeypatch):
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     outputs = trained_in_a_notebook()

@@ -72,7 +72,6 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.keras
 def test_two_hundred_at_once_are_all_served_alike(server, tiny_run):
     model, refusals = p2plib.load(tiny_run), []
     expected = [p2plib.translate(model, [picture])[0] for picture in PICTURES]
@@ -98,7 +97,6 @@ def test_two_hundred_at_once_are_all_served_alike(server, tiny_run):
     assert server.queue.waiting == 0
 
 
-@pytest.mark.keras
 def test_a_full_queue_answers_at_once_and_lets_others_in_later(server):
     release = threading.Event()
     with ThreadPoolExecutor(10) as pool, setting(release):
@@ -119,7 +117,6 @@ def test_a_full_queue_answers_at_once_and_lets_others_in_later(server):
         assert [other.result(30)[0] for other in others] == [200] * LIMITS.queue
 
 
-@pytest.mark.keras
 def test_clients_that_go_away_block_nobody(server):
     release = threading.Event()
     with ThreadPoolExecutor(1) as pool, setting(release):
@@ -137,7 +134,6 @@ def test_clients_that_go_away_block_nobody(server):
     assert ask(server.port, "POST", "/api/translate", order(PICTURES[0]))[0] == 200
 
 
-@pytest.mark.keras
 def test_dropped_connections_are_survived(server):
     whole = raw(PICTURES[0])
     for length in (0, 1, 20, 100, 150, len(whole) // 2, len(whole) - 1, len(whole)):
@@ -151,7 +147,6 @@ def test_dropped_connections_are_survived(server):
     assert ask(server.port, "POST", "/api/translate", order(PICTURES[0]))[0] == 200
 
 
-@pytest.mark.keras
 def test_slow_clients_get_their_picture_and_delay_nobody(server):
     whole = raw(PICTURES[0])
     head, tail = whole[:40], whole[40:]
@@ -177,7 +172,6 @@ def test_slow_clients_get_their_picture_and_delay_nobody(server):
         assert {future.result()[9:12] for future in slow} <= {b"200", b"503"}
 
 
-@pytest.mark.keras
 def test_requests_too_large_are_refused_in_words(server):
     status, _, answer = ask(server.port, "POST", "/api/translate", bytes(LIMITS.body_bytes + 1000))
     assert (status, answer["error"]) == (413, "The picture is too large: at most 0.3 MB are allowed.")
@@ -198,7 +192,6 @@ def watch(event: str, arguments: tuple) -> None:
         written.append(f"{event} {arguments}")
 
 
-@pytest.mark.keras
 def test_no_file_of_a_user_touches_the_disk(app):
     limits = Limits()
     large = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
@@ -221,7 +214,6 @@ def test_no_file_of_a_user_touches_the_disk(app):
     assert written == []
 
 
-@pytest.mark.keras
 def test_the_command_serves_until_ctrl_c(tiny_run):
     command = [sys.executable, "-m", "p2plib", "web", str(tiny_run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -264,7 +256,6 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path):
     assert "192.0.2.1 is no address" in fails(capsys, "a.keras", "--host", "192.0.2.1", "--port", 0)
 
 
-@pytest.mark.keras
 def test_a_missing_model_or_example_is_one_sentence(capsys, tiny_run, tmp_path):
     assert "a.keras: no such checkpoint" in fails(capsys, tmp_path / "a.keras", "--port", 0)
     assert "no pictures for examples" in fails(capsys, tiny_run, "--examples", tmp_path, "--port", 0)
