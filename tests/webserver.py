@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ def serving(app: Flask, limits: Limits = LIMITS) -> Iterator[Server]:
     thread.start()
     yield Server(app, server.effective_port)
     server.task_dispatcher.shutdown(timeout=5)
-    server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in the server's own thread
+    with suppress(OSError):  # woken by an earlier pull, the server's thread may have closed the pipe
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in the server's own thread
     thread.join(10)
     assert not thread.is_alive()
