@@ -16,9 +16,11 @@ from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.config import TrainConfig
+from p2plib.data import Task
 from p2plib.errors import ConfigError, KaggleError, P2PError
 
 if TYPE_CHECKING:
+    from p2plib.distances import Extractor
     from p2plib.kaggle.kernel import Kernel
 
 Data = Annotated[str | None, arg(help="Catalog name or folder; default: what the checkpoint was trained on.")]
@@ -65,7 +67,7 @@ def data_get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bo
 def data_check(
     data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")],
     /,
-    task: Literal["pairs", "colorize", "sketch"] = "pairs",
+    task: Task = "pairs",
     sheet: Path = Path("pairs.png"),
 ) -> int:
     """Open every pair and report, by file name, what is wrong or odd; the exit status is 1 if pairs are broken.
@@ -147,12 +149,10 @@ def evaluate(
         csv: Where to write one line a picture; default: evaluation-SPLIT.csv beside the checkpoint.
         json: Where to write means, sets, protocol and pictures; default: evaluation-SPLIT.json beside the checkpoint.
     """
-    from p2plib import distances
     from p2plib.checkpoint import find
 
     model = p2plib.load(checkpoint)
-    features = distances.inception_v3() if extractor == "inception" else None
-    result = p2plib.evaluate(model, data, split, limit, noise, features, fid=fid or None)
+    result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
     beside = find(checkpoint).parent / f"evaluation-{split}"
     csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
     result.write_csv(csv)
@@ -211,17 +211,22 @@ def compare(
         count: Number of pairs on the sheet, evenly spaced.
         out: Folder for comparison.json and sheet.png.
     """
-    from p2plib import comparison, distances, figures
+    from p2plib import comparison, figures
 
     if not checkpoints:
         raise ConfigError("There is nothing to compare; name checkpoints.")
     models = comparison.load_all(checkpoints)
-    features = distances.inception_v3() if extractor == "inception" else None
-    result = comparison.compare(models, data, split, limit, noise, features)
+    result = comparison.compare(models, data, split, limit, noise, _extractor(extractor))
     result.write_json(out / "comparison.json")
     figures.save(figures.picture_grid(result.columns(count)), out / "sheet.png")
     print(result.table())
     print(f"saved: {out / 'comparison.json'}, {out / 'sheet.png'}")
+
+
+def _extractor(name: ExtractorName) -> Extractor | None:
+    from p2plib import distances
+
+    return distances.inception_v3() if name == "inception" else None
 
 
 def _print_protocol(protocol: dict[str, Any]) -> None:

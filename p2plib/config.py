@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
+from p2plib.data import Task
 from p2plib.errors import ConfigError
 from p2plib.models import GENERATORS
 
@@ -30,7 +31,7 @@ class TrainConfig:
     """Name of a data set in the catalog (`data list` shows them), or a folder of pairs or, see `task`, photos."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
-    task: Literal["pairs", "colorize", "sketch"] = "pairs"
+    task: Task = "pairs"
     """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colours from their
     lightness, sketch: the photo from a sketch of it."""
     image_size: int = 256

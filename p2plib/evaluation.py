@@ -129,14 +129,7 @@ def evaluate(
     sources, targets = both[:, 0], both[:, 1]
     colours = label_palette(config, split, "target") if palette == "auto" else palette
     generated = np.stack(translate(checkpoint, list(sources), noise, fit=True))
-    protocol = {
-        "step": checkpoint.info.step,
-        "data": config.data,
-        "split": split,
-        "pictures": len(pairs),
-        "direction": pipeline.direction(config),
-        "size": config.image_size,
-        "crops": "none",
+    protocol = conditions(checkpoint, config, split, len(pairs)) | {
         "noise": noise,
         "dropout": "off" if noise is None else f"on, seed {noise}",
         "ms_ssim_scales": metrics.scales(config.image_size),
@@ -155,6 +148,26 @@ def evaluate(
         sets |= _feature_distances(targets, generated, extractor, wanted)
         protocol |= {"extractor": extractor.name, "fid": _fid_note(len(pairs), wanted)}
     return Evaluation(protocol, [pair.name for pair in pairs], scores, sources, generated, targets, sets)
+
+
+def conditions(checkpoint: Checkpoint, config: TrainConfig, split: str, pictures: int) -> dict[str, Any]:
+    """How every protocol begins: which generator was judged, and on what.
+
+    Args:
+        checkpoint: what is judged.
+        config: its configuration, with the data and the size that it is judged on.
+        split: which split of the data.
+        pictures: how many of it.
+    """
+    return {
+        "step": checkpoint.info.step,
+        "data": config.data,
+        "split": split,
+        "pictures": pictures,
+        "direction": pipeline.direction(config),
+        "size": config.image_size,
+        "crops": "none",
+    }
 
 
 def label_palette(config: TrainConfig, split: str, side: Literal["source", "target"]) -> dict[str, Colour] | None:

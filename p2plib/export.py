@@ -11,9 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +22,7 @@ from p2plib.data import images, pipeline, toy
 from p2plib.data.download import dataset_dir
 from p2plib.engines import FORMATS, Engine, format_of, open_engine, require
 from p2plib.errors import DataError, ExportError
+from p2plib.files import replacing_folder
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +91,7 @@ def export_model(
     if target.exists() and format_of(target) != format and not _empty(target):
         raise ExportError(f"{target}: holds something else than {format}; give another folder.")
     keras_model = checkpoint.load(file)
-    with _replacing_folder(target) as folder:
+    with replacing_folder(target) as folder:
         _convert_apart(file, folder, format, half)
         size = sum(entry.stat().st_size for entry in folder.rglob("*") if entry.is_file())
         described, pictures = parity_pictures(keras_model)
@@ -148,20 +146,6 @@ def _empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-@contextmanager
-def _replacing_folder(target: Path) -> Iterator[Path]:
-    """As `files.replacing`, for a folder: it takes the place of `target` when the block ends well."""
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as place:
-        new, old = Path(place) / "new", Path(place) / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            os.replace(target, old)
-        os.replace(new, target)
-
-
 def _convert_apart(file: Path, folder: Path, format: str, half: bool) -> None:
     """Run `convert` in a process of its own; what it prints is shown only if it fails."""
     environment = os.environ | {
@@ -190,12 +174,7 @@ def convert(file: str, folder: str, format: str, half: bool) -> None:
         format: as `export_model`.
         half: as `export_model`.
     """
-    import keras
-
-    import p2plib.models.colorizer  # noqa: F401  (names its layers to Keras)
-
-    generator = keras.saving.load_model(file, compile=False)
-    _CONVERTERS[format](generator, Path(folder), half)
+    _CONVERTERS[format](checkpoint.load(file).generator, Path(folder), half)
 
 
 def _to_savedmodel(generator: keras.Model, folder: Path, half: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,10 +36,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(target: str | Path) -> Iterator[Path]:
+    """As `replacing`, for a folder: give a new one to fill, which takes the place of `target` when the block ends well.
+
+    Args:
+        target: where the finished folder shall be; missing parent folders are made.
+    """
+    target = Path(target).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as place:
+        new, old = Path(place) / "new", Path(place) / "old"
+        new.mkdir()
+        yield new
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what a process that was killed while it wrote has left in `folder` and the folders in it."""
     for path in list(Path(folder).rglob(".*.part*")):
-        if path.is_dir():  # of an export
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

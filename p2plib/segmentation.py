@@ -210,14 +210,7 @@ def fcn_score(
     photos = {"generated": generate(checkpoint.generator, both[:, 0]), "real": both[:, 1]}
     classes = len(segmenter.palette)
     matrices = {name: metrics.count(labels, segmenter.label(shown), classes) for name, shown in photos.items()}
-    protocol = {
-        "step": checkpoint.info.step,
-        "data": config.data,
-        "split": split,
-        "pictures": len(both),
-        "direction": pipeline.direction(config),
-        "size": config.image_size,
-        "crops": "none",
+    protocol = evaluation.conditions(checkpoint, config, split, len(both)) | {
         "dropout": "off",
         "classes": classes,
         "most_common_class": round(float(matrices["real"].sum(1).max() / matrices["real"].sum()), 4),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from p2plib.data import images
+
 XYZ_OF_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 """CIE XYZ of linear sRGB, one row each (Rec. 709 primaries)."""
 RGB_OF_XYZ = tuple(map(tuple, np.linalg.inv(np.array(XYZ_OF_RGB)).tolist()))
@@ -19,6 +21,8 @@ WHITE = (0.95047, 1.0, 1.08883)
 """XYZ of D65, the white of sRGB."""
 GREY_CHROMA = 8.0
 """Chroma that old paper, or a compressor, adds to a picture without colours; see `is_grey`."""
+LOOK = 64
+"""`is_grey` looks at so many pixels a side."""
 STRIP = 256
 """Rows of a picture that are recoloured at a time: a big photo then needs little memory."""
 
@@ -60,9 +64,8 @@ def grey(picture: np.ndarray) -> np.ndarray:
 
 
 def is_grey(picture: np.ndarray) -> bool:
-    """Whether 95% of a picture's pixels, uint8 (H, W, 3), have next to no chroma; big pictures are sampled."""
-    step = max(1, max(picture.shape[:2]) // 256)
-    lab = rgb_to_lab(np.float32(picture[::step, ::step]) / 255)
+    """Whether 95% of a picture, uint8 (H, W, 3), has next to no chroma, looked at from afar."""
+    lab = rgb_to_lab(np.float32(images.resize(picture, LOOK, LOOK)) / 255)
     return bool(np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 95) < GREY_CHROMA)
 
 

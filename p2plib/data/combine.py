@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ import numpy as np
 from p2plib.data import images, pairs
 from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem
 from p2plib.errors import DataError
+from p2plib.files import replacing_folder
 
 _Job = tuple[FilePair, Path]
 """A pair, and where it goes, relative to the new folder."""
@@ -207,13 +207,7 @@ def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out}: is there already, and nothing is overwritten; choose another folder, or remove it.")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as place:
-            new = Path(place, out.name)
-            new.mkdir()
-            yield new
-            if out.exists():  # and empty
-                out.rmdir()
-            os.replace(new, out)
+        with replacing_folder(out) as place:
+            yield place
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error}).") from error

@@ -18,24 +18,19 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from p2plib.data import color, images, pairs, sketch, toy
+from p2plib.data import Task, color, images, pairs, sketch, toy
 from p2plib.data.catalog import CATALOG, Dataset
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.data.vase import vase
 from p2plib.errors import DataError
 
-Task = Literal["pairs", "colorize", "sketch"]
-"""What is learned, and so where pairs come from."""
-
 NAMES: dict[Task, tuple[str, str]] = {"colorize": ("grey", "colour"), "sketch": ("sketch", "photo")}
 """What source and target of the tasks are called whose pairs are made of photos."""
 CHOICE_SEED = 0
 """Which photos of a catalog's set are in which split: the same for all runs, or one would test what another trained."""
-_LOOK = 64  # grey photos are found on a picture of so many pixels a side
 
 
 @dataclass(frozen=True)
@@ -81,7 +76,7 @@ class PhotoPair:
         except DataError as error:
             detail = str(error).removeprefix(f"{self.path}: ").rstrip(".")
             raise PairError(Problem(self.name, "unreadable", detail)) from error
-        if self.task == "colorize" and color.is_grey(images.resize(picture, _LOOK, _LOOK)):
+        if self.task == "colorize" and color.is_grey(picture):
             raise PairError(Problem(self.name, "grey", "has no colours to learn from; it is left out", broken=False))
         return picture
 

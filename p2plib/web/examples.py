@@ -18,12 +18,12 @@ from p2plib.evaluation import label_palette
 
 LARGEST = 1024
 """Side in pixels that the user's pictures are shrunk to."""
-_TOY_START = 10_000  # cities that no split holds
+_TOY_START = 10_000  # toy pictures that no split holds
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Source pictures for one model: the user's, those it was validated on, or else toy cities."""
+    """Source pictures for one model: the user's, those it was validated on, or else toy ones."""
 
     config: TrainConfig
     files: Sequence[Path] = ()
@@ -54,8 +54,8 @@ class Examples:
         size, direction = self.config.image_size, pipeline.direction(self.config)
         if self.pairs:
             return pipeline.read_pair(self.pairs[seed % len(self.pairs)], size, direction)[0]
-        city = photos.toy_pair(f"{seed}", _TOY_START + seed, size, self.config.task)
-        return city.read()[0 if direction == "AtoB" else 1]
+        toy = photos.toy_pair(f"{seed}", _TOY_START + seed, size, self.config.task)
+        return toy.read()[0 if direction == "AtoB" else 1]
 
 
 def _classes(config: TrainConfig) -> dict[str, Colour]:
@@ -67,7 +67,7 @@ def _classes(config: TrainConfig) -> dict[str, Colour]:
 
 
 def _validation(config: TrainConfig) -> Sequence[Pair]:
-    """The pairs that the model was validated on, if they are at hand; toy cities are drawn by seed instead."""
+    """The pairs that the model was validated on, if they are at hand; toy pictures are made by seed instead."""
     if config.data == "toy":
         return ()
     try:
