@@ -1,12 +1,15 @@
 """Kaggle from the user's side: push a kernel, watch its session, and bring its run home whole.
 
-All talk goes through the `kaggle` command. Its exit status says little: it is 0 for a push that Kaggle refused, and
-when a web page was saved in place of a checkpoint. So what it prints is read, it is asked only for files that the
-kernel's manifest names, and what it brings is compared with that manifest before it replaces anything.
+All talk goes through the `kaggle` command. Its exit status says little: it is 0 for a push that Kaggle refused, and in
+some versions when a web page was saved in place of a checkpoint. Its words change from version to version. So files
+are judged by the kernel's manifest alone: only those that it names are asked for, and what comes is compared with it
+before it replaces anything. Then the exit status and the HTTP status count. Words are read where nothing else tells,
+and a person sees all of them where they are not understood.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -23,6 +26,7 @@ from typing import Any, Literal
 
 from p2plib.errors import KaggleError
 from p2plib.kaggle import manifest
+from p2plib.kaggle.kernel import METADATA
 from p2plib.kaggle.manifest import MANIFEST, Entry
 
 TIMEOUT = 300.0
@@ -39,7 +43,13 @@ _RUN = "run"
 _UNFINISHED = {"NEW_SCRIPT", "QUEUED", "RUNNING", "CANCEL_REQUESTED"}
 # What the command takes as a credential or makes of one, should an answer echo it: tokens, keys, headers.
 _SECRET = re.compile(r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+")
+# How requests, by which the command talks, names the HTTP status of a failure: "403 Client Error: Forbidden for url".
+_HTTP = re.compile(r"\b([45]\d\d) (?:Client|Server) Error\b")
 _FILES_A_CALL = 100  # their names make up one argument, and Windows takes no more than 32,767 characters
+
+
+class _UnclearError(KaggleError):
+    """The command failed, and only its own words tell why."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +87,23 @@ def push(folder: Path, seconds: int | None = None) -> str:
     text = _kaggle("push", "-p", str(Path(folder).resolve()), *limit)
     address = re.search(r"successfully pushed\. .* at (\S+)", text)
     if not address:
-        raise KaggleError(f"{folder}: Kaggle refused it ({_last_line(text)}); mend that and push again.")
+        if "Kernel push error" in text:
+            raise KaggleError(f"{folder}: Kaggle refused it; mend what it says and push again:\n{_shown(text)}")
+        raise KaggleError(
+            f"{folder}: it is not clear whether Kaggle took it; look whether a session of it runs, at "
+            f"https://www.kaggle.com/code, before you push again. The command said:\n{_shown(text)}"
+        )
     lost = re.search(r"not valid (?:dataset|competition|kernel) sources .*: (\[.*\])", text)
     if lost:
         raise KaggleError(
             f"{folder}: was pushed without its sources {lost[1]}, which Kaggle does not find or not let you use; stop "
-            f"the session at {address[1]}, mend kernel-metadata.json and push again."
+            f"the session at {address[1]}, mend {METADATA} and push again."
         )
-    if "title does not resolve to the specified id" in text:
+    wanted = json.loads((Path(folder) / METADATA).read_text(encoding="utf-8"))["id"]
+    if f"/{wanted}/".lower() not in f"{address[1]}/".lower():
         raise KaggleError(
             f"{folder}: was pushed, but under the name that Kaggle makes of its title, {address[1]}; stop the session "
-            "there, let title and id in kernel-metadata.json agree and push again."
+            f"there, let title and id in {METADATA} agree and push again."
         )
     return address[1]
 
@@ -104,7 +120,7 @@ def status(kernel_id: str) -> Status:
     text = _kaggle("status", _checked(kernel_id))
     found = re.search(r'has status "(?:\w+\.)?(\w+)"(?:\s+Failure message: "(.*)")?', text, re.DOTALL)
     if not found:
-        raise KaggleError(f"{kernel_id}: Kaggle's answer says no status ({_last_line(text)}); try again later.")
+        raise KaggleError(f"{kernel_id}: Kaggle's answer says no status; try again later:\n{_shown(text)}")
     return Status(found[1], " ".join(_clean(found[2] or "").split()))
 
 
@@ -140,7 +156,8 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
                 failures += 1
                 if failures == PATIENCE:
                     raise
-                say(str(error))
+                for line in str(error).splitlines():
+                    say(line)
             if now != before and not now.ended:
                 say(f"{kernel_id}: {now}")
         log.show_rest(say)
@@ -190,13 +207,15 @@ def pull(
 def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callable[[str], None]) -> list[str]:
     """Bring what `folder` lacks into `temporary`, and verify it; returns the names."""
     arrived = temporary / _RUN
-    _download(kernel_id, [MANIFEST], temporary)
-    if not (arrived / MANIFEST).exists():
-        raise KaggleError(
-            f"{kernel_id}: its output has no {_RUN}/{MANIFEST}, which is written when training has ended; is its "
-            f"session COMPLETE? See: python -m p2plib kaggle status {kernel_id}"
-        )
+    fault = _download(kernel_id, [MANIFEST], temporary)
     try:
+        if not (arrived / MANIFEST).exists():
+            raise KaggleError(
+                f"{_RUN}/{MANIFEST} did not come."
+                if fault
+                else f"its output has no {_RUN}/{MANIFEST}, which is written when training has ended; is its session "
+                f"COMPLETE? See: python -m p2plib kaggle status {kernel_id}"
+            )
         entries = _select(manifest.read(arrived / MANIFEST), only)
         missing = [entry for entry in entries if not _holds(folder, entry)]
         size = sum(entry.size for entry in missing)
@@ -205,11 +224,11 @@ def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callab
             raise KaggleError(
                 f"its files do not fit into {folder.parent}, which has {free / 1e6:.1f} MB free; make room."
             )
-        _download(kernel_id, [entry.name for entry in missing], temporary)
+        fault = _download(kernel_id, [entry.name for entry in missing], temporary)
         for entry in missing:
             manifest.check(arrived / entry.name, entry)
     except KaggleError as error:
-        text = str(error).replace(f"{temporary}{os.sep}", "").removeprefix(f"{kernel_id}: ")
+        text = f"{error} {fault}".rstrip().replace(f"{temporary}{os.sep}", "").removeprefix(f"{kernel_id}: ")
         raise KaggleError(f"{kernel_id}: {text}") from error
     return [entry.name for entry in missing] + [MANIFEST]
 
@@ -234,12 +253,21 @@ def _holds(folder: Path, entry: Entry) -> bool:
     return True
 
 
-def _download(kernel_id: str, names: Sequence[str], into: Path) -> None:
-    """Fetch files of the run, by name: so that no other name, in whatever the output lists, is written anywhere."""
+def _download(kernel_id: str, names: Sequence[str], into: Path) -> str:
+    """Fetch files of the run, by name: so that no other name, in whatever the output lists, is written anywhere.
+
+    Returns:
+        What to tell a person if files are missing or wrong. The command may fail though all have come, and the other
+        way round: the files themselves tell.
+    """
     for start in range(0, len(names), _FILES_A_CALL):
         choice = "|".join(re.escape(name) for name in names[start : start + _FILES_A_CALL])
         pattern = rf"^{_RUN}/(?:{choice})\Z"
-        _kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+        try:
+            _kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+        except _UnclearError as error:
+            return str(error)
+    return ""
 
 
 def _move(names: Sequence[str], source: Path, target: Path) -> None:
@@ -328,7 +356,7 @@ def _kaggle(*arguments: str) -> str:
     """Run `kaggle kernels ...`; returns all that it printed.
 
     Raises:
-        KaggleError: it says itself that it failed, hangs, or is not installed.
+        KaggleError: its exit status says that it failed, it hangs, or is not installed.
     """
     limit = None if arguments[0] == "output" else TIMEOUT
     try:
@@ -339,30 +367,38 @@ def _kaggle(*arguments: str) -> str:
         ) from error
     text = f"{done.stdout}\n{done.stderr}"
     if done.returncode:
-        raise KaggleError(_fault(arguments, text))
+        raise _fault(arguments, text)
     return text
 
 
-def _fault(arguments: Sequence[str], text: str) -> str:
+def _fault(arguments: Sequence[str], text: str) -> KaggleError:
     """What to tell a person about a command that failed and printed `text`."""
-    if "No module named" in text and "kaggle" in _last_line(text):
-        return "The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'"
-    if "Authentication required" in text:
-        return (
+    found = _HTTP.search(text)
+    http = int(found[1]) if found else 0
+    if re.search("No module named '?kaggle", text):
+        return KaggleError("The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'")
+    if http == 401 or "Authentication required" in text:
+        return KaggleError(
             "Kaggle was given no credentials that it takes; run: kaggle auth login (or set KAGGLE_API_TOKEN to a token "
             "from https://www.kaggle.com/settings/api) and try again."
         )
-    if "'kernels.get' was denied" in text:
-        return f"{arguments[1]}: Kaggle does not let you see it; check owner, slug, and whose credentials are used."
+    if "'kernels.get' was denied" in text:  # in place of HTTP status 403
+        return KaggleError(
+            f"{arguments[1]}: Kaggle does not let you see it; check owner, slug, and whose credentials are used."
+        )
     if "Max retries exceeded" in text:
-        return "Kaggle cannot be reached from here; check the connection and try again."
-    return f"kaggle kernels {arguments[0]} failed ({_last_line(text)}); mend that, or try again later."
+        return KaggleError("Kaggle cannot be reached from here; check the connection and try again.")
+    if http >= 500:
+        return KaggleError(f"Kaggle cannot answer now (HTTP status {http}), the fault is on its side; try again later.")
+    status = f" with HTTP status {http}" if http else ""
+    return _UnclearError(
+        f"kaggle kernels {arguments[0]} failed{status}; mend what it says, or try again later:\n{_shown(text)}"
+    )
 
 
-def _last_line(text: str) -> str:
-    """Where commands put the gist of a failure."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return _clean(lines[-1])[:300] if lines else "it printed nothing"
+def _shown(text: str) -> str:
+    """All that a command said, for a person to read."""
+    return _clean(text).strip() or "(It printed nothing.)"
 
 
 def _clean(text: str) -> str:

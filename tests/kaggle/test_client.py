@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from p2plib.errors import KaggleError
 from p2plib.kaggle import client
 from p2plib.kaggle.client import Status, follow, pull, push, status
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.kaggle_command
 KERNEL = "alice/p2p-train"
 PAGE = b"<!DOCTYPE html><html><body>403 Forbidden</body></html>"
 NOTEBOOK = {
@@ -111,21 +112,34 @@ def silent(line: str) -> None:
     pass
 
 
-def refused(run: Path, message: str, **options: object) -> None:
-    """The pull says `message` in one sentence, and all is as it was: in the run folder, and beside it."""
+def refused(run: Path, message: str, said: str = "", **options: object) -> None:
+    """The pull says `message`, then what the command `said`; all is as it was: in the run folder, and beside it."""
     before = files_in(run.parent.parent)
     with pytest.raises(KaggleError, match=message) as caught:
         pull(KERNEL, run, say=silent, **options)
-    assert_tells(caught.value)
+    assert_tells(caught.value, said)
     assert files_in(run.parent.parent) == before
     assert [path.name for path in run.parent.iterdir()] == [run.name]
 
 
-def assert_tells(error: KaggleError) -> None:
-    """The message is one sentence without secrets and without the names of temporary files."""
+def assert_tells(error: KaggleError, said: str = "") -> None:
+    """The message has no secrets and no names of temporary files; it is one line, and below it all that was `said`."""
     text = str(error)
-    assert "\n" not in text and ".pull-" not in text and "Traceback" not in text
+    line, _, rest = text.partition("\n")
+    assert rest == said and line.endswith(":") == bool(said)
+    assert ".pull-" not in text and "Traceback" not in text
     assert KEY not in text and TOKEN not in text
+
+
+def command(*arguments: str) -> tuple[bool, str]:
+    """Whether `kaggle kernels ...` fails, and all that it says then: both differ from version to version."""
+    done = subprocess.run([sys.executable, "-m", "kaggle", "-W", "kernels", *arguments], capture_output=True, text=True)
+    return done.returncode != 0, f"{done.stdout}\n{done.stderr}".strip()
+
+
+def fetched_by_the_command(tmp_path: Path, name: str) -> tuple[bool, str]:
+    """Whether the command fails to fetch this one file, and all that it says then."""
+    return command("output", KERNEL, "-p", str(tmp_path / "aside"), "-q", "--file-pattern", f"^{re.escape(name)}$")
 
 
 # Pushing.
@@ -170,7 +184,6 @@ def test_push_is_not_led_astray_by_a_file_named_kaggle(
 @pytest.mark.parametrize(
     "answer, message",
     [
-        ({"error": "Maximum batch GPU session count of 2 reached."}, r"kernel: Kaggle refused it .*session count of 2"),
         ({"invalidDatasetSources": ["nobody/nothing"]}, r"pushed without its sources \['nobody/nothing'\].*stop"),
         ({"invalidKernelSources": ["alice/p2p-first"]}, r"pushed without its sources \['alice/p2p-first'\].*stop"),
     ],
@@ -182,6 +195,21 @@ def test_push_that_fails_with_exit_status_0(server: Server, folder: Path, answer
     assert_tells(caught.value)
 
 
+def test_push_that_kaggle_refuses(server: Server, folder: Path):
+    reason = "Maximum batch GPU session count of 2 reached.\nSee https://www.kaggle.com/docs."
+    server.pushed = {"error": reason}
+    with pytest.raises(KaggleError, match=r"kernel: Kaggle refused it; .*push again:\n") as caught:
+        push(folder)
+    assert_tells(caught.value, f"Kernel push error: {reason}")
+
+
+def test_push_with_an_answer_that_nobody_knows(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", f"print('Queued.\\n\\nKey {KEY}')"])
+    with pytest.raises(KaggleError, match=r"kernel: it is not clear whether .*before you push again") as caught:
+        push(folder)
+    assert_tells(caught.value, "Queued.\n\nKey ***")
+
+
 def test_push_whose_title_gives_another_slug(server: Server, folder: Path):
     (folder / "kernel-metadata.json").write_text(json.dumps(METADATA | {"title": "Another title"}))
     server.pushed = {"url": "https://www.kaggle.com/code/alice/another-title"}
@@ -190,9 +218,9 @@ def test_push_whose_title_gives_another_slug(server: Server, folder: Path):
 
 
 def test_push_of_no_kernel(server: Server, tmp_path: Path):
-    with pytest.raises(KaggleError, match="Metadata file not found") as caught:
+    with pytest.raises(KaggleError, match=r"kaggle kernels push failed; (?s:.*)Metadata file not found") as caught:
         push(tmp_path)
-    assert_tells(caught.value)
+    assert_tells(caught.value, command("push", "-p", str(tmp_path))[1])
     assert not server.calls
 
 
@@ -223,7 +251,7 @@ def test_a_token_that_kaggle_echoes_is_hidden(
     with pytest.raises(KaggleError, match=r"Not allowed for \*\*\*, nor for \*\*\*") as caught:
         push(folder)
     assert server.calls[-1].authorization == f"Bearer {TOKEN}"  # so it was used
-    assert_tells(caught.value)
+    assert_tells(caught.value, "Kernel push error: Not allowed for ***, nor for *** (Authorization: Basic ***")
     server.states = [{"status": "ERROR", "failureMessage": f"bad token {TOKEN}"}]
     server.logs = [[f"token {TOKEN}\n"]]
     lines: list[str] = []
@@ -265,12 +293,44 @@ def test_no_kernel_at_all(name: str):
         status(name)
 
 
-@pytest.mark.parametrize("fault, message", [((403, b"{}"), "check owner, slug"), ((500, b"{}"), "500 Server Error")])
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ((403, b"{}"), "check owner, slug"),
+        ((500, b"{}"), r"HTTP status 500\), the fault is on its side; try again later"),
+    ],
+)
 def test_status_that_fails(server: Server, fault: tuple[int, bytes], message: str):
     server.fault = fault
     with pytest.raises(KaggleError, match=message) as caught:
         status(KERNEL)
     assert_tells(caught.value)
+
+
+@pytest.mark.parametrize("http", [404, 429])
+def test_all_that_the_command_says_is_shown_where_it_is_not_understood(server: Server, http: int):
+    server.fault = http, b"{}"
+    failed, said = command("status", KERNEL)
+    assert failed and str(http) in said
+    with pytest.raises(
+        KaggleError, match=f"kaggle kernels status failed with HTTP status {http}; .*later:\n"
+    ) as caught:
+        status(KERNEL)
+    assert_tells(caught.value, said)
+
+
+def test_an_answer_without_a_status(server: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", "print('Hello.\\n\\nHow are you?')"])
+    with pytest.raises(KaggleError, match=f"{KERNEL}: Kaggle's answer says no status; try again later:\n") as caught:
+        status(KERNEL)
+    assert_tells(caught.value, "Hello.\n\nHow are you?")
+
+
+def test_a_command_that_fails_in_silence(server: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", "raise SystemExit(2)"])
+    with pytest.raises(KaggleError) as caught:
+        status(KERNEL)
+    assert_tells(caught.value, "(It printed nothing.)")
 
 
 def test_status_without_a_network(server: Server, monkeypatch: pytest.MonkeyPatch):
@@ -401,29 +461,68 @@ def test_pull_of_more_files_than_fit_into_one_call(server: Server, run: Path, mo
 
 
 BEST = RUN["checkpoints/best.keras"]
+FAILED = "kaggle kernels output failed"
 
 
 @pytest.mark.parametrize(
     "answer, message",
     [
-        (says(403, PAGE), "checkpoints/best.keras .*web page"),
         (says(200, PAGE), "checkpoints/best.keras .*web page"),
         (BEST[:500], "checkpoints/best.keras has 500 bytes"),
         (BEST[::-1], "checkpoints/best.keras is damaged"),
-        (says(200, BEST, cut=500), "IncompleteRead|500"),
     ],
-    ids=["403 page", "login page", "truncated", "other bytes", "broken off"],
+    ids=["login page", "truncated", "other bytes"],
 )
 def test_wrong_file(finished: Server, run: Path, answer: Answer | bytes, message: str):
-    del finished.files["run/checkpoints/best.keras"]  # so that all others have arrived when it comes
-    finished.files["run/checkpoints/best.keras"] = answer
-    refused(run, f"{KERNEL}: .*(?:{message})")
+    ends_with_best(finished, answer)
+    refused(run, f"{KERNEL}: .*{message}")
 
 
-def test_a_right_file_with_a_wrong_http_status_is_a_right_file(finished: Server, run: Path):
-    finished.files["run/checkpoints/best.keras"] = says(403, BEST)
+def ends_with_best(server: Server, answer: Answer | bytes) -> None:
+    """Let the best generator be `answer`, and the last file, so that all others have arrived when it comes."""
+    del server.files["run/checkpoints/best.keras"]
+    server.files["run/checkpoints/best.keras"] = answer
+
+
+def test_page_in_place_of_a_file(finished: Server, run: Path, tmp_path: Path):
+    """Some versions of the command save it and say nothing, others fail."""
+    ends_with_best(finished, says(403, PAGE))
+    failed, said = fetched_by_the_command(tmp_path, "run/checkpoints/best.keras")
+    if failed:
+        refused(run, f"{KERNEL}: checkpoints/best.keras is missing; .* {FAILED} with HTTP status 403; .*later:\n", said)
+    else:
+        refused(run, f"{KERNEL}: checkpoints/best.keras is not there, a web page was saved in its place; get it again")
+
+
+def test_file_that_breaks_off(finished: Server, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Some versions of the command leave what came, others nothing; some try again, after pauses that are left out."""
+    fill(tmp_path, {"impatient/sitecustomize.py": b"import time\n\ntime.sleep = lambda seconds: None\n"})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "impatient"))
+    ends_with_best(finished, says(200, BEST, cut=500))
+    failed, said = fetched_by_the_command(tmp_path, "run/checkpoints/best.keras")
+    assert failed
+    refused(run, f"{KERNEL}: checkpoints/best.keras (?:has \\d+ bytes|is missing).* {FAILED}; .*later:\n", said)
+
+
+def test_a_right_file_with_a_wrong_http_status(finished: Server, run: Path, tmp_path: Path):
+    """It is a right file, if the command leaves it."""
+    ends_with_best(finished, says(403, BEST))
+    failed, said = fetched_by_the_command(tmp_path, "run/checkpoints/best.keras")
+    if failed:
+        refused(run, f"{KERNEL}: checkpoints/best.keras is missing; .* {FAILED} with HTTP status 403; .*later:\n", said)
+    else:
+        pull(KERNEL, run, say=silent)
+        assert files_in(run)["checkpoints/best.keras"] == BEST
+
+
+def test_right_files_from_a_command_that_fails_are_right_files(
+    finished: Server, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:]); sys.exit('The log could not be saved.')"
+    whole = client._command
+    monkeypatch.setattr(client, "_command", lambda *arguments: [sys.executable, "-c", code, *whole(*arguments)])
     pull(KERNEL, run, say=silent)
-    assert files_in(run)["checkpoints/best.keras"] == BEST
+    assert RUN.items() <= files_in(run).items()
 
 
 def test_missing_file(finished: Server, run: Path):
@@ -441,16 +540,26 @@ def test_run_without_what_was_asked_for(server: Server, run: Path):
     "content, message",
     [
         (None, "COMPLETE"),
-        (says(403, PAGE), r"run/manifest.json.*web page"),
+        (says(200, PAGE), r"run/manifest.json.*web page"),
         (b'{"files": [{"name": "log.csv"}]}', "run/manifest.json"),
     ],
-    ids=["none", "403 page", "half an entry"],
+    ids=["none", "login page", "half an entry"],
 )
 def test_no_manifest(finished: Server, run: Path, content: Answer | bytes | None, message: str):
     del finished.files["run/manifest.json"]
     if content is not None:
         finished.files["run/manifest.json"] = content
     refused(run, message)
+
+
+def test_page_in_place_of_the_manifest(finished: Server, run: Path, tmp_path: Path):
+    """As in place of a file."""
+    finished.files["run/manifest.json"] = says(403, PAGE)
+    failed, said = fetched_by_the_command(tmp_path, "run/manifest.json")
+    if failed:
+        refused(run, f"{KERNEL}: run/manifest.json did not come. {FAILED} with HTTP status 403; .*later:\n", said)
+    else:
+        refused(run, f"{KERNEL}: run/manifest.json.*web page")
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "..\\evil.txt"])
