@@ -278,6 +278,13 @@ def _installed(*distributions: str) -> bool:
 
 
 def _cpu_flags() -> frozenset[str]:
+    """Of the features that matter, those of this processor that oneDNN, TensorFlow's library, may use.
+
+    A variable can limit oneDNN to what older processors know. It is then slow at bfloat16, or fails at it.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if limit.startswith(("SSE", "AVX2")) or limit in ("AVX", "AVX512_CORE", "AVX512_CORE_VNNI"):
+        return frozenset()
     return frozenset({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split()))
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 # Runs repeat to the bit, also on TensorFlow without XLA.
 os.environ["TF_DETERMINISTIC_OPS"] = "1"
-# Tests compile often and run briefly: let XLA not optimize, and JAX keep what it compiled.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Tests compile often and run briefly: let XLA not optimize, and JAX keep what it compiled. One's own flags stay: of two
+# values of a flag, the last counts.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true " + os.environ.get("XLA_FLAGS", "")
+)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"p2plib-jax-cache-{os.getuid()}"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
@@ -36,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def ctrl_c_is_heard() -> None:
     """A shell that starts a job in the background lets it, and its children, ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def half_precision() -> None:
+    """For tests of it. TensorFlow asks the processor what oneDNN can do, so that one which is kept to AVX2 fails."""
+    import keras
+
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if keras.backend.backend() == "tensorflow" and (limit.startswith(("SSE", "AVX2")) or limit == "AVX"):
+        pytest.skip(f"ONEDNN_MAX_CPU_ISA={limit}: oneDNN has no half precision then, and TensorFlow does not know")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import pytest
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
+from tolerance import rounding  # noqa: E402
+
 from p2plib.losses import GAN_LOSSES, l1  # noqa: E402
 
 
@@ -37,7 +39,9 @@ def test_against_the_papers(name, scale):
     loss, (discriminator, generator) = GAN_LOSSES[name], REFERENCE[name]
     expected = discriminator(real.astype(float), fake.astype(float)), generator(fake.astype(float))
     computed = float(loss.discriminator(real, fake)), float(loss.generator(fake))
-    np.testing.assert_allclose(computed, expected, rtol=1e-5)
+    # a few operations on each logit, and their sum; where that is small, as hinge's, numbers like the logits cancelled
+    magnitude = np.maximum(np.abs(expected), np.abs(fake).mean())
+    assert (np.abs(np.subtract(computed, expected)) <= rounding(4 + fake.size) * magnitude).all()
 
 
 @pytest.mark.parametrize("name", GAN_LOSSES)

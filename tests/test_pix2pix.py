@@ -8,6 +8,7 @@ pytestmark = pytest.mark.keras
 
 from gradients import gradients  # noqa: E402
 from keras import ops  # noqa: E402
+from tolerance import rounding  # noqa: E402
 
 from p2plib.losses import GAN_LOSSES  # noqa: E402
 from p2plib.models.patchgan import patchgan  # noqa: E402
@@ -55,7 +56,8 @@ def test_one_scalar_gives_both_players_gradients(gan_loss, norm):
     norms = [float(np.linalg.norm(gradient)) for gradient in apart]
     assert np.median(norms) > 1e-3
     for one, two, norm in zip(together, apart, norms, strict=True):
-        assert np.linalg.norm(one - two) <= 1e-5 * norm + 1e-7
+        # a sum over the pixels of two pictures; where it is below 0.01, larger numbers have cancelled
+        assert np.linalg.norm(one - two) <= rounding(2 * 32 * 32, max(norm, 0.01))
 
 
 def test_without_discriminator_the_objective_is_l1():
@@ -64,7 +66,7 @@ def test_without_discriminator_the_objective_is_l1():
     fake = generator(source)
     model = Pix2Pix(generator, None, l1_weight=100.0)
     expected = 100 * np.abs(np.asarray(target) - np.asarray(fake)).mean()
-    assert float(model.compute_loss(source, target, fake)) == pytest.approx(expected, rel=1e-5)
+    assert float(model.compute_loss(source, target, fake)) == pytest.approx(expected, rel=rounding(2 * 32 * 32 * 3))
 
 
 def test_calling_the_model_runs_the_generator():
@@ -74,9 +76,11 @@ def test_calling_the_model_runs_the_generator():
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_stock_fit_learns_one_pair_in_every_precision(policy):
+def test_stock_fit_learns_one_pair_in_every_precision(policy, request):
     from p2plib.runtime import dtype_policy
 
+    if policy != "float32":
+        request.getfixturevalue("half_precision")
     keras.utils.set_random_seed(0)
     with dtype_policy(policy):
         model = Pix2Pix(unet(32, 8, dropout=0.0), patchgan(32, 4, receptive_field=16))

@@ -76,6 +76,21 @@ def test_detect_finds_what_the_tests_run_on():
     assert describe()["versions"]["keras"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [
+        ("", {"avx512_bf16", "amx_bf16"}),
+        ("AVX512_CORE_AMX", {"avx512_bf16", "amx_bf16"}),
+        ("AVX512_CORE", set()),
+        ("avx2", set()),
+    ],
+)
+def test_onednn_may_be_told_to_leave_out_what_the_processor_can(monkeypatch, limit, found):
+    monkeypatch.setattr("p2plib.runtime._cpuinfo", lambda key: "fpu avx2 avx512f avx512_bf16 amx_bf16")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert detect().cpu_flags == found
+
+
 def test_importing_is_quick_and_light():
     code = (
         "import sys, time; start = time.perf_counter(); import p2plib; p2plib.TrainConfig; "
