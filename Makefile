@@ -5,6 +5,7 @@ VENV ?= .venv
 # What is installed: the tested versions with their hashes, or, on a Python they were not made for, the newest within
 # the ranges. On Kaggle's versions: make test VENV=.venv-kaggle LOCK=requirements-kaggle.lock PYTHON=python3.12
 LOCK ?= $(shell $(PYTHON) -c "import sys; print('requirements.' + ('lock' if sys.version_info < (3, 14) else 'txt'))")
+HOW = $(if $(filter %.txt,$(LOCK)),--upgrade --upgrade-strategy eager,--require-hashes --only-binary :all:)
 BIN := $(VENV)/bin
 SELECT ?= once or not once
 NOTEBOOKS ?= notebooks
@@ -15,10 +16,12 @@ PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/ready: $(LOCK) pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'p2plib needs Python 3.11 or later: make PYTHON=python3.12')"
-	@echo "Installing into $(VENV) what $(LOCK) names$(if $(filter %.txt,$(LOCK)), (the newest within its ranges: these are not the tested versions)): about 1 GB, some minutes."
+	@echo "Installing into $(VENV) from $(LOCK)$(if $(filter %.txt,$(LOCK)), (the newest within its ranges)): 0.8 GB to download, some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  $(if $(filter %.txt,$(LOCK)),--upgrade --upgrade-strategy eager,--require-hashes --only-binary :all:) -r $(LOCK)
+	@rm -f $(VENV)/installed # pip's own exit status is lost behind the pipe
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(HOW) -r $(LOCK) \
+	  && touch $(VENV)/installed; } \
+	  | grep --line-buffered -oE '(Downloading|Using cached) .* MB\)|^Installing collected packages'; test -e $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
