@@ -1,20 +1,28 @@
-# make demo | test | check | kernel | notebooks | bench. Everything is installed into $(VENV), except
+# make demo | test | check | kernel | notebooks | bench | lock. Everything is installed into $(VENV), except
 # for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
 PYTHON ?= python3
 VENV ?= .venv
-CONSTRAINTS ?=
+# What is installed: the tested versions with their hashes, or, on a Python they were not made for, the newest within
+# the ranges. On Kaggle's versions: make test VENV=.venv-kaggle LOCK=requirements-kaggle.lock PYTHON=python3.12
+LOCK ?= $(shell $(PYTHON) -c "import sys; print('requirements.' + ('lock' if sys.version_info < (3, 14) else 'txt'))")
+HOW = $(if $(filter %.txt,$(LOCK)),--upgrade --upgrade-strategy eager,--require-hashes --only-binary :all:)
 BIN := $(VENV)/bin
 SELECT ?= once or not once
 NOTEBOOKS ?= notebooks
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check kernel notebooks bench clean chromium
+.PHONY: demo test test-tensorflow test-jax test-notebooks test-newest check kernel notebooks bench lock clean chromium
+.NOTPARALLEL:
 
-$(VENV)/ready: requirements.txt pyproject.toml $(CONSTRAINTS)
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'p2plib needs Python 3.11 or later: make PYTHON=python3.12')"
+$(VENV)/ready: $(LOCK) pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'p2plib needs Python 3.11 or later: make PYTHON=python3.12')"
+	@echo "Installing into $(VENV) from $(LOCK)$(if $(filter %.txt,$(LOCK)), (the newest within its ranges)): 0.8 GB to download, some minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt $(addprefix -c ,$(CONSTRAINTS))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@rm -f $(VENV)/installed # pip's own exit status is lost behind the pipe
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(HOW) -r $(LOCK) \
+	  && touch $(VENV)/installed; } \
+	  | grep --line-buffered -oE '(Downloading|Using cached) .* MB\)|^Installing collected packages'; test -e $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
 # About three minutes of training on 2 cores; the last line says where the results are.
@@ -23,12 +31,24 @@ demo: $(VENV)/ready
 	  --epochs 14 --decay-epochs 6 --sample-every 2 --time-budget 3m
 
 # Everything on TensorFlow; what touches Keras once more on JAX; then the notebooks against their stored outputs.
-test: $(VENV)/ready chromium
+test: test-tensorflow test-jax test-notebooks
+
+test-tensorflow: $(VENV)/ready chromium
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m "$(SELECT)"
+
+test-jax: $(VENV)/ready
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(SELECT))"
+
+test-notebooks: $(VENV)/ready
 	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && P2PLIB_RUNS=$$runs KERAS_BACKEND=tensorflow \
 	  TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest $(PARALLEL) --nbval --nbval-current-env \
 	  --nbval-cell-timeout=600 --nbval-sanitize-with=tests/sanitize.cfg $(NOTEBOOKS)
+
+# The same tests on the newest versions that the ranges admit: do they still pass, before the lock is updated?
+NEWEST := test
+test-newest:
+	rm -f .venv-newest/ready
+	$(MAKE) $(NEWEST) VENV=.venv-newest LOCK=requirements.txt
 
 chromium:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
@@ -54,6 +74,16 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/photos.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/serving.py
+
+# Write the locks from requirements.txt. What is locked and still fits stays; UPGRADE=1 takes the newest of everything.
+# Update the lock in a commit of its own, after `make test-newest`.
+UV := .venv-lock/bin/uv pip compile --quiet --generate-hashes --only-binary :all: --annotation-style line \
+  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade uv
+	$(UV) --universal --python-version 3.11 requirements.txt -o requirements.lock
+	$(UV) --python-platform linux --python-version 3.12 requirements.txt -c requirements-kaggle.txt -o requirements-kaggle.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
