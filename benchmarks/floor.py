@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from p2plib import checkpoint, runtime
+from p2plib import runtime
 from p2plib.config import TrainConfig
+from p2plib.inference import checkpoint
 
 
 def save_random_model(path: Path):
@@ -26,7 +27,7 @@ def save_random_model(path: Path):
 
 
 def forward(model) -> float:
-    """Multiply-adds of one picture through a Keras model."""
+    """Multiply-adds of one image through a Keras model."""
     total = 0.0
     for layer in model.layers:
         kernel = getattr(layer, "kernel", None)

@@ -1,6 +1,6 @@
-"""Latency of one picture on this machine: `make bench`, or `python benchmarks/latency.py [NAME ...]`.
+"""Latency of one image on this machine: `make bench`, or `python benchmarks/latency.py [NAME ...]`.
 
-The full-size U-Net (256x256, 64 filters, random weights) translates one picture again and again, in Keras and in every
+The full-size U-Net (256x256, 64 filters, random weights) translates one image again and again, in Keras and in every
 export, each in a process of its own: 3 seconds of warm-up, then 10 seconds, of which the median and the 90th
 percentile are given. "levels" is the largest difference to Keras, in 8-bit levels. "floor" is the share of the time
 that the multiplications would take at the rate of one large matrix product in float32.
@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from floor import forward, matmul_rate, save_random_model
 
-from p2plib import checkpoint, runtime
-from p2plib.engines import FORMATS
+from p2plib import runtime
+from p2plib.inference import checkpoint
+from p2plib.inference.engines import FORMATS
 
 CALLS = ("keras-call", "keras-predict")
 CASES = (*CALLS, *FORMATS, *(f"{name}-half" for name in FORMATS))
@@ -36,14 +37,14 @@ def make(case: str, folder: Path) -> dict[str, float]:
     file = folder / "model.keras"
     if case in CALLS:
         return {"MB": file.stat().st_size / 1e6, "levels": 0.0}
-    from p2plib.export import export_model
+    from p2plib.export.convert import export_model
 
     done = export_model(file, case.removesuffix("-half"), case.endswith("-half"), folder / case)
     return {"MB": done.size / 1e6, "levels": done.max_levels}
 
 
 def latency(case: str, folder: Path) -> dict[str, float]:
-    """Median and 90th percentile in seconds of one picture."""
+    """Median and 90th percentile in seconds of one image."""
     model = checkpoint.load(folder / ("model.keras" if case in CALLS else case))
     run = model.generator.predict_on_batch
     if case == "keras-call":

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from p2plib.config import TrainConfig
-from p2plib.data import images, pipeline, toy
+from p2plib.data import pipeline, toy
+from p2plib.data.image import resize_image, save_image
 
 COUNT = 200
 
@@ -23,7 +24,7 @@ COUNT = 200
 def make(folder: Path) -> Path:
     """Write the photos."""
     for i in range(COUNT):
-        images.save(folder / f"{i}.jpg", images.resize(toy.city(i, 128)[0], 480, 640))
+        save_image(folder / f"{i}.jpg", resize_image(toy.city(i, 128)[0], 480, 640))
     return folder
 
 

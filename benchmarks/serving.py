@@ -1,7 +1,7 @@
 """The web app under load: `make bench`, or `python benchmarks/serving.py [CHECKPOINT]`.
 
-Clients send a 256x256 picture over and over to a server on 127.0.0.1, each for as long as `SECONDS`; one that is told
-to come back later does so. Latency is what a person feels: from the first sending to the picture. Beside it stands that
+Clients send a 256x256 image over and over to a server on 127.0.0.1, each for as long as `SECONDS`; one that is told
+to come back later does so. Latency is what a person feels: from the first sending to the image. Beside it stands that
 of `p2plib.translate` without a server. Without a checkpoint, a full-size generator with random weights is used.
 """
 
@@ -31,13 +31,13 @@ CLIENTS = (1, 4, 16)
 SECONDS = 15
 
 
-def bare(checkpoint: Path, picture: np.ndarray) -> list[float]:
+def bare(checkpoint: Path, image: np.ndarray) -> list[float]:
     """Seconds of each of some calls of the model, the first ones left out."""
     model, times = p2plib.load(checkpoint), []
     end = time.perf_counter() + SECONDS / 2
     while time.perf_counter() < end or len(times) < 5:
         start = time.perf_counter()
-        p2plib.translate(model, [picture])
+        p2plib.translate(model, [image])
         times.append(time.perf_counter() - start)
     return times[2:]
 
@@ -56,7 +56,7 @@ def server(checkpoint: Path) -> Iterator[int]:
 
 
 def client(port: int, body: bytes, end: float, times: list[float], refused: list[int]) -> None:
-    """Ask for pictures until `end`; collects seconds a picture, and refusals."""
+    """Ask for images until `end`; collects seconds an image, and refusals."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     while (start := time.perf_counter()) < end:
         while True:
@@ -72,7 +72,7 @@ def client(port: int, body: bytes, end: float, times: list[float], refused: list
 
 
 def load(port: int, body: bytes, clients: int) -> tuple[list[float], int, float]:
-    """Seconds a picture, refusals, and pictures a second of so many clients at a time."""
+    """Seconds an image, refusals, and images a second of so many clients at a time."""
     times: list[float] = []
     refused: list[int] = []
     start = time.perf_counter()
@@ -97,15 +97,15 @@ def main() -> None:
 
     machine = describe()
     print(f"serving: {machine['processor']}, {machine['cores']} cores, {machine['gpus'] or 'no GPU'}")
-    picture = toy.city(0, 256)[0]
+    image = toy.city(0, 256)[0]
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     body = json.dumps({"picture": base64.b64encode(buffer.getvalue()).decode()}).encode()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(sys.argv[1]) if sys.argv[1:] else Path(folder) / "random.keras"
         if not sys.argv[1:]:
             save_random_model(checkpoint)
-        times = bare(checkpoint, picture)
+        times = bare(checkpoint, image)
         print(f"{'case':20}{'requests/s':>12}{'p50 s':>9}{'p95 s':>9}{'refused':>9}")
         print(row("bare model", times, len(times) / sum(times)), flush=True)
         with server(checkpoint) as port:

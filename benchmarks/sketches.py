@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from p2plib.data import images
+from p2plib.data.image import resize_image, save_image, tile_images
 from p2plib.data.pairs import find_pairs
 from p2plib.data.sketch import EDGES, PENCIL, sketch
 
@@ -31,7 +31,7 @@ def overlap(drawn: np.ndarray, theirs: np.ndarray, within: float) -> tuple[float
 
 
 def main() -> None:
-    """Print the overlap over a split, and the speed; write a sheet of pictures."""
+    """Print the overlap over a split, and the speed; write a sheet of images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="edges2shoes", help="catalog name or folder, edges in A and photos in B")
     parser.add_argument("--split", default="val")
@@ -45,9 +45,9 @@ def main() -> None:
     precision, recall = scores.mean(axis=0)
     f1 = np.mean(2 * scores.prod(axis=1) / np.maximum(scores.sum(axis=1), 1e-9))
     print(f"{options.split}: {len(pairs)} pairs, within {options.within:g} pixels")
-    print(f"precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f} (means over pictures)")
+    print(f"precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f} (means over images)")
 
-    photos = [images.resize(photo, 256, 256) for _, photo in pairs] * (200 // len(pairs) + 1)
+    photos = [resize_image(photo, 256, 256) for _, photo in pairs] * (200 // len(pairs) + 1)
     for name, style in (("EDGES", EDGES), ("PENCIL", PENCIL)):
         for threads in (1, os.cpu_count() or 1):
             with ThreadPoolExecutor(threads) as pool:
@@ -57,7 +57,7 @@ def main() -> None:
 
     if options.sheet:
         rows = [[a, ours, sketch(b, PENCIL), b] for ours, (a, b) in zip(drawn[:10], pairs, strict=False)]
-        images.save(options.sheet, images.tile(rows))
+        save_image(options.sheet, tile_images(rows))
 
 
 if __name__ == "__main__":

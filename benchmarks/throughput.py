@@ -1,6 +1,6 @@
 """Training throughput on this machine: `make bench`, or `python benchmarks/throughput.py [NAME ...]`.
 
-Each case is trained in a process of its own on random pictures that are in memory already, so that only the step is
+Each case is trained in a process of its own on random images that are in memory already, so that only the step is
 timed: a warm-up, then steps for half a minute, of which the median is given. "floor" is what the multiplications of a
 step would take at the rate that this machine reaches in one large matrix product of the same precision.
 """
@@ -44,7 +44,7 @@ def measure(config: TrainConfig) -> dict[str, float | str]:
     from p2plib import runtime
 
     plan = runtime.start(config)
-    from p2plib.training import build
+    from p2plib.training.loop import build
 
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.image_size, config.image_size, 3)
@@ -58,7 +58,7 @@ def measure(config: TrainConfig) -> dict[str, float | str]:
             model.train_on_batch(source, target)
             times.append(time.perf_counter() - start)
     step = float(np.median(times[3:]))
-    result = {"plan": str(plan), "step_s": step, "pictures_per_s": config.batch_size / step}
+    result = {"plan": str(plan), "step_s": step, "images_per_s": config.batch_size / step}
     result["peak_GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     if plan.backend == "tensorflow":
         work = multiplications(config) * config.batch_size
@@ -76,13 +76,13 @@ def main() -> None:
 
     machine = describe()
     print(f"{machine['processor']}, {machine['cores']} cores, {machine['gpus'] or 'no GPU'}; {machine['versions']}")
-    print(f"{'case':20}{'s/step':>8}{'pictures/s':>12}{'peak GB':>9}{'floor':>7}  plan")
+    print(f"{'case':20}{'s/step':>8}{'images/s':>12}{'peak GB':>9}{'floor':>7}  plan")
     for name in sys.argv[1:] or CASES:
         command = [sys.executable, __file__, "--measure", name]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         row = json.loads(output.splitlines()[-1])
         floor = f"{row['share_of_floor']:7.0%}" if "share_of_floor" in row else "      -"
-        print(f"{name:20}{row['step_s']:8.3f}{row['pictures_per_s']:12.1f}{row['peak_GB']:9.2f}{floor}  {row['plan']}")
+        print(f"{name:20}{row['step_s']:8.3f}{row['images_per_s']:12.1f}{row['peak_GB']:9.2f}{floor}  {row['plan']}")
 
 
 if __name__ == "__main__":

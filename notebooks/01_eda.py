@@ -35,13 +35,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib import P2PError, TrainConfig, figures
-from p2plib.data import catalog, check, download, images, pairs, pipeline, statistics, toy
+from p2plib import P2PError, TrainConfig
+from p2plib.data import catalog, check, download, pairs, pipeline, statistics, toy
+from p2plib.data.image import read_rgb, resize_image, save_image, to_float
+from p2plib.show import figures
 
 # %% [markdown]
 # ## What is a pair?
 #
-# Two pictures of the same thing, aligned: pixel (y, x) of side A and pixel (y, x) of side B show the same place.
+# Two images of the same thing, aligned: pixel (y, x) of side A and pixel (y, x) of side B show the same place.
 # Pix2pix learns to make one from the other. The *direction* says which one is the source and which the target.
 
 # %%
@@ -68,7 +70,7 @@ report = check.check(DATA)
 print(report.table())
 
 # %% [markdown]
-# Look for: a single size, and no line that starts with BROKEN. Pictures of other sizes and shapes are allowed; training
+# Look for: a single size, and no line that starts with BROKEN. Images of other sizes and shapes are allowed; training
 # resizes them to a square.
 #
 # ## A sheet of pairs
@@ -89,7 +91,7 @@ figures.pair_sheet(sources[:6], targets[:6], names, [pair.name for pair in shown
 # Look for: edges that run on from one half into the same place of the other. Then ask what the source cannot tell:
 # cars, roofs and shadows on the way from map to satellite, for example. There the generator has to make something up.
 #
-# ## Colours
+# ## Colors
 #
 # Mean and standard deviation of red, green and blue, on [0, 255].
 
@@ -99,25 +101,25 @@ for name, side in zip(names, (sources, targets), strict=True):
     print(f"{name:9}  mean {mean.round(1)}  deviation {deviation.round(1)}")
 
 # %%
-figures.colour_histograms(sources, targets, names)
+figures.color_histograms(sources, targets, names)
 
 # %% [markdown]
-# Look for: a broad hill on the side of photos, a few spikes on the side of labels. Spikes mean that few colours carry
-# all the meaning, and a generator that is off by a little has invented a colour that does not exist.
+# Look for: a broad hill on the side of photos, a few spikes on the side of labels. Spikes mean that few colors carry
+# all the meaning, and a generator that is off by a little has invented a color that does not exist.
 #
 # ## Classes
 #
-# On label pictures a colour is a class. The side with fewer distinct colours is the one with labels; the toy map's
+# On label images a color is a class. The side with fewer distinct colors is the one with labels; the toy map's
 # classes are known, those of other sets are found.
 
 
 # %%
-def distinct_colours(pictures):
-    return len(np.unique(pictures.reshape(-1, 3), axis=0))
+def distinct_colors(images):
+    return len(np.unique(images.reshape(-1, 3), axis=0))
 
 
 # %%
-labels = min(sources, targets, key=lambda side: distinct_colours(side[:4]))
+labels = min(sources, targets, key=lambda side: distinct_colors(side[:4]))
 classes = toy.PALETTE if DATA == "toy" else statistics.palette(labels, 12)
 shares = statistics.class_shares(labels, classes)
 figures.palette_bars(shares, classes)
@@ -126,7 +128,7 @@ figures.palette_bars(shares, classes)
 # Look for: rare classes. A mean over all pixels, such as L1, hardly notices whether they are right: a generator that
 # never draws water can still be right on 93 % of the toy map.
 #
-# When nobody tells you the palette, ask for the most common colours. It finds the toy map's classes to the last bit.
+# When nobody tells you the palette, ask for the most common colors. It finds the toy map's classes to the last bit.
 
 # %%
 common = statistics.palette(labels, len(classes))
@@ -142,7 +144,7 @@ print("all of the classes above:", set(common.values()) == set(classes.values())
 work = tempfile.TemporaryDirectory()
 train, val = (Path(work.name, "pairs", split) for split in ("train", "val"))
 for i in range(12):
-    images.save((train if i < 9 else val) / f"{i}.png", np.hstack(toy.city(i, 128)))
+    save_image((train if i < 9 else val) / f"{i}.png", np.hstack(toy.city(i, 128)))
 
 # %% [markdown]
 # Now break four of them, as happens in real life.
@@ -150,19 +152,19 @@ for i in range(12):
 # %%
 whole = (train / "1.png").read_bytes()
 (train / "1.png").write_bytes(whole[: len(whole) // 2])  # a copy that broke off
-(train / "2.png").write_text("<html>404 Not Found</html>")  # a web page under a picture's name
-images.save(train / "3.png", np.hstack(toy.city(3, 128))[:, :-1])  # a column of pixels is missing
-images.save(train / "4.png", toy.city(4, 128)[0])  # half a pair
+(train / "2.png").write_text("<html>404 Not Found</html>")  # a web page under an image's name
+save_image(train / "3.png", np.hstack(toy.city(3, 128))[:, :-1])  # a column of pixels is missing
+save_image(train / "4.png", toy.city(4, 128)[0])  # half a pair
 
 # %% [markdown]
 # And make five that training accepts, but you should know of.
 
 # %%
 pair = np.hstack(toy.city(5, 128))
-Image.fromarray(pair[..., 1].astype(np.uint16) * 257).save(train / "5.png")  # 16-bit grey
+Image.fromarray(pair[..., 1].astype(np.uint16) * 257).save(train / "5.png")  # 16-bit gray
 Image.fromarray(np.dstack([pair, np.full((128, 256), 200, np.uint8)])).save(train / "6.png")  # transparent
-images.save(train / "7.png", np.hstack([toy.city(7, 128)[0], np.full((128, 128, 3), 240, np.uint8)]))  # an empty map
-shutil.copy(train / "8.png", val / "9.png")  # the same picture in two splits
+save_image(train / "7.png", np.hstack([toy.city(7, 128)[0], np.full((128, 128, 3), 240, np.uint8)]))  # an empty map
+shutil.copy(train / "8.png", val / "9.png")  # the same image in two splits
 Image.open(train / "0.png").resize((200, 100)).save(val / "10.jpg", quality=60)  # a smaller, recompressed copy
 
 # %%
@@ -183,13 +185,13 @@ except P2PError as error:
 # %% [markdown]
 # ## Leakage
 #
-# Two pictures of `val` above are pictures of `train`. One is a copy to the bit; of the other no pixel is the same, so
-# the checker compares what small pictures of both look like (a perceptual hash).
+# Two images of `val` above are images of `train`. One is a copy to the bit; of the other no pixel is the same, so
+# the checker compares what small images of both look like (a perceptual hash).
 
 # %%
 twins = [(train / "8.png", val / "9.png"), (train / "0.png", val / "10.jpg")]
-pictures = np.array([[images.resize(images.read_rgb(path), 128, 256) for path in twin] for twin in twins])
-figures.pair_sheet(pictures[:, 0], pictures[:, 1], ("in train", "in val"), ["8.png, 9.png", "0.png, 10.jpg"], columns=2)
+images = np.array([[resize_image(read_rgb(path), 128, 256) for path in twin] for twin in twins])
+figures.pair_sheet(images[:, 0], images[:, 1], ("in train", "in val"), ["8.png, 9.png", "0.png, 10.jpg"], columns=2)
 
 # %% [markdown]
 # Look for: how little shows. The smaller copy is a bit softer; among thousands of pairs nobody would find it by eye.
@@ -199,8 +201,8 @@ figures.pair_sheet(pictures[:, 0], pictures[:, 1], ("in train", "in val"), ["8.p
 
 
 # %%
-def thumbnails(pictures):
-    return images.to_float(pictures[:, ::16, ::16]).reshape(len(pictures), -1)
+def thumbnails(images):
+    return to_float(images[:, ::16, ::16]).reshape(len(images), -1)
 
 
 def look_up(questions):
@@ -212,16 +214,16 @@ def look_up(questions):
 honest, _, _ = pipeline.load_split(config, "val", limit=20)
 leaky = np.concatenate([both[:10], honest[10:]])
 for name, split in {"honest": honest, "half leaked": leaky}.items():
-    errors = np.abs(images.to_float(look_up(split[:, 0])) - images.to_float(split[:, 1]))
+    errors = np.abs(to_float(look_up(split[:, 0])) - to_float(split[:, 1]))
     print(f"{name:12} L1 {errors.mean():.3f}")
 
 # %% [markdown]
 # Look for: an error that halves, and not because the model is any better. A large network can do the same, since it has
-# room to remember a few hundred pairs. Split by place or by building before cutting pictures into pieces, and keep
+# room to remember a few hundred pairs. Split by place or by building before cutting images into pieces, and keep
 # frames of one film in one split.
 #
 # ## What to try next
 #
 # - Run this notebook on a real set: `P2P_FULL=1`, or set `DATA` to "maps", where aerial photos meet Google's maps.
-# - Point `check.check` at a folder of your own pictures, and look at them with `figures.pair_sheet`.
+# - Point `check.check` at a folder of your own images, and look at them with `figures.pair_sheet`.
 # - Next notebook: `02_preprocessing`, from these files to the batches that training sees.

@@ -35,8 +35,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib import TrainConfig, figures
-from p2plib.data import catalog, download, images, pairs, pipeline, toy
+from p2plib import TrainConfig
+from p2plib.data import catalog, download, pairs, pipeline, toy
+from p2plib.data.image import read_rgb, resize_image, save_image, to_float, to_uint8
+from p2plib.show import figures
 
 # %%
 if catalog.find(DATA).url:
@@ -66,7 +68,7 @@ photo.save(folder / "cut-out.png")
 # %%
 files = ["camera.jpg", "scan.png", "cut-out.png"]
 careless = [np.asarray(Image.open(folder / name).convert("RGB")) for name in files]
-careful = [images.read_rgb(folder / name) for name in files]
+careful = [read_rgb(folder / name) for name in files]
 figures.pair_sheet(np.stack(careless), np.stack(careful), ("convert", "read_rgb"), files)
 
 # %% [markdown]
@@ -84,15 +86,15 @@ figures.pair_sheet(np.stack(careless), np.stack(careful), ("convert", "read_rgb"
 # %%
 pair = pairs.find_pairs(DATA, "train")[0][1]
 halves = pair.read() if pipeline.direction(config) == "AtoB" else pair.read()[::-1]
-loaded = np.stack([images.resize(half, config.load_size, config.load_size) for half in halves])
+loaded = np.stack([resize_image(half, config.load_size, config.load_size) for half in halves])
 top, left = 4, 12
 cropped = loaded[:, top : top + SIZE, left : left + SIZE]
 flipped = cropped[:, :, ::-1]
-normalised = images.to_float(flipped)
+normalized = to_float(flipped)
 
 # %%
 stages = {"decode": np.stack(halves), "load size": loaded}
-stages |= {"jitter": cropped, "flip": flipped, "normalise": normalised}
+stages |= {"jitter": cropped, "flip": flipped, "normalize": normalized}
 figures.steps(stages, names, windows={"load size": (top, left, SIZE)})
 
 # %% [markdown]
@@ -102,19 +104,19 @@ figures.steps(stages, names, windows={"load size": (top, left, SIZE)})
 # %%
 spare = config.load_size - SIZE
 print("crops and flips of one pair:", 2 * (spare + 1) ** 2)
-print("to [-1, 1] and back is exact:", np.array_equal(images.to_uint8(normalised), flipped))
+print("to [-1, 1] and back is exact:", np.array_equal(to_uint8(normalized), flipped))
 
 # %% [markdown]
-# Validation and use know neither jitter nor flip: there, pictures are resized to the image size, and that is all.
+# Validation and use know neither jitter nor flip: there, images are resized to the image size, and that is all.
 #
 # ## Proof that both halves move together
 #
-# Pairs whose two halves are the same picture must still be the same after any crop and flip.
+# Pairs whose two halves are the same image must still be the same after any crop and flip.
 
 # %%
 for i in range(9):
     twin = toy.city(i)[0]
-    images.save(folder / "twins" / ("train" if i < 8 else "val") / f"{i}.png", np.hstack([twin, twin]))
+    save_image(folder / "twins" / ("train" if i < 8 else "val") / f"{i}.png", np.hstack([twin, twin]))
 twins = pipeline.TrainingData(TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4))
 batches = list(twins.batches().take(5 * twins.steps_per_epoch).as_numpy_iterator())
 print(len(batches), "batches of", batches[0][0].shape)
@@ -125,10 +127,10 @@ print("source equals target in all:", all(np.array_equal(*batch) for batch in ba
 
 # %%
 for split in ("train", "val"):
-    images.save(folder / "single" / split / "1.png", np.hstack(halves))
+    save_image(folder / "single" / split / "1.png", np.hstack(halves))
 single = pipeline.TrainingData(TrainConfig(data=str(folder / "single"), image_size=SIZE))
 views = np.array(list(single.batches().take(6).as_numpy_iterator()))
-views = images.to_uint8(views[:, :, 0])
+views = to_uint8(views[:, :, 0])
 print(views.shape)
 
 # %% [markdown]
@@ -136,11 +138,11 @@ print(views.shape)
 
 
 # %%
-def draw(picture, loaded):
-    """Top, left and flip that make `picture` from the picture at load size."""
+def draw(image, loaded):
+    """Top, left and flip that make `image` from the image at load size."""
     for top, left, flip in np.ndindex(spare + 1, spare + 1, 2):
         crop = loaded[top : top + SIZE, left : left + SIZE]
-        if np.array_equal(picture, crop[:, ::-1] if flip else crop):
+        if np.array_equal(image, crop[:, ::-1] if flip else crop):
             return top, left, flip
 
 
@@ -166,14 +168,14 @@ figures.pair_sheet(views[:, 0], views[:, 1], names, captions)
 # %%
 crops = [loaded[1, y : y + SIZE, x : x + SIZE] for y, x in np.ndindex(spare + 1, spare + 1)]
 median = np.median(crops, axis=0).astype(np.uint8)
-error = np.mean([np.abs(images.to_float(crop) - images.to_float(median)).mean() for crop in crops])
+error = np.mean([np.abs(to_float(crop) - to_float(median)).mean() for crop in crops])
 print(f"the best L1 on this pair: {error:.3f} when cropped apart, 0 when cropped alike")
 
 # %%
 source = loaded[0, :SIZE, :SIZE]
 columns = {"cropped alike": crops[0], "each by itself": crops[-1], "best under L1": median}
 columns = {title: np.stack([target, target // 2 + source // 2]) for title, target in columns.items()}
-figures.picture_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
+figures.image_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
 
 # %% [markdown]
 # Look for: in the middle, edges that are doubled once the halves lie on each other. On the right, what the L1 loss then
@@ -231,5 +233,5 @@ print(f"from files:  {pairs_a_second(pipeline.TrainingData(from_disk), 50):6.0f}
 # ## What to try next
 #
 # - Set `augment="none"` in `TrainConfig`: `load_size` becomes the image size, and every epoch sees the same views.
-# - Would a flip up and down suit your pictures? For aerial photos it does no harm; a house front has its sky above.
+# - Would a flip up and down suit your images? For aerial photos it does no harm; a house front has its sky above.
 # - Next notebook: `03_model`, the networks that these batches feed.

@@ -14,7 +14,7 @@
 # # The model
 #
 # The two networks of pix2pix, built step by step: their shapes, where the skips go, what the discriminator sees of a
-# picture, and the objective that trains both. Takes about 20 seconds on two CPU cores.
+# image, and the objective that trains both. Takes about 20 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -24,15 +24,17 @@ DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list
 
 # %% [markdown]
 # The networks here are those of the paper, at full size: 256x256 pixels, 64 filters in the first layer. Only the
-# pictures are those of the toy set in the stored outputs.
+# images are those of the toy set in the stored outputs.
 
 # %%
 import inspect
 
 import numpy as np
 
-from p2plib import TrainConfig, figures, runtime
-from p2plib.data import catalog, download, images, pipeline
+from p2plib import TrainConfig, runtime
+from p2plib.data import catalog, download, pipeline
+from p2plib.data.image import to_float, to_uint8
+from p2plib.show import figures
 
 # %% tags=["nbval-ignore-output"]
 plan = runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
@@ -41,11 +43,11 @@ plan = runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
 import keras
 from keras import layers
 
-from p2plib.checkpoint import Discriminator
-from p2plib.evaluation import judge
-from p2plib.losses import GAN_LOSSES
+from p2plib.evaluation.evaluate import judge
+from p2plib.inference.checkpoint import Discriminator
 from p2plib.models import build_discriminator, build_generator, patchgan, stages
-from p2plib.pix2pix import Pix2Pix
+from p2plib.training.pix2pix import Pix2Pix
+from p2plib.training.terms import GAN_LOSSES
 
 keras.utils.set_random_seed(0)
 
@@ -61,11 +63,11 @@ print(f"{names[0]} to {names[1]}, {sources.shape}")
 # %% [markdown]
 # ## The generator: down to one pixel and back up
 #
-# An encoder halves the picture again and again, by 4x4 convolutions with stride 2. What is left at the bottom is one
-# pixel with 512 channels: what the picture shows, with hardly any where.
+# An encoder halves the image again and again, by 4x4 convolutions with stride 2. What is left at the bottom is one
+# pixel with 512 channels: what the image shows, with hardly any where.
 
 # %%
-x = picture = keras.Input((256, 256, 3))
+x = image = keras.Input((256, 256, 3))
 encoder = []
 for filters in (64, 128, 256, 512, 512, 512, 512, 512):
     x = layers.LeakyReLU(0.2)(layers.Conv2D(filters, 4, 2, "same")(x))
@@ -81,7 +83,7 @@ for skip in reversed(encoder[:-1]):
     x = layers.Conv2DTranspose(skip.shape[-1], 4, 2, "same", activation="relu")(x)
     x = layers.Concatenate()([x, skip])
     print(x.shape[1:])
-bare = keras.Model(picture, layers.Conv2DTranspose(3, 4, 2, "same", activation="tanh")(x))
+bare = keras.Model(image, layers.Conv2DTranspose(3, 4, 2, "same", activation="tanh")(x))
 print(bare.output_shape[1:])
 
 # %% [markdown]
@@ -96,11 +98,11 @@ figures.u_net(stages.stages(generator))
 
 # %% [markdown]
 # Look for: a skip at every size but the smallest. The outermost one carries half the resolution, so that edges of the
-# source can end up in the target at their exact place. The most weights sit where the picture is smallest.
+# source can end up in the target at their exact place. The most weights sit where the image is smallest.
 #
 # Three things the bare network lacks:
 #
-# - **Normalization.** Instance normalization: each picture by its own mean and spread. The paper trains with batch
+# - **Normalization.** Instance normalization: each image by its own mean and spread. The paper trains with batch
 #   size 1 and uses the batch's statistics in use too, which is the same thing. There is none at the 1x1 bottleneck,
 #   where it would set everything to zero.
 # - **Dropout** in the three innermost stages of the decoder: the paper's only source of noise. It is off in use, unless
@@ -123,7 +125,7 @@ discriminator = build_discriminator(config)
 print(stages.table(discriminator))
 
 # %% [markdown]
-# How large is a patch? Each logit sees a square of the picture: its *receptive field*. It follows from the kernels and
+# How large is a patch? Each logit sees a square of the image: its *receptive field*. It follows from the kernels and
 # strides of the layers, and the network can be asked.
 
 # %%
@@ -139,15 +141,15 @@ figures.receptive_fields(targets[0], patches)
 
 # %% [markdown]
 # Look for: what fits into a 70x70 patch, the paper's choice. A pixel has no texture to judge; 16 pixels give sharp
-# patches that do not go together; 286 pixels reach beyond the picture, into its padding, and cost more weights.
+# patches that do not go together; 286 pixels reach beyond the image, into its padding, and cost more weights.
 #
-# Is the arithmetic right? Change the picture outside the square, then one corner pixel inside, and see whether the
-# logit moves. (Without normalization: with it, every patch also knows the mean and spread of the whole picture.)
+# Is the arithmetic right? Change the image outside the square, then one corner pixel inside, and see whether the
+# logit moves. (Without normalization: with it, every patch also knows the mean and spread of the whole image.)
 
 # %%
 network = build_discriminator(TrainConfig(norm="none"))
 top, left, side = patchgan.patch(network, 15, 15)
-source, target = images.to_float(sources[:1]), images.to_float(targets[:1])
+source, target = to_float(sources[:1]), to_float(targets[:1])
 outside, corner = -target, target.copy()
 outside[:, top : top + side, left : left + side] = target[:, top : top + side, left : left + side]
 corner[:, top, left] *= -1
@@ -167,10 +169,10 @@ for network in (generator, discriminator):
 # %% [markdown]
 # ## Before training
 #
-# What do the untrained networks make of a picture?
+# What do the untrained networks make of an image?
 
 # %%
-generated = images.to_uint8(generator.predict_on_batch(images.to_float(sources)))
+generated = to_uint8(generator.predict_on_batch(to_float(sources)))
 figures.result_grid(sources, generated, targets, names)
 
 # %%
@@ -182,14 +184,14 @@ columns = {
 figures.patch_map(columns)
 
 # %% [markdown]
-# Look for: grey noise with the grid of the transposed convolutions in it, and opinions that mean nothing yet: the
+# Look for: gray noise with the grid of the transposed convolutions in it, and opinions that mean nothing yet: the
 # discriminator gives what is generated and what is real the same mean. Each square of the overlay is one logit; the
-# patch that it judges is larger, so neighbours overlap.
+# patch that it judges is larger, so neighbors overlap.
 #
 # ## The objective
 #
 # The discriminator $D$ learns to tell real pairs from generated ones; the generator $G$ learns to deceive it and to
-# stay close to the expected picture (Isola et al. 2017, equations 1, 3 and 4):
+# stay close to the expected image (Isola et al. 2017, equations 1, 3 and 4):
 #
 # $$G^* = \arg\min_G \max_D \; \mathbb{E}_{x,y}[\log D(x, y)] + \mathbb{E}_x[\log(1 - D(x, G(x)))]
 # + \lambda \, \mathbb{E}_{x,y}[\lVert y - G(x) \rVert_1], \quad \lambda = 100$$
@@ -201,7 +203,7 @@ figures.patch_map(columns)
 print(inspect.getsource(Pix2Pix.compute_loss))
 
 # %% [markdown]
-# Look for: `stop_gradient` around the generated picture, so that the discriminator's loss does not train the generator,
+# Look for: `stop_gradient` around the generated image, so that the discriminator's loss does not train the generator,
 # and `frozen` around the discriminator, so that the generator's loss does not train the discriminator. With the two cut
 # apart, a single optimizer step on the sum is one step for each.
 
@@ -214,7 +216,7 @@ print(inspect.getsource(GAN_LOSSES["vanilla"].generator).strip())
 
 # %% tags=["nbval-ignore-output"]
 model = Pix2Pix(generator, discriminator)
-x, y = (keras.ops.convert_to_tensor(picture) for picture in (source, target))
+x, y = (keras.ops.convert_to_tensor(image) for image in (source, target))
 model.compute_loss(x, y, model(x))
 for name, mean in model.trackers.items():
     print(f"{name:13} {float(mean.result()):.3f}")
@@ -227,6 +229,6 @@ for name, mean in model.trackers.items():
 # ## What to try next
 #
 # - `TrainConfig(generator="resnet9")`: no U, no skips, nine residual blocks. `stages.table` shows it.
-# - `upsampling="resize"` replaces the transposed convolutions. Compare the untrained pictures: the grid is gone.
+# - `upsampling="resize"` replaces the transposed convolutions. Compare the untrained images: the grid is gone.
 # - `receptive_field=16` or `286`: which mistakes could such a discriminator not see?
 # - Next notebook: `04_training`, both networks at work.

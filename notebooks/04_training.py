@@ -24,15 +24,16 @@ DATA, DIRECTION = ("facades", "BtoA") if FULL else ("toy", "BtoA")  # from label
 
 # %% [markdown]
 # The stored outputs are those of the fast run: 64x64 pixels, a quarter of the filters, 4 epochs, on the toy set. Its
-# pictures are small and rough, but the story is the same.
+# images are small and rough, but the story is the same.
 
 # %%
 import signal
 from dataclasses import replace
 
-from p2plib import TrainConfig, evaluate, figures, load, train, widgets
+from p2plib import TrainConfig, evaluate, load, train
 from p2plib.data import catalog, download
-from p2plib.report import read_log
+from p2plib.show import figures, widgets
+from p2plib.show.report import read_log
 
 if catalog.find(DATA).url:
     download.get(DATA)
@@ -72,7 +73,7 @@ stop = keras.callbacks.LambdaCallback(on_epoch_begin=press_stop)
 run = train(config, show=widgets.progress(), callbacks=[stop])
 
 # %% [markdown]
-# Look for: L1 that falls on validation pictures too, and sample pictures that get streets first, then colours, then
+# Look for: L1 that falls on validation images too, and sample images that get streets first, then colors, then
 # texture. The dashed line is where the losses are while the discriminator is undecided. Below it, it is ahead.
 
 # %%
@@ -80,7 +81,7 @@ print("\n".join(sorted(path.relative_to(run).as_posix() for path in run.rglob("*
 
 # %% [markdown]
 # - `config.json`, `environment.json`, `log.csv`: what was trained, where, and how it went.
-# - `samples/`: the same validation pictures again and again, source | generated | expected.
+# - `samples/`: the same validation images again and again, source | generated | expected.
 # - `checkpoints/best.keras` (by validation SSIM) and `last.keras`: generators that say themselves what they are.
 # - `checkpoints/state.npz`: every weight, the optimizer's moments and random states, to go on from.
 #
@@ -112,7 +113,7 @@ models = {
 }
 results = {name: evaluate(model) for name, model in models.items()}
 print(
-    *[f"{name}: {len(result.pictures)} pictures of {result.protocol['data']}" for name, result in results.items()],
+    *[f"{name}: {len(result.images)} images of {result.protocol['data']}" for name, result in results.items()],
     sep="\n",
 )
 
@@ -121,7 +122,7 @@ both = results["L1 + GAN"]
 source, target = models["L1"].info.names
 columns = {source: both.sources} | {name: result.generated for name, result in results.items()}
 columns |= {f"expected {target}": both.targets}
-figures.picture_grid({title: pictures[:3] for title, pictures in columns.items()})
+figures.image_grid({title: images[:3] for title, images in columns.items()})
 
 # %% [markdown]
 # Look for: L1 alone answers with the median of all that could be there: roofs, trees and cars average out to a blur.

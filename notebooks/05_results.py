@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Results
 #
-# Load a model and judge it: pictures, numbers, the best and the worst, where it errs, what the discriminator thinks of
+# Load a model and judge it: images, numbers, the best and the worst, where it errs, what the discriminator thinks of
 # it, sliders to look closely, and the other direction. Takes about 80 seconds on two CPU cores.
 
 # %% tags=["parameters"]
@@ -32,10 +32,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2plib import TrainConfig, evaluate, figures, load, train, translate, widgets
-from p2plib.checkpoint import find, load_discriminator
+from p2plib import TrainConfig, evaluate, load, train, translate
 from p2plib.data import catalog, download
-from p2plib.evaluation import judge
+from p2plib.evaluation.evaluate import judge
+from p2plib.inference.checkpoint import find, load_discriminator
+from p2plib.show import figures, widgets
 
 if not RUN and catalog.find(DATA).url:
     download.get(DATA)
@@ -79,7 +80,7 @@ figures.result_grid(result.sources[:3], result.generated[:3], result.targets[:3]
 #
 # ## The numbers
 #
-# L1 is the mean absolute error on [-1, 1], lower is better. PSNR (dB) and SSIM are higher for better pictures.
+# L1 is the mean absolute error on [-1, 1], lower is better. PSNR (dB) and SSIM are higher for better images.
 
 # %% tags=["nbval-ignore-output"]
 lines = result.table().splitlines()
@@ -90,13 +91,13 @@ order = np.argsort(result.scores["ssim"])
 best, worst = order[-2:][::-1], order[:2]
 chosen = np.concatenate([best, worst])
 figures.result_grid(
-    *(pictures[chosen] for pictures in (result.sources, result.generated, result.targets)),
+    *(images[chosen] for images in (result.sources, result.generated, result.targets)),
     names,
-    [f"{result.pictures[i]}, SSIM {result.scores['ssim'][i]:.2f}" for i in chosen],
+    [f"{result.images[i]}, SSIM {result.scores['ssim'][i]:.2f}" for i in chosen],
 )
 
 # %% [markdown]
-# Look for: what the two best (above) have that the two worst lack. Often it is not the generator: pictures with large
+# Look for: what the two best (above) have that the two worst lack. Often it is not the generator: images with large
 # calm areas, such as water, score high, and busy ones low.
 #
 # ## Where does it err?
@@ -106,18 +107,18 @@ figures.error_map(result.generated[worst], result.targets[worst], (f"generated {
 
 # %% [markdown]
 # Look for: whether errors lie along edges (something is displaced or blurred) or fill areas (something has the wrong
-# colour, or was taken for something else).
+# color, or was taken for something else).
 #
 # ## What does the discriminator think?
 #
-# It judges patches, so its opinion can be laid over the picture. It was saved with the training state.
+# It judges patches, so its opinion can be laid over the image. It was saved with the training state.
 
 # %%
 discriminator = load_discriminator(run)
 shown = best[:1]
 columns = {}
-for title, pictures in {"generated": result.generated[shown], "expected": result.targets[shown]}.items():
-    columns[f"{title} {names[1]}"] = pictures, judge(discriminator, result.sources[shown], pictures)
+for title, images in {"generated": result.generated[shown], "expected": result.targets[shown]}.items():
+    columns[f"{title} {names[1]}"] = images, judge(discriminator, result.sources[shown], images)
 figures.patch_map(columns)
 
 # %% [markdown]
@@ -133,42 +134,42 @@ figures.patch_map(columns)
 widgets.compare(result.generated[best[0]], result.targets[best[0]], (f"generated {names[1]}", f"expected {names[1]}"))
 
 # %% [markdown]
-# Pick another picture:
+# Pick another image:
 
 # %%
 pairs = list(zip(result.generated, result.targets, strict=True))
-widgets.browse(pairs, (f"generated {names[1]}", f"expected {names[1]}"), result.pictures)
+widgets.browse(pairs, (f"generated {names[1]}", f"expected {names[1]}"), result.images)
 
 # %% [markdown]
 # And here the model runs again with every change. Dropout, switched on by a seed, is the only noise that pix2pix has.
 
 # %%
-widgets.explore(model, result.sources, result.targets, result.pictures)
+widgets.explore(model, result.sources, result.targets, result.images)
 
 # %% [markdown]
 # Look for: how little the noise changes. The paper found the same: the generator learns to ignore it, and one source
-# gives all but one picture.
+# gives all but one image.
 
 # %%
 quiet, *noisy = (translate(model, list(result.sources[:8]), noise=seed) for seed in (None, 1, 2))
-print("the same picture every time without noise:", np.array_equal(quiet, translate(model, list(result.sources[:8]))))
-print("another picture with another seed:", not np.array_equal(*noisy))
+print("the same image every time without noise:", np.array_equal(quiet, translate(model, list(result.sources[:8]))))
+print("another image with another seed:", not np.array_equal(*noisy))
 
 # %% [markdown]
 # ## What did the last epochs bring?
 #
-# Runs keep a generator every few epochs. `compare` judges checkpoints on the same pictures. In brackets: the 95 %
-# confidence interval of each mean, found by resampling the pictures.
+# Runs keep a generator every few epochs. `compare` judges checkpoints on the same images. In brackets: the 95 %
+# confidence interval of each mean, found by resampling the images.
 
 # %% tags=["nbval-ignore-output"]
-from p2plib.comparison import compare
+from p2plib.evaluation.compare import compare
 
 early = min(find(run).parent.glob("generator_*.keras"))
 print(compare({"early": load(early), "best": model}).table())
 
 # %% [markdown]
 # Look for: a star, where the two differ by more than chance. `swd`, the sliced Wasserstein distance, compares all
-# patches of the generated pictures with all patches of the real ones, as two crowds; lower is better. It does not mind
+# patches of the generated images with all patches of the real ones, as two crowds; lower is better. It does not mind
 # a house that stands elsewhere, as L1 does, but it minds blur.
 #
 # ## The model card
@@ -179,7 +180,7 @@ print(compare({"early": load(early), "best": model}).table())
 # %% tags=["nbval-ignore-output"]
 from IPython.display import Markdown
 
-from p2plib.card import model_card
+from p2plib.export.card import model_card
 
 sections = model_card(run, result).split("\n## ")
 Markdown("\n".join("### " + section for section in sections if section.startswith(("Metrics", "Limits"))))
@@ -199,7 +200,7 @@ back = evaluate(reverse, split="val", limit=3)
 figures.result_grid(back.sources, back.generated, back.targets, reverse.info.names)
 
 # %% [markdown]
-# There and back again: what the reverse model makes of a *generated* picture.
+# There and back again: what the reverse model makes of a *generated* image.
 
 # %%
 again = translate(reverse, list(result.generated[best]))
@@ -208,15 +209,15 @@ columns = {
     f"generated {names[1]}": result.generated[best],
     f"{names[0]} from that": np.stack(again),
 }
-figures.picture_grid(columns)
+figures.image_grid(columns)
 
 # %% [markdown]
 # Look for: what survives the round trip. Nobody trained the two models to fit each other (CycleGAN does), so what comes
-# back tells how much of the source the generated picture still holds.
+# back tells how much of the source the generated image still holds.
 #
 # ## What to try next
 #
 # - `P2P_RUN=runs/... ` with a run of yours, for example one of `make demo` (three minutes).
-# - `09_use_and_judge`: larger pictures, folders, video, what the GAN adds in numbers, export.
-# - `python -m p2plib report RUN` writes a page with grid, curves and sliders; `python -m p2plib translate RUN PICTURES
+# - `09_use_and_judge`: larger images, folders, video, what the GAN adds in numbers, export.
+# - `python -m p2plib report RUN` writes a page with grid, curves and sliders; `python -m p2plib translate RUN IMAGES
 #   --out FOLDER` uses the model.

@@ -11,10 +11,10 @@
 #     name: python3
 # ---
 # %% [markdown]
-# # Black-and-white to colour
+# # Black-and-white to color
 #
-# From plain photos, no pairs: what Lab is, a network that sees lightness and chooses colours, what the GAN adds to
-# them, and colours for a picture of any size. Takes about 80 seconds on two CPU cores.
+# From plain photos, no pairs: what Lab is, a network that sees lightness and chooses colors, what the GAN adds to
+# them, and colors for an image of any size. Takes about 80 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -31,8 +31,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2plib import TrainConfig, figures, load, train, translate, widgets
-from p2plib.data import catalog, color, download, images, pipeline
+from p2plib import TrainConfig, load, train, translate
+from p2plib.data import catalog, color, download, pipeline
+from p2plib.data.image import resize_image, to_uint8
+from p2plib.show import figures, widgets
 
 if DATA in catalog.CATALOG and catalog.find(DATA).url:
     download.get(DATA)
@@ -44,18 +46,18 @@ config = full if FULL else fast
 # %% [markdown]
 # ## Pairs from photos
 #
-# Each photo makes a pair: itself in grey, and itself. Photos that have no colours are left out, and named: they would
-# teach the network to paint grey.
+# Each photo makes a pair: itself in gray, and itself. Photos that have no colors are left out, and named: they would
+# teach the network to paint gray.
 
 # %%
 both, pairs, left_out = pipeline.load_split(config, "val", 3)
 print(both.shape, [pair.name for pair in pairs], f"{len(left_out)} left out")
 
 # %% [markdown]
-# ## Lab: light and colour apart
+# ## Lab: light and color apart
 #
 # RGB mixes both: a shadow changes all three channels. CIE Lab keeps them apart. L is how light a pixel is, from 0 to
-# 100; a goes from green to red, b from blue to yellow, and both are 0 for grey.
+# 100; a goes from green to red, b from blue to yellow, and both are 0 for gray.
 
 # %%
 photos = both[:, 1]
@@ -65,41 +67,41 @@ for name, plane in zip("Lab", np.moveaxis(lab, -1, 0), strict=True):
 
 
 # %% [markdown]
-# Each plane as a picture: L with a = b = 0, the others at one lightness.
+# Each plane as an image: L with a = b = 0, the others at one lightness.
 
 
 # %%
-def picture(lightness, a, b):
+def image(lightness, a, b):
     planes = np.broadcast_arrays(lightness, a, b)
-    return images.to_uint8(color.lab_to_rgb(np.stack(planes, -1)) * 2 - 1)
+    return to_uint8(color.lab_to_rgb(np.stack(planes, -1)) * 2 - 1)
 
 
 light, a, b = np.moveaxis(lab, -1, 0)
-columns = {"photo": photos, "L": picture(light, 0, 0), "a": picture(65, a, 0)}
-figures.picture_grid(columns | {"b": picture(65, 0, b), "a and b": picture(65, a, b)})
+columns = {"photo": photos, "L": image(light, 0, 0), "a": image(65, a, 0)}
+figures.image_grid(columns | {"b": image(65, 0, b), "a and b": image(65, a, b)})
 
 # %% [markdown]
 # Look for: every edge is in L; what is left in a and b is large and soft. So a colorizer keeps L as it is and only
-# chooses a and b. These may even be coarse: here are the photos with their own colours at an eighth of the size.
+# chooses a and b. These may even be coarse: here are the photos with their own colors at an eighth of the size.
 
 # %%
 coarse = np.stack([color.recolor(photo, ab[4::8, 4::8]) for photo, ab in zip(photos, lab[..., 1:], strict=True)])
 change = np.abs(color.lightness(coarse / 255) - light).max()
 print(f"lightness changed by at most {change:.2f} of 100")
-figures.picture_grid({"photo": photos, "colours at an eighth": coarse})
+figures.image_grid({"photo": photos, "colors at an eighth": coarse})
 
 # %% [markdown]
 # ## The network
 #
 # The same U-Net as ever, between two layers without weights: the first takes L from the source, the last joins L and
-# the network's a and b and turns them into RGB. So L1, the discriminator, metrics and exports see ordinary pictures.
+# the network's a and b and turns them into RGB. So L1, the discriminator, metrics and exports see ordinary images.
 
 # %%
 from p2plib.models import build_generator
 
 generator = build_generator(config)
 for layer in generator.layers:
-    if layer.name in ("source", "lightness", "up1_conv", "coloured"):
+    if layer.name in ("source", "lightness", "up1_conv", "colored"):
         print(f"{layer.name:10} {layer.output.shape}")
 
 # %% [markdown]
@@ -113,7 +115,7 @@ run = train(config, show=widgets.progress())
 control = train(replace(config, gan_weight=0, warmup_epochs=0), show=widgets.progress())
 
 # %%
-from p2plib.report import read_log
+from p2plib.show.report import read_log
 
 rows = read_log(run / "log.csv")
 print("epochs without the GAN:", sum(np.isnan(row["gan"]) for row in rows), "of", len(rows))
@@ -124,53 +126,53 @@ figures.learning_curves(rows, config.gan_loss)
 # %% [markdown]
 # ## Results
 #
-# The last generators, for `best.keras` is the best by SSIM, which likes colours best that dare nothing.
+# The last generators, for `best.keras` is the best by SSIM, which likes colors best that dare nothing.
 
 # %%
-from p2plib.comparison import compare
+from p2plib.evaluation.compare import compare
 
 models = {name: load(f / "checkpoints/last.keras") for name, f in {"L1 alone": control, "L1 + GAN": run}.items()}
 comparison = compare(models)
-print(comparison.protocol["pictures"], "pictures at", comparison.protocol["size"], "pixels")
+print(comparison.protocol["pictures"], "images at", comparison.protocol["size"], "pixels")
 
 # %% tags=["nbval-ignore-output"]
 print(comparison.table())
 
 # %% tags=["nbval-ignore-output"]
-figures.picture_grid(comparison.columns(3))
+figures.image_grid(comparison.columns(3))
 
 # %% [markdown]
-# - `ab`: how far a pixel's colour is from the true one, in the (a, b) plane; `ab_grey` is what no colour at all would
+# - `ab`: how far a pixel's color is from the true one, in the (a, b) plane; `ab_grey` is what no color at all would
 #   score. A colorizer should be below it.
 # - `colourfulness` (Hasler and Suesstrunk 2003) of what was generated, beside `colourfulness_real`.
 #
-# Look for: L1 alone answers an open question, this car red or blue, with the colour between: brown. It may win `ab` and
-# still be the duller picture. The GAN decides. How much of that a run shows depends on its length: the toy's streets
-# and roofs have few colours and are learned in minutes, photos of everything take hours.
+# Look for: L1 alone answers an open question, this car red or blue, with the color between: brown. It may win `ab` and
+# still be the duller image. The GAN decides. How much of that a run shows depends on its length: the toy's streets
+# and roofs have few colors and are learned in minutes, photos of everything take hours.
 #
-# ## A picture of any size
+# ## An image of any size
 #
-# The network sees the whole picture at its own size; the colours are enlarged and joined with the source's own L. No
-# tile, no seam, no lost detail. A source in colour counts by its lightness.
+# The network sees the whole image at its own size; the colors are enlarged and joined with the source's own L. No
+# tile, no seam, no lost detail. A source in color counts by its lightness.
 
 # %%
 from p2plib.data import toy
 
-photo = images.resize(toy.city(3, 384)[0], 300, 384)
-old = color.grey(photo)
-[coloured] = translate(models["L1 + GAN"], [old])
-difference = np.abs(color.lightness(coloured / 255) - color.lightness(old / 255))
-print(old.shape, "->", coloured.shape, "| lightness kept:", difference.max() < 0.5)
+photo = resize_image(toy.city(3, 384)[0], 300, 384)
+old = color.gray(photo)
+[colored] = translate(models["L1 + GAN"], [old])
+difference = np.abs(color.lightness(colored / 255) - color.lightness(old / 255))
+print(old.shape, "->", colored.shape, "| lightness kept:", difference.max() < 0.5)
 
 # %%
-widgets.compare(old, coloured, ("grey", "coloured"))
+widgets.compare(old, colored, ("gray", "colored"))
 
 # %% [markdown]
 # ## What to try next
 #
 # - `P2P_PHOTOS=FOLDER` before this notebook, or `python -m p2plib train --data FOLDER --task colorize` for photos of
-#   yours; `data check FOLDER --task colorize` names the grey ones.
-# - `python -m p2plib translate RUN old_photos/ --out coloured`: any size, any depth of folders.
-# - `python -m p2plib video RUN old_film.mp4 coloured.mp4 --steady`: blends colours over time; the light of each
+#   yours; `data check FOLDER --task colorize` names the gray ones.
+# - `python -m p2plib translate RUN old_photos/ --out colored`: any size, any depth of folders.
+# - `python -m p2plib video RUN old_film.mp4 colored.mp4 --steady`: blends colors over time; the light of each
 #   frame stays.
 # - `--l1-weight 10` lets the GAN dare more.

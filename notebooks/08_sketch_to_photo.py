@@ -31,9 +31,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2plib import TrainConfig, evaluate, figures, load, train, translate, widgets
-from p2plib.data import catalog, download, images, pipeline
+from p2plib import TrainConfig, evaluate, load, train, translate
+from p2plib.data import catalog, download, pipeline
+from p2plib.data.image import resize_image
 from p2plib.data.sketch import EDGES, PENCIL, augment_strokes, sketch
+from p2plib.show import figures, widgets
 
 if DATA in catalog.CATALOG and catalog.find(DATA).url:
     download.get(DATA)
@@ -51,7 +53,7 @@ config = full if FULL else fast
 
 # %%
 pairs, _ = pipeline.pairs_of(config, "val")
-photos = np.stack([images.resize(pair.photo(), 256, 256) for pair in pairs[:2]])
+photos = np.stack([resize_image(pair.photo(), 256, 256) for pair in pairs[:2]])
 styles = {"EDGES": EDGES, "smoother": replace(EDGES, sigma=3.0), "thicker": replace(EDGES, thickness=3)}
 drawn = {name: np.stack([sketch(photo, style) for photo in photos]) for name, style in styles.items()}
 for name, sketches in drawn.items():
@@ -59,7 +61,7 @@ for name, sketches in drawn.items():
 
 # %%
 pencil = np.stack([sketch(photo, PENCIL) for photo in photos])
-figures.picture_grid({"photo": photos} | drawn | {"PENCIL": pencil})
+figures.image_grid({"photo": photos} | drawn | {"PENCIL": pencil})
 
 # %% [markdown]
 # Look for: more smoothing leaves the outlines alone, which is how people draw. Training takes `EDGES`, tuned to look
@@ -72,8 +74,8 @@ figures.picture_grid({"photo": photos} | drawn | {"PENCIL": pencil})
 
 # %%
 first = drawn["EDGES"][:1]
-hands = [np.stack([augment_strokes(picture, seed) for picture in first]) for seed in range(4)]
-figures.picture_grid({"computed": first} | {f"epoch {i + 1}": hand for i, hand in enumerate(hands)})
+hands = [np.stack([augment_strokes(image, seed) for image in first]) for seed in range(4)]
+figures.image_grid({"computed": first} | {f"epoch {i + 1}": hand for i, hand in enumerate(hands)})
 
 # %% [markdown]
 # ## Training
@@ -86,13 +88,13 @@ run = train(config, show=widgets.progress())
 # %%
 model = load(run / "checkpoints/last.keras")
 result = evaluate(model)
-print(len(result.pictures), "pictures,", " -> ".join(model.info.names))
+print(len(result.images), "images,", " -> ".join(model.info.names))
 
 # %% tags=["nbval-ignore-output"]
 figures.result_grid(result.sources[:3], result.generated[:3], result.targets[:3], model.info.names)
 
 # %% [markdown]
-# Look for: round bodies, lit from the left, inside the lines. A sketch does not say the colour, but its shape may: slim
+# Look for: round bodies, lit from the left, inside the lines. A sketch does not say the color, but its shape may: slim
 # vases of the toy set are blue, round ones of terracotta. With real products the network guesses.
 #
 # ## Your turn
@@ -122,7 +124,7 @@ widgets.compare(drawing, imagined, ("drawing", "generated photo"))
 changed = drawn["EDGES"][0].copy()
 changed[130:] = drawn["EDGES"][1][130:]  # the lower half of another one
 versions = [drawn["EDGES"][0], changed]
-figures.picture_grid({"sketch": np.stack(versions), "generated": np.stack(translate(model, versions, fit=True))})
+figures.image_grid({"sketch": np.stack(versions), "generated": np.stack(translate(model, versions, fit=True))})
 
 # %% [markdown]
 # ## What to try next

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Use a model, and judge it
 #
-# Pictures of any size, folders, video; then honest numbers: what the GAN adds to L1, whether another network recognises
+# Images of any size, folders, video; then honest numbers: what the GAN adds to L1, whether another network recognizes
 # what was generated, and an export for other programs with its model card. Takes about 100 seconds on two CPU cores.
 
 # %% tags=["parameters"]
@@ -32,8 +32,10 @@ from pathlib import Path
 
 import numpy as np
 
-from p2plib import TrainConfig, figures, load, train, translate, translate_files, widgets
-from p2plib.data import catalog, download, images, toy
+from p2plib import TrainConfig, load, train, translate, translate_files
+from p2plib.data import catalog, download, toy
+from p2plib.data.image import save_image
+from p2plib.show import figures, widgets
 
 if catalog.find(DATA).url:
     download.get(DATA)
@@ -52,10 +54,10 @@ source, target = model.info.names
 print(f"{source} to {target}, {model.size}x{model.size}")
 
 # %% [markdown]
-# ## Pictures of any size
+# ## Images of any size
 #
-# The network knows one size. A larger picture is cut into overlapping tiles, and what it makes of them is blended by
-# smooth weights. `fit=True` resizes the whole picture there and back instead.
+# The network knows one size. A larger image is cut into overlapping tiles, and what it makes of them is blended by
+# smooth weights. `fit=True` resizes the whole image there and back instead.
 
 # %%
 large = toy.city(3, 3 * model.size)[1]
@@ -63,12 +65,12 @@ tiled, fitted = translate(model, [large])[0], translate(model, [large], fit=True
 print(large.shape, tiled.shape, fitted.shape)
 
 # %% tags=["nbval-ignore-output"]
-figures.picture_grid({source: large[None], "in tiles": tiled[None], "fitted": fitted[None]})
+figures.image_grid({source: large[None], "in tiles": tiled[None], "fitted": fitted[None]})
 
 # %% [markdown]
-# Look for: no seam between the tiles. But which one is right? This picture shows *one* city in finer detail, as every
-# training picture does. In tiles, the model sees streets three times as wide as those it learned; fitted, it sees what
-# it knows, and the result is as coarse as it was trained. Tiles are right for what is larger than a training picture at
+# Look for: no seam between the tiles. But which one is right? This image shows *one* city in finer detail, as every
+# training image does. In tiles, the model sees streets three times as wide as those it learned; fitted, it sees what
+# it knows, and the result is as coarse as it was trained. Tiles are right for what is larger than a training image at
 # the same scale: a long strip of a map, say.
 
 # %%
@@ -88,8 +90,8 @@ widgets.compare(strip, seen, (source, f"generated {target}"))
 # %% tags=["nbval-ignore-output"]
 tried = Path(run) / "tried"  # what is made here goes into the run folder
 for i in range(4):
-    images.save(tried / "maps" / ("north" if i < 2 else "south") / f"{i}.png", toy.city(i, 80)[1])
-(tried / "maps" / "north" / "broken.png").write_bytes(b"no picture")
+    save_image(tried / "maps" / ("north" if i < 2 else "south") / f"{i}.png", toy.city(i, 80)[1])
+(tried / "maps" / "north" / "broken.png").write_bytes(b"no image")
 first = translate_files(model, [tried / "maps"], tried / "photos")
 print(*first.written, *first.failed.values(), sep="\n")
 
@@ -101,13 +103,13 @@ print(f"{len(again.written)} written, {len(again.skipped)} skipped, {len(again.f
 # ## Video
 #
 # Frame by frame, times and sound kept. A network looks at each frame by itself, so its result may flicker. The figure
-# says how much: the mean change between neighbouring frames, as a multiple of the source's. `steady=True` blends each
+# says how much: the mean change between neighboring frames, as a multiple of the source's. `steady=True` blends each
 # frame with the one before, where the source did not change.
 
 # %%
 import av
 
-from p2plib.video import translate_video
+from p2plib.inference.video import translate_video
 
 with av.open(tried / "flight.mp4", "w") as file:
     stream = file.add_stream("libx264", rate=12)
@@ -125,7 +127,7 @@ for steady in (False, True):
 # %% tags=["nbval-ignore-output"]
 with av.open(tried / "flight.mp4") as before, av.open(tried / "steady-False.mp4") as after:
     frames = [[frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)] for file in (before, after)]
-figures.picture_grid({f"frame {i}": np.stack([side[i] for side in frames]) for i in range(0, 24, 6)})
+figures.image_grid({f"frame {i}": np.stack([side[i] for side in frames]) for i in range(0, 24, 6)})
 
 # %% [markdown]
 # Look for: what moves with the ground, as it should, and what stays at its place in the frame or jumps. When the camera
@@ -133,28 +135,28 @@ figures.picture_grid({f"frame {i}": np.stack([side[i] for side in frames]) for i
 #
 # ## What does the GAN add?
 #
-# Several checkpoints on the same pictures: means, and in brackets the 95 % confidence interval that resampling the
-# pictures gives (bootstrap).
+# Several checkpoints on the same images: means, and in brackets the 95 % confidence interval that resampling the
+# images gives (bootstrap).
 
 # %%
-from p2plib.comparison import compare
+from p2plib.evaluation.compare import compare
 
 comparison = compare({"L1 + GAN": model, "L1 alone": load(control)})
-print(comparison.protocol["pictures"], "pictures at", comparison.protocol["size"], "pixels")
+print(comparison.protocol["pictures"], "images at", comparison.protocol["size"], "pixels")
 
 # %% tags=["nbval-ignore-output"]
 print(comparison.table())
 
 # %% tags=["nbval-ignore-output"]
-figures.picture_grid(comparison.columns(3))
+figures.image_grid(comparison.columns(3))
 
 # %% [markdown]
-# Look for: L1, PSNR and SSIM prefer the control, whose pictures are blurred. They ask "how close, pixel by pixel?".
+# Look for: L1, PSNR and SSIM prefer the control, whose images are blurred. They ask "how close, pixel by pixel?".
 # `swd`, the sliced Wasserstein distance between all real and all generated patches, asks "do they look alike as a
-# crowd?" and prefers the GAN (lower is better). No single number says which picture is better; together they tell the
+# crowd?" and prefers the GAN (lower is better). No single number says which image is better; together they tell the
 # difference. A star marks means that differ by more than chance.
 #
-# ## Is it recognised?
+# ## Is it recognized?
 #
 # The paper's question for photos made from labels: does a network that was trained to label *real* photos find the
 # classes in generated ones? Here that network is a small U-Net, trained on the pairs of the train split, so no weights
@@ -162,23 +164,23 @@ figures.picture_grid(comparison.columns(3))
 # that generated ones can reach.
 
 # %% tags=["nbval-ignore-output"]
-from p2plib.segmentation import fcn_score, prepare
+from p2plib.evaluation.fcn_score import fcn_score, prepare
 
 segmenter = prepare(tried / "segmenter.keras", config, epochs=None if FULL else 4)
 for name, checkpoint in {"L1 + GAN": model, "L1 alone": load(control)}.items():
     print(name, fcn_score(checkpoint, segmenter).table(), sep="\n")
 
 # %% [markdown]
-# Look for: how far "generated" is from "real". After so short a training, the control's blurred photos are recognised
+# Look for: how far "generated" is from "real". After so short a training, the control's blurred photos are recognized
 # about as well: the layout is in them. The paper's, fully trained, were told apart by far (cityscapes, per-pixel
 # accuracy: .42 with L1 alone, .66 with the GAN, .80 for real photos).
 #
 # ## For other programs
 #
-# SavedModel, ONNX, LiteRT or OpenVINO. Every export is compared with Keras on 8 pictures, and refused where it differs.
+# SavedModel, ONNX, LiteRT or OpenVINO. Every export is compared with Keras on 8 images, and refused where it differs.
 
 # %% tags=["nbval-ignore-output"]
-from p2plib.export import export_model
+from p2plib.export.convert import export_model
 
 exported = export_model(run, "onnx")
 print(exported)
@@ -186,7 +188,7 @@ print(exported)
 # %%
 onnx = load(exported.folder)  # needs neither Keras nor TensorFlow
 difference = np.abs(translate(onnx, [strip])[0].astype(int) - seen)
-print("the same picture within one level:", difference.max() <= 1)
+print("the same image within one level:", difference.max() <= 1)
 print(sorted(path.name for path in exported.folder.iterdir()))
 
 # %% [markdown]
@@ -204,5 +206,5 @@ Markdown(card[card.index("## Use") : card.index("<details>")] + card[card.index(
 #
 # - `python -m p2plib video RUN clip.mp4 out.mp4 --steady` with a clip of your own.
 # - `python -m p2plib compare RUN RUN/checkpoints/last.keras`: is the last generator better than the best by SSIM?
-# - `python -m p2plib evaluate RUN --extractor inception` adds KID (and FID, from 2,048 pictures on).
+# - `python -m p2plib evaluate RUN --extractor inception` adds KID (and FID, from 2,048 images on).
 # - `python -m p2plib export RUN --format litert --half` for a phone.

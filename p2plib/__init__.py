@@ -3,7 +3,7 @@
     >>> import p2plib
     >>> run = p2plib.train(p2plib.TrainConfig(data="maps"))
     >>> model = p2plib.load(run)
-    >>> [generated] = p2plib.translate(model, [picture])
+    >>> [generated] = p2plib.translate(model, [image])
 
 Importing this package is quick: Keras and its backend are imported when something needs them, after `p2plib.runtime`
 has chosen the backend.
@@ -15,25 +15,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from p2plib.checkpoint import Checkpoint, load
     from p2plib.config import TrainConfig
     from p2plib.errors import P2PError
-    from p2plib.evaluation import evaluate
-    from p2plib.folders import translate_files
-    from p2plib.training import train
-    from p2plib.translation import translate
+    from p2plib.evaluation.evaluate import evaluate
+    from p2plib.inference.checkpoint import Checkpoint, load
+    from p2plib.inference.folders import translate_files
+    from p2plib.inference.translate import translate
+    from p2plib.training.loop import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Checkpoint": "checkpoint",
+    "Checkpoint": "inference.checkpoint",
     "P2PError": "errors",
     "TrainConfig": "config",
-    "evaluate": "evaluation",
-    "load": "checkpoint",
-    "train": "training",
-    "translate": "translation",
-    "translate_files": "folders",
+    "evaluate": "evaluation.evaluate",
+    "load": "inference.checkpoint",
+    "train": "training.loop",
+    "translate": "inference.translate",
+    "translate_files": "inference.folders",
 }
 
 __all__ = ["Checkpoint", "P2PError", "TrainConfig", "evaluate", "load", "train", "translate", "translate_files"]

@@ -20,7 +20,7 @@ from p2plib.data import Task
 from p2plib.errors import ConfigError, KaggleError, P2PError
 
 if TYPE_CHECKING:
-    from p2plib.distances import Extractor
+    from p2plib.evaluation.distances import Extractor
     from p2plib.kaggle.kernel import Kernel
 
 Data = Annotated[str | None, arg(help="Catalog name or folder; default: what the checkpoint was trained on.")]
@@ -75,13 +75,14 @@ def data_check(
     Args:
         data: A folder of pairs or, see --task, of photos; or a name of the catalog.
         task: What it is for. colorize and sketch make their pairs of photos.
-        sheet: Where to write a picture of some pairs.
+        sheet: Where to write an image of some pairs.
     """
-    from p2plib.data import check, images
+    from p2plib.data import check
+    from p2plib.data.image import save_image
 
     report = check.check(data, task, progress=True)
     print(report.table())
-    images.save(sheet, check.sheet(data, task=task))
+    save_image(sheet, check.sheet(data, task=task))
     print(f"a sheet of pairs: {sheet}")
     return 1 if report.broken else 0
 
@@ -93,10 +94,10 @@ def data_combine(
     /,
     resize: int | None = None,
 ) -> None:
-    """Join two folders of pictures into one of pairs, side by side: A left, B right, partners by their names.
+    """Join two folders of images into one of pairs, side by side: A left, B right, partners by their names.
 
     Args:
-        resize: Make all pictures squares of this many pixels; otherwise partners must have the same size.
+        resize: Make all images squares of this many pixels; otherwise partners must have the same size.
     """
     from p2plib.data import combine
 
@@ -137,19 +138,19 @@ def evaluate(
     csv: Path | None = None,
     json: Path | None = None,
 ) -> None:
-    """Score a checkpoint on a split: every picture, the means, and the distance between the two sets.
+    """Score a checkpoint on a split: every image, the means, and the distance between the two sets.
 
     L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU where the targets
-    are labels; KID, and FID from 2,048 pictures on, where an extractor is named.
+    are labels; KID, and FID from 2,048 images on, where an extractor is named.
 
     Args:
         split: Which split.
         limit: At most so many pairs, evenly spaced over the split (0: all).
-        fid: Compute FID on fewer pictures too.
-        csv: Where to write one line a picture; default: evaluation-SPLIT.csv beside the checkpoint.
-        json: Where to write means, sets, protocol and pictures; default: evaluation-SPLIT.json beside the checkpoint.
+        fid: Compute FID on fewer images too.
+        csv: Where to write one line an image; default: evaluation-SPLIT.csv beside the checkpoint.
+        json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json beside the checkpoint.
     """
-    from p2plib.checkpoint import find
+    from p2plib.inference.checkpoint import find
 
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
@@ -179,14 +180,12 @@ def fcn_score(
         segmenter: That network; it is trained if the file is not there. Default: segmenter.keras beside the checkpoint.
         epochs: How long to train it (20 unless given).
     """
-    from p2plib import segmentation
-    from p2plib.checkpoint import find
+    from p2plib.evaluation.fcn_score import fcn_score, prepare
+    from p2plib.inference.checkpoint import find
 
     model = p2plib.load(checkpoint)
-    network = segmentation.prepare(
-        segmenter or find(checkpoint).with_name("segmenter.keras"), model.info.config, epochs
-    )
-    result = segmentation.fcn_score(model, network, data, split, limit)
+    network = prepare(segmenter or find(checkpoint).with_name("segmenter.keras"), model.info.config, epochs)
+    result = fcn_score(model, network, data, split, limit)
     print(result.table())
     _print_protocol(result.protocol)
 
@@ -202,7 +201,7 @@ def compare(
     count: int = 6,
     out: Path = Path("comparison"),
 ) -> None:
-    """Judge several checkpoints on the same pictures: one table with 95 % confidence intervals, one picture sheet.
+    """Judge several checkpoints on the same images: one table with 95 % confidence intervals, one image sheet.
 
     Args:
         checkpoints: .keras files, run folders or export folders; differences are to the first one.
@@ -211,20 +210,21 @@ def compare(
         count: Number of pairs on the sheet, evenly spaced.
         out: Folder for comparison.json and sheet.png.
     """
-    from p2plib import comparison, figures
+    from p2plib.evaluation.compare import compare, load_all
+    from p2plib.show import figures
 
     if not checkpoints:
         raise ConfigError("There is nothing to compare; name checkpoints.")
-    models = comparison.load_all(checkpoints)
-    result = comparison.compare(models, data, split, limit, noise, _extractor(extractor))
+    models = load_all(checkpoints)
+    result = compare(models, data, split, limit, noise, _extractor(extractor))
     result.write_json(out / "comparison.json")
-    figures.save(figures.picture_grid(result.columns(count)), out / "sheet.png")
+    figures.save(figures.image_grid(result.columns(count)), out / "sheet.png")
     print(result.table())
     print(f"saved: {out / 'comparison.json'}, {out / 'sheet.png'}")
 
 
 def _extractor(name: ExtractorName) -> Extractor | None:
-    from p2plib import distances
+    from p2plib.evaluation import distances
 
     return distances.inception_v3() if name == "inception" else None
 
@@ -243,16 +243,16 @@ def translate(
     compare: bool = False,
     force: bool = False,
 ) -> int:
-    """Translate pictures of any size; the exit status is 1 if some cannot be read.
+    """Translate images of any size; the exit status is 1 if some cannot be read.
 
-    Pictures larger than the model are translated in overlapping tiles, smaller ones are resized there and back. What a
+    Images larger than the model are translated in overlapping tiles, smaller ones are resized there and back. What a
     call before this one has finished is skipped.
 
     Args:
-        inputs: Picture files, or folders, which are searched to any depth; each picture is taken whole.
+        inputs: Image files, or folders, which are searched to any depth; each image is taken whole.
         out: Folder for the results, PNG files of the same names.
-        fit: Resize larger pictures, too: right for those that show what a whole training picture shows.
-        compare: Write source and generated picture side by side.
+        fit: Resize larger images, too: right for those that show what a whole training image shows.
+        compare: Write source and generated image side by side.
         force: Skip nothing.
     """
     model = p2plib.load(checkpoint)
@@ -283,7 +283,7 @@ def video(
         steady: Blend over time, which reduces flicker.
         fit: Resize frames larger than the model there and back, instead of translating them in tiles.
     """
-    from p2plib.video import translate_video
+    from p2plib.inference.video import translate_video
 
     made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
     height, width = made.size
@@ -299,14 +299,14 @@ def export(
     half: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Export the generator for other programs, and compare the result with Keras on 8 pictures.
+    """Export the generator for other programs, and compare the result with Keras on 8 images.
 
     Args:
         format: What to export to; onnx was the fastest on a CPU.
-        half: Store the weights in float16: half the size, nearly the same pictures.
+        half: Store the weights in float16: half the size, nearly the same images.
         out: The folder to write; default: export/FORMAT in the run folder.
     """
-    from p2plib.export import export_model
+    from p2plib.export.convert import export_model
 
     done = export_model(checkpoint, format, half, out)
     print(done)
@@ -327,9 +327,9 @@ def grid(
     Args:
         split: Which split.
         count: Number of pairs, evenly spaced over the split.
-        out: The picture to write.
+        out: The image to write.
     """
-    from p2plib import figures
+    from p2plib.show import figures
 
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, count, noise)
@@ -339,7 +339,7 @@ def grid(
 
 def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
     """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders."""
-    from p2plib.report import write_report
+    from p2plib.show.report import write_report
 
     print(f"results: {write_report(run)}")
 
@@ -351,13 +351,13 @@ def web(
     port: int = 5000,
     examples: Path | None = None,
 ) -> None:
-    """Try models in a browser: draw or upload a picture, and see what they make of it. Ctrl-C ends it.
+    """Try models in a browser: draw or upload an image, and see what they make of it. Ctrl-C ends it.
 
     Args:
         checkpoints: .keras files or run folders; the first one is chosen at the start.
         host: Address to listen on; with the default, only this computer can reach it.
         port: Port to listen on.
-        examples: Folder of pictures to try the models with; default: pictures of each model's own kind.
+        examples: Folder of images to try the models with; default: images of each model's own kind.
     """
     from p2plib.web import serve
 

@@ -32,7 +32,7 @@ class TrainConfig:
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
     task: Task = "pairs"
-    """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colours from their
+    """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colors from their
     lightness, sketch: the photo from a sketch of it."""
     image_size: int = 256
     """Height and width in pixels at which the networks work; a power of two from 32 to 1024."""
@@ -41,7 +41,7 @@ class TrainConfig:
     generator: GeneratorName = "unet"
     """Architecture of the generator."""
     norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalization. instance: the same picture at any batch size; batch: running averages in use."""
+    """Normalization. instance: the same image at any batch size; batch: running averages in use."""
     upsampling: Literal["transpose", "resize"] = "transpose"
     """How the generator doubles the size: transposed convolution, or resize-convolution (no checkerboards)."""
     dropout: float = 0.5
@@ -80,7 +80,7 @@ class TrainConfig:
     checkpoint_every: int = 10
     """Epochs between two generator checkpoints that are kept under their own names."""
     sample_every: int = 10
-    """Epochs between two sample grids of the same validation pictures."""
+    """Epochs between two sample grids of the same validation images."""
     keep: int = 3
     """How many of the named generator checkpoints to keep, the newest ones (0: all)."""
     validation_pairs: int = 200

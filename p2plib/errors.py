@@ -12,7 +12,7 @@ class ConfigError(P2PError):
 
 
 class DataError(P2PError):
-    """A picture, a pair or a data set that cannot be used."""
+    """An image, a pair or a data set that cannot be used."""
 
 
 class CheckpointError(P2PError):

@@ -6,7 +6,7 @@
 - TPU: JAX, bfloat16. TensorFlow cannot use Kaggle's TPUs; JAX can.
 - GPU: XLA; bfloat16 from compute capability 8.0 (Ampere) on, else float16 from 7.0 (Volta, T4) on, else float32.
 - CPU: TensorFlow without XLA (XLA took 4.9 s for a step that took 1.3 s without); bfloat16 only where the processor
-  multiplies in it (avx512_bf16 or amx_bf16: 0.32 s a picture against 0.68 s).
+  multiplies in it (avx512_bf16 or amx_bf16: 0.32 s an image against 0.68 s).
 - Several devices: `MirroredStrategy` on TensorFlow, `keras.distribution.DataParallel` on JAX.
 
 An explicit choice (a `TrainConfig` field, or $KERAS_BACKEND) always wins.
@@ -175,7 +175,7 @@ def distributed(plan: Plan) -> Iterator[contextlib.AbstractContextManager[Any]]:
 
 @contextlib.contextmanager
 def one_device() -> Iterator[None]:
-    """Leave Keras' distribution for the time of this block: a handful of pictures need not divide by the devices.
+    """Leave Keras' distribution for the time of this block: a handful of images need not divide by the devices.
 
     Where nothing has imported Keras, as with an exported model, there is none to leave.
     """
@@ -253,7 +253,7 @@ def _visible_devices(plan: Plan) -> int:
 def _reads_before_updates() -> None:
     """Keep TensorFlow's graph optimizer from letting a weight be updated while the same step still reads it.
 
-    Its pass over control dependencies loses the one between the discriminator's judgement of what was generated and the
+    Its pass over control dependencies loses the one between the discriminator's judgment of what was generated and the
     discriminator's update, so that in some steps the generator learned from weights that were half updated (seen on
     TensorFlow 2.20 and 2.21, without XLA; 97 % of the steps of a tiny model with TF_ENABLE_ONEDNN_OPTS=0, under 1 %
     without that). The pass makes no difference to the time of a step.

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from pathlib import Path
 
-# Tiny pictures gain nothing from threads, and two test processes would fight over the cores.
+# Tiny images gain nothing from threads, and two test processes would fight over the cores.
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 # Runs repeat to the bit, also on TensorFlow without XLA.
 os.environ["TF_DETERMINISTIC_OPS"] = "1"
@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 
 from p2plib.config import TrainConfig
-from p2plib.data import images, toy
+from p2plib.data import toy
+from p2plib.data.image import save_image
 
 LONG = ("test_killed", "test_chain", "test_training", "test_session", "test_devices_agree", "test_devices", "test_lab")
 LONG += ("test_serving", "test_hostile")
@@ -66,7 +67,7 @@ def tiny_pairs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_pairs")
     for split, start, count in (("train", 0, 10), ("val", 10, 3)):
         for i in range(start, start + count):
-            images.save(folder / split / f"{i}.png", np.hstack(toy.city(i, 40)))
+            save_image(folder / split / f"{i}.png", np.hstack(toy.city(i, 40)))
     return folder
 
 
@@ -91,7 +92,7 @@ def tiny_run(tiny_config, tmp_path_factory) -> Path:
     """The run folder of `tiny_config`, trained for two epochs. Copy it before changing anything in it."""
     from dataclasses import replace
 
-    from p2plib.training import train
+    from p2plib.training.loop import train
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     return train(replace(tiny_config, epochs=2, decay_epochs=0, run_dir=str(folder)))
@@ -99,10 +100,10 @@ def tiny_run(tiny_config, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
-    """The checkpoint of an untrained colorizer of toy cities whose colours are easy to see."""
+    """The checkpoint of an untrained colorizer of toy cities whose colors are easy to see."""
     from dataclasses import replace
 
-    from p2plib.checkpoint import Info, save_generator
+    from p2plib.inference.checkpoint import Info, save_generator
     from p2plib.models import build_generator
 
     config = replace(tiny_config, data="toy", task="colorize", direction="AtoB")
@@ -110,5 +111,5 @@ def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
     last = generator.get_layer("up1_conv")
     last.kernel.assign(last.kernel * 15)
     path = tmp_path_factory.mktemp("colorizer") / "colorizer.keras"
-    save_generator(path, generator, Info(config, ("grey", "colour"), 1, 5, {}))
+    save_generator(path, generator, Info(config, ("gray", "color"), 1, 5, {}))
     return path

@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2plib import checkpoint
 from p2plib.__main__ import COMMANDS, main
 from p2plib.config import TrainConfig
-from p2plib.data import images, toy
+from p2plib.data import toy
 from p2plib.data.catalog import CATALOG
+from p2plib.data.image import read_rgb, save_image
+from p2plib.inference import checkpoint
 
 TINY = "--image-size 32 --base-filters 4 --receptive-field 16 --batch-size 5 --epochs 1 --decay-epochs 0 --xla off"
 
@@ -73,12 +74,12 @@ def test_data_check_of_good_pairs(capsys, tiny_pairs, tmp_path):
     out = succeeds(capsys, "data", "check", tiny_pairs, "--sheet", sheet)
     assert "13 usable pairs, 0 broken" in out
     assert str(sheet) in out
-    assert images.read_rgb(sheet).ndim == 3
+    assert read_rgb(sheet).ndim == 3
 
 
 def test_data_check_of_a_broken_pair(capsys, tiny_pairs, tmp_path):
     shutil.copytree(tiny_pairs, tmp_path / "pairs")
-    (tmp_path / "pairs" / "train" / "3.png").write_bytes(b"no picture")
+    (tmp_path / "pairs" / "train" / "3.png").write_bytes(b"no image")
     assert main(["data", "check", str(tmp_path / "pairs"), "--sheet", str(tmp_path / "sheet.png")]) == 1
     out = capsys.readouterr().out
     assert "12 usable pairs, 1 broken" in out
@@ -89,16 +90,16 @@ def test_data_check_of_a_broken_pair(capsys, tiny_pairs, tmp_path):
 @pytest.mark.parametrize("task", ["colorize", "sketch"])
 def test_data_check_of_photos(capsys, tmp_path, task):
     for i in range(3):
-        images.save(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
+        save_image(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
     out = succeeds(capsys, "data", "check", tmp_path / "photos", "--task", task, "--sheet", tmp_path / "sheet.png")
     assert "3 usable photos, 0 broken" in out
-    assert images.read_rgb(tmp_path / "sheet.png").shape[1] > 2 * 160
+    assert read_rgb(tmp_path / "sheet.png").shape[1] > 2 * 160
 
 
 @pytest.mark.keras
 def test_photos_are_trained_on(capsys, tmp_path):
     for i in range(12):
-        images.save(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
+        save_image(tmp_path / "photos" / f"{i}.jpg", toy.city(i, 40)[0])
     run = tmp_path / "run"
     out = succeeds(
         capsys, "train", "--data", tmp_path / "photos", "--task", "colorize", "--run-dir", run, *TINY.split()
@@ -139,14 +140,14 @@ def test_evaluate(run, capsys, tmp_path):
     assert content["protocol"]["step"] == 2
     assert f"{content['mean']['ssim']:.4f}" in out
     assert all(row["picture"] in out for row in content["pictures"])
-    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim,ms_ssim\n")
+    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("image,l1,psnr,ssim,ms_ssim\n")
     assert f"{content['sets']['swd']:.4f}" in out
 
 
 @pytest.mark.keras
 def test_fcn_score(run, capsys):
     """The sources of the run are photos; what is trained where they are labels is in test_segmentation."""
-    assert "the sources (A) are no flat areas of few colours" in fails(capsys, "fcn-score", run)
+    assert "the sources (A) are no flat areas of few colors" in fails(capsys, "fcn-score", run)
     assert not (run / "checkpoints" / "segmenter.keras").exists()
 
 
@@ -157,19 +158,19 @@ def test_translate(run, capsys, tiny_pairs, tmp_path):
     )
     written = [tmp_path / "out" / f"{name}.png" for name in (10, 11, 12, 0)]
     assert out.splitlines()[-4:] == [str(path) for path in written]
-    assert {images.read_rgb(path).shape for path in written} == {(40, 80, 3)}
+    assert {read_rgb(path).shape for path in written} == {(40, 80, 3)}
 
 
 @pytest.mark.keras
 def test_translate_goes_on_after_broken_files_and_after_a_break(run, capsys, tiny_pairs, tmp_path):
     shutil.copytree(tiny_pairs / "val", photos := tmp_path / "photos")
-    (photos / "broken.png").write_bytes(b"no picture")
+    (photos / "broken.png").write_bytes(b"no image")
     command = ["translate", str(run), str(photos), "--out", str(tmp_path / "out"), "--fit", "--compare"]
     assert main(command) == 1
     err = capsys.readouterr().err.splitlines()
     assert err[-1] == "3 written, 0 skipped (done before), 1 failed"
     assert err[-2].startswith(f"failed: {photos / 'broken.png'}: cannot be read")
-    assert images.read_rgb(tmp_path / "out" / "10.png").shape == (40, 160, 3)
+    assert read_rgb(tmp_path / "out" / "10.png").shape == (40, 160, 3)
     (photos / "broken.png").unlink()
     assert main(command) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "0 written, 3 skipped (done before), 0 failed"
@@ -185,8 +186,8 @@ def test_video(run, capsys, tmp_path):
         stream = container.add_stream("libx264", rate=10)
         stream.height, stream.width, stream.pix_fmt = 24, 32, "yuv420p"
         for i in range(5):
-            picture = np.ascontiguousarray(toy.city(0, 64)[0][i : i + 24, i : i + 32])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            image = np.ascontiguousarray(toy.city(0, 64)[0][i : i + 24, i : i + 32])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode())
     lines = succeeds(capsys, "video", run, source, out, "--steady").splitlines()[-2:]
     assert lines[0] == f"{out}: 5 frames, 32x24, 10 frames a second"
@@ -200,9 +201,9 @@ def test_export(run, capsys, tmp_path):
     out = succeeds(capsys, "export", run, "--format", "onnx", "--half").splitlines()
     folder = run / "export" / "onnx-half"
     assert "onnx, float16: " in out[-2]
-    assert "difference to Keras on 3 validation pictures: at most" in out[-2]
+    assert "difference to Keras on 3 validation images: at most" in out[-2]
     assert out[-1] == f"exported: {folder}"
-    images.save(tmp_path / "a.png", np.zeros((40, 30, 3), np.uint8))
+    save_image(tmp_path / "a.png", np.zeros((40, 30, 3), np.uint8))
     succeeds(capsys, "translate", folder, tmp_path / "a.png", "--out", tmp_path / "out")
     assert "is an export already" in fails(capsys, "export", folder, "--format", "onnx")
 
@@ -211,7 +212,7 @@ def test_export(run, capsys, tmp_path):
 def test_grid(run, capsys, tmp_path):
     sheet = tmp_path / "grid.png"
     assert succeeds(capsys, "grid", run, "--count", 2, "--out", sheet).splitlines()[-1] == str(sheet)
-    grid = images.read_rgb(sheet)
+    grid = read_rgb(sheet)
     assert grid.shape[1] > 3 * 256
     assert 2 * 256 < grid.shape[0] < 3 * 256
     assert len(np.unique(grid)) > 100
@@ -222,9 +223,9 @@ def test_compare(run, capsys, tmp_path):
     last = run / "checkpoints" / "last.keras"
     out = succeeds(capsys, "compare", run, last, "--out", tmp_path / "out", "--count", 2)
     assert "run/last" in out
-    assert "bootstrap over pictures" in out
+    assert "bootstrap over images" in out
     assert json.loads((tmp_path / "out" / "comparison.json").read_text())["protocol"]["pictures"] == 3
-    assert images.read_rgb(tmp_path / "out" / "sheet.png").shape[1] == 4 * 264 - 8
+    assert read_rgb(tmp_path / "out" / "sheet.png").shape[1] == 4 * 264 - 8
 
 
 @pytest.mark.keras

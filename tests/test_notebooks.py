@@ -57,7 +57,7 @@ def test_small_and_ready_for_kaggle(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_machine_shows(name):
     """Neither in the source nor in outputs: absolute paths, addresses, ids of widgets that are gone."""
-    text = re.sub(r"[A-Za-z0-9+/=]{200,}", "", (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))  # pictures
+    text = re.sub(r"[A-Za-z0-9+/=]{200,}", "", (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))  # images
     assert not re.findall(r"(?<![\w.:/~>])/(?!script|style|div|span|figure|svg|b>|p>)[a-z]+/[\w./-]*", text)
     assert not re.findall(r"[A-Z]:\\\\|127\.0\.0\.1|localhost|model_id|0x[0-9a-f]{6,}", text)
     assert str(Path.home()) not in text
@@ -79,7 +79,7 @@ def test_tells_what_it_does_and_what_to_try_next(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_picture_has_an_alternative_text(name):
+def test_every_image_has_an_alternative_text(name):
     outputs = [output for cell in code_cells(name) for output in cell.outputs if "data" in output]
     for output in outputs:
         if "image/jpeg" in output.data:

@@ -1,4 +1,4 @@
-"""The web app for tests: pictures as requests, answers as pictures, a real server on 127.0.0.1."""
+"""The web app for tests: images as requests, answers as images, a real server on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from p2plib.web.serve import bind, make_server
 LIMITS = Limits(upload_bytes=300_000, pixels=1_000_000, tiled_pixels=200_000, queue=3, wait_s=30)
 
 
-def png(picture: np.ndarray | Image.Image, format: str = "PNG", **options) -> bytes:
-    """A picture as the content of a file."""
+def png(image: np.ndarray | Image.Image, format: str = "PNG", **options) -> bytes:
+    """An image as the content of a file."""
     buffer = io.BytesIO()
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(buffer, format, **options)
+    opened = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    opened.save(buffer, format, **options)
     return buffer.getvalue()
 
 
-def form(picture: bytes, **fields: object) -> dict:
+def form(image: bytes, **fields: object) -> dict:
     """Arguments that make the test client send a form."""
-    return {"data": {"picture": (io.BytesIO(picture), "a.png"), **fields}, "content_type": "multipart/form-data"}
+    return {"data": {"picture": (io.BytesIO(image), "a.png"), **fields}, "content_type": "multipart/form-data"}
 
 
 def generated(answer: dict) -> np.ndarray:
-    """The picture in an answer, uint8 (H, W, 3)."""
+    """The image in an answer, uint8 (H, W, 3)."""
     head, _, data = answer["generated"].partition(",")
     assert head == "data:image/png;base64"
-    picture = np.array(Image.open(io.BytesIO(base64.b64decode(data))))
-    assert picture.shape == (answer["height"], answer["width"], 3)
-    return picture
+    image = np.array(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert image.shape == (answer["height"], answer["width"], 3)
+    return image
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pairs of pictures: the named data sets, downloads, files, and the pipeline that feeds training."""
+"""Pairs of images: the named data sets, downloads, files, and the pipeline that feeds training."""
 
 from typing import Literal
 

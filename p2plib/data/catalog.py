@@ -16,19 +16,19 @@ Direction = Literal["AtoB", "BtoA"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set of picture pairs, or of photos that pairs are made of.
+    """One data set of image pairs, or of photos that pairs are made of.
 
     Attributes:
         name: what people type and, for pairs, the archive's top folder.
         title: one line for a list.
-        url: the .tar.gz archive; None when the project makes the pictures itself.
+        url: the .tar.gz archive; None when the project makes the images itself.
         splits: pairs in each split; every one is checked after unpacking. Of photos: how many are chosen for it.
         size: (height, width) in pixels of one side of a pair, or of the usual photo.
         names: what people see on side A (left) and side B (right). Photos have no sides; the task names them.
         direction: the usual one.
-        terms: licence or terms of use, one sentence.
+        terms: license or terms of use, one sentence.
         citation: whom to cite.
-        classes: where side B is labels, the colour of each class (RGB, 0 to 255); the first is the usual ground.
+        classes: where side B is labels, the color of each class (RGB, 0 to 255); the first is the usual ground.
         photos: it holds photos, at any depth, and trains with a task that makes pairs of them.
     """
 
@@ -50,7 +50,7 @@ _PIX2PIX = (
     "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv 1611.07004)"
 )
 
-_FACADES = {  # names as in the CMP Facade Database, colours as in the archive's files
+_FACADES = {  # names as in the CMP Facade Database, colors as in the archive's files
     "facade": (0, 48, 255),
     "background": (0, 0, 222),
     "window": (0, 128, 255),
@@ -64,7 +64,7 @@ _FACADES = {  # names as in the CMP Facade Database, colours as in the archive's
     "pillar": (255, 0, 0),
     "shop": (174, 0, 0),
 }
-_CITYSCAPES = {  # the data set's own colours of the 19 classes that are scored, and the rest
+_CITYSCAPES = {  # the data set's own colors of the 19 classes that are scored, and the rest
     "road": (128, 64, 128),
     "sidewalk": (244, 35, 232),
     "building": (70, 70, 70),
@@ -96,7 +96,7 @@ _DATASETS = (
         size=(256, 256),
         names=("satellite", "map"),
         direction="AtoB",
-        terms="Made by p2plib, MIT licence.",
+        terms="Made by p2plib, MIT license.",
         citation="p2plib",
         classes=toy.PALETTE,
     ),
@@ -108,12 +108,12 @@ _DATASETS = (
         size=(600, 600),
         names=("satellite", "map"),
         direction="AtoB",
-        terms="Pictures from Google Maps, under Google's terms; for research.",
+        terms="Images from Google Maps, under Google's terms; for research.",
         citation=_PIX2PIX,
     ),
     Dataset(
         name="facades",
-        title="Photos of house fronts and their labelled parts",
+        title="Photos of house fronts and their labeled parts",
         url=f"{_ARCHIVES}/facades.tar.gz",
         splits={"train": 400, "val": 100, "test": 106},
         size=(256, 256),
@@ -176,13 +176,13 @@ _DATASETS = (
     # as long as there are enough photos.
     Dataset(
         name="coco-sample",
-        title="A sample of COCO: photos of everyday scenes, to colour or to sketch",
+        title="A sample of COCO: photos of everyday scenes, to color or to sketch",
         url="https://s3.amazonaws.com/fast-ai-coco/coco_sample.tgz",
         splits={"train": 8000, "val": 200, "test": 2000},
         size=(480, 640),
         names=("photo", "photo"),
         direction="AtoB",
-        terms="Photos from Flickr under their owners' licences; annotations by the COCO Consortium, CC BY 4.0.",
+        terms="Photos from Flickr under their owners' licenses; annotations by the COCO Consortium, CC BY 4.0.",
         citation="Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
         photos=True,
     ),

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib.data import images, photos
+from p2plib.data import photos
+from p2plib.data.image import has_alpha, resize_image, tile_images
 from p2plib.data.pairs import FilePair, Pair, PairError, Problem
 from p2plib.data.photos import PhotoPair, Task, ToyPhoto
 from p2plib.errors import DataError
 
 NEAR_CONSTANT = 2.0
-"""A picture whose channels all have a standard deviation below this (of 255) shows next to nothing."""
+"""An image whose channels all have a standard deviation below this (of 255) shows next to nothing."""
 NEAR_DUPLICATE = 30
 """Pairs whose perceptual hashes differ in at most so many of their 512 bits are copies; of single photos, half as many.
 
@@ -79,9 +80,9 @@ def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> 
     """Open every pair of every split and report what is wrong, by name.
 
     Broken, so that training refuses the pair: unreadable, different size, odd width, not a pair, missing partner,
-    ambiguous stem. Notes: 16-bit, alpha, greyscale and palette files (they are converted), near-constant pictures, and
-    pictures that another split holds too, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
-    grey photos are noted that have nothing to teach, and those that look like two pictures side by side.
+    ambiguous stem. Notes: 16-bit, alpha, grayscale and palette files (they are converted), near-constant images, and
+    images that another split holds too, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
+    gray photos are noted that have nothing to teach, and those that look like two images side by side.
 
     Args:
         data: a name from the catalog, or a folder; as `photos.splits`.
@@ -89,7 +90,7 @@ def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> 
         progress: show a progress bar.
 
     Raises:
-        DataError: there is no such data set, or it holds no pictures.
+        DataError: there is no such data set, or it holds no images.
     """
     from tqdm import tqdm
 
@@ -109,7 +110,7 @@ def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> 
 
 
 def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs") -> np.ndarray:
-    """A small picture of `count` pairs, A beside B, spread evenly over the first split; square, as training sees them.
+    """A small image of `count` pairs, A beside B, spread evenly over the first split; square, as training sees them.
 
     Args:
         data: a name from the catalog, or a folder; as `photos.splits`.
@@ -127,12 +128,12 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs
     rows = []
     for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int):
         try:
-            rows.append([images.resize(side, size, size) for side in pairs[i].read()])
+            rows.append([resize_image(side, size, size) for side in pairs[i].read()])
         except PairError:
             continue
     if not rows:
         raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {data}` says why.")
-    return images.tile(rows)
+    return tile_images(rows)
 
 
 @dataclass
@@ -142,7 +143,7 @@ class _Seen:
     name: str
     problems: list[Problem] = field(default_factory=list)
     size: tuple[int, int] | None = None
-    digests: dict[str, bytes] = field(default_factory=dict)  # exact, by side; none for near-constant pictures
+    digests: dict[str, bytes] = field(default_factory=dict)  # exact, by side; none for near-constant images
     fingerprint: np.ndarray | None = None  # perceptual hash of all sides; None if one is near-constant
 
 
@@ -158,18 +159,18 @@ def _inspect(pair: Pair) -> _Seen:
         seen.problems += _conversions(pair)
     if isinstance(pair, PhotoPair):
         seen.problems += _side_by_side(pair.name, *seen.size)
-    for side, picture in sides.items():
-        if picture.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
-            seen.problems.append(Problem(pair.name, "near-constant", f"{side} is all but one colour", broken=False))
+    for side, image in sides.items():
+        if image.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
+            seen.problems.append(Problem(pair.name, "near-constant", f"{side} is all but one color", broken=False))
         else:
-            seen.digests[side] = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).digest()
+            seen.digests[side] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
     if len(seen.digests) == len(sides):
-        seen.fingerprint = np.concatenate([_perceptual_hash(picture) for picture in sides.values()])
+        seen.fingerprint = np.concatenate([_perceptual_hash(image) for image in sides.values()])
     return seen
 
 
 def _sides(pair: Pair) -> dict[str, np.ndarray]:
-    """The pictures to look at: of a pair that is made of a photo, the photo alone."""
+    """The images to look at: of a pair that is made of a photo, the photo alone."""
     if isinstance(pair, PhotoPair | ToyPhoto):
         return {"photo": pair.photo()}
     return dict(zip("AB", pair.read(), strict=True))
@@ -177,7 +178,7 @@ def _sides(pair: Pair) -> dict[str, np.ndarray]:
 
 def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
     if width == 2 * height:
-        detail = f"{width}x{height} is the shape of two pictures side by side, and is taken as one photo"
+        detail = f"{width}x{height} is the shape of two images side by side, and is taken as one photo"
         yield Problem(name, "side by side?", detail, broken=False)
 
 
@@ -185,15 +186,15 @@ def _conversions(pair: FilePair | PhotoPair) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, from their headers."""
     for side, path in pair.files.items():
         which = "" if len(pair.files) == 1 else f"{side} is "
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")) or (image.format == "PNG" and _png_bit_depth(path) == 16):
+        with Image.open(path) as opened:
+            if opened.mode.startswith(("I", "F")) or (opened.format == "PNG" and _png_bit_depth(path) == 16):
                 yield Problem(pair.name, "16-bit", f"{which}16-bit, scaled to 8 bits", broken=False)
-            if images.has_alpha(image):
+            if has_alpha(opened):
                 yield Problem(pair.name, "alpha", f"{which}partly transparent, laid on white", broken=False)
-            if image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
-                yield Problem(pair.name, "greyscale", f"{which}greyscale, read as RGB", broken=False)
-            if image.mode in ("P", "PA"):
-                yield Problem(pair.name, "palette", f"{which}of indexed colours, read as RGB", broken=False)
+            if opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith("I"):
+                yield Problem(pair.name, "greyscale", f"{which}grayscale, read as RGB", broken=False)
+            if opened.mode in ("P", "PA"):
+                yield Problem(pair.name, "palette", f"{which}of indexed colors, read as RGB", broken=False)
 
 
 def _png_bit_depth(path: Path) -> int:
@@ -202,17 +203,17 @@ def _png_bit_depth(path: Path) -> int:
         return file.read(25)[24]
 
 
-def _perceptual_hash(picture: np.ndarray) -> np.ndarray:
-    """256 bits, as uint8 (32,): whether brightness rises from each cell of a 16x17 grid to its right neighbour.
+def _perceptual_hash(image: np.ndarray) -> np.ndarray:
+    """256 bits, as uint8 (32,): whether brightness rises from each cell of a 16x17 grid to its right neighbor.
 
     The "difference hash": it outlives resizing and recompression.
     """
-    grey = Image.fromarray(picture).convert("L").resize((17, 16), Image.Resampling.BOX)
-    return np.packbits(np.diff(np.asarray(grey, np.int16), axis=1) > 0)
+    gray = Image.fromarray(image).convert("L").resize((17, 16), Image.Resampling.BOX)
+    return np.packbits(np.diff(np.asarray(gray, np.int16), axis=1) > 0)
 
 
 def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
-    """Notes on pictures of one split that an earlier split has too."""
+    """Notes on images of one split that an earlier split has too."""
     earlier: list[_Seen] = []
     for pairs in seen.values():
         names = {(side, digest): pair.name for pair in reversed(earlier) for side, digest in pair.digests.items()}
@@ -220,7 +221,7 @@ def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
         fingerprints = np.array([pair.fingerprint for pair in near])
         for pair in pairs:
             twins = {side: names.get((side, digest)) for side, digest in pair.digests.items()}
-            exact = [f"{side} is the same picture as in {name}" for side, name in twins.items() if name]
+            exact = [f"{side} is the same image as in {name}" for side, name in twins.items() if name]
             if exact:
                 yield Problem(pair.name, "in two splits", ", ".join(exact), broken=False)
             elif near and pair.fingerprint is not None:

@@ -1,4 +1,4 @@
-"""Colour as the eye weighs it: sRGB and CIE Lab (D65, 2 degrees), and new colours for a picture that keeps its light.
+"""Color as the eye weighs it: sRGB and CIE Lab (D65, 2 degrees), and new colors for an image that keeps its light.
 
 The formulas work on NumPy arrays and, with `xp=keras.ops`, inside a network: there every gradient is finite. Channels
 are weighed one by one, not by a matrix product, which GPUs and TPUs compute with fewer digits.
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from p2plib.data import images
+from p2plib.data.image import resize_image
 
 XYZ_OF_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 """CIE XYZ of linear sRGB, one row each (Rec. 709 primaries)."""
 RGB_OF_XYZ = tuple(map(tuple, np.linalg.inv(np.array(XYZ_OF_RGB)).tolist()))
 WHITE = (0.95047, 1.0, 1.08883)
 """XYZ of D65, the white of sRGB."""
-GREY_CHROMA = 8.0
-"""Chroma that old paper, or a compressor, adds to a picture without colours; see `is_grey`."""
+GRAY_CHROMA = 8.0
+"""Chroma that old paper, or a compressor, adds to an image without colors; see `is_gray`."""
 LOOK = 64
-"""`is_grey` looks at so many pixels a side."""
+"""`is_gray` looks at so many pixels a side."""
 STRIP = 256
-"""Rows of a picture that are recoloured at a time: a big photo then needs little memory."""
+"""Rows of an image that are recolored at a time: a big photo then needs little memory."""
 
 
 def rgb_to_lab(rgb: Any, xp: ModuleType = np) -> Any:
@@ -43,7 +43,7 @@ def rgb_to_lab(rgb: Any, xp: ModuleType = np) -> Any:
 
 
 def lab_to_rgb(lab: Any, xp: ModuleType = np) -> Any:
-    """SRGB of CIE Lab, the inverse of `rgb_to_lab`. Colours that sRGB cannot show come out below 0 or above 1."""
+    """SRGB of CIE Lab, the inverse of `rgb_to_lab`. Colors that sRGB cannot show come out below 0 or above 1."""
     y = (lab[..., 0] + 16) / 116
     roots = (y + lab[..., 1] / 500, y, y - lab[..., 2] / 200)
     xyz = xp.stack([white * _unroot(root, xp) for root, white in zip(roots, WHITE, strict=True)], axis=-1)
@@ -55,27 +55,27 @@ def lightness(rgb: Any, xp: ModuleType = np) -> Any:
     return 116 * _root(_luminance(rgb, xp), xp) - 16
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
-    """The picture without its colours: uint8 (H, W, 3) to the same, R = G = B, of the same L."""
+def gray(image: np.ndarray) -> np.ndarray:
+    """The image without its colors: uint8 (H, W, 3) to the same, R = G = B, of the same L."""
     red, green, blue = _LUMINANCE  # looked up: three times as quick
-    luminance = red[picture[..., 0]] + green[picture[..., 1]] + blue[picture[..., 2]]
+    luminance = red[image[..., 0]] + green[image[..., 1]] + blue[image[..., 2]]
     values = _to_gamma(luminance, np)
     return np.repeat(_to_uint8(values)[..., None], 3, axis=-1)
 
 
-def is_grey(picture: np.ndarray) -> bool:
-    """Whether 95% of a picture, uint8 (H, W, 3), has next to no chroma, looked at from afar."""
-    lab = rgb_to_lab(np.float32(images.resize(picture, LOOK, LOOK)) / 255)
-    return bool(np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 95) < GREY_CHROMA)
+def is_gray(image: np.ndarray) -> bool:
+    """Whether 95% of an image, uint8 (H, W, 3), has next to no chroma, looked at from afar."""
+    lab = rgb_to_lab(np.float32(resize_image(image, LOOK, LOOK)) / 255)
+    return bool(np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 95) < GRAY_CHROMA)
 
 
 def recolor(source: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-    """Give a picture new colours. Its lightness stays, pixel by pixel, so that no detail is lost.
+    """Give an image new colors. Its lightness stays, pixel by pixel, so that no detail is lost.
 
-    Where sRGB has no colour of this lightness and chroma, chroma gives way, hue and lightness do not.
+    Where sRGB has no color of this lightness and chroma, chroma gives way, hue and lightness do not.
 
     Args:
-        source: uint8 (H, W, 3), in colour or grey.
+        source: uint8 (H, W, 3), in color or gray.
         chroma: floats (h, w, 2), the a and b of CIE Lab; of any size, resized to the source's.
 
     Returns:
@@ -114,7 +114,7 @@ def _faded(lab: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _shown(rgb: np.ndarray) -> np.ndarray:
-    """Whether rounding to uint8 leaves the colour as it is: half a step beyond 0 and 255 is still right."""
+    """Whether rounding to uint8 leaves the color as it is: half a step beyond 0 and 255 is still right."""
     return np.all(np.abs(rgb - 0.5) <= 0.5 + 0.5 / 255, axis=-1)
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from p2plib.data import images, pairs
+from p2plib.data import pairs
+from p2plib.data.image import IMAGE_SUFFIXES, image_files, resize_image, save_image
 from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem
 from p2plib.errors import DataError
 from p2plib.files import replacing_folder
@@ -32,7 +33,7 @@ class Made:
     Attributes:
         folder: where it is.
         counts: pairs per split; "train" for a folder without splits.
-        ignored: files that are no pictures and were left out, by what they are (".txt", "hidden", ...).
+        ignored: files that are no images and were left out, by what they are (".txt", "hidden", ...).
     """
 
     folder: Path
@@ -42,35 +43,35 @@ class Made:
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
         left = ", ".join(f"{count} {label}" for label, count in sorted(self.ignored.items()))
-        return f"{self.folder}: {counts}" + (f"; not pictures, left out: {left}" if left else "")
+        return f"{self.folder}: {counts}" + (f"; not images, left out: {left}" if left else "")
 
 
 def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Made:
-    """Write the pictures of two folders as pairs side by side, A left and B right: PNG, so that no colour changes.
+    """Write the images of two folders as pairs side by side, A left and B right: PNG, so that no color changes.
 
-    Partners have the same stem. Both folders hold pictures, or both hold `train/`, `val/` and `test/` or some of them.
+    Partners have the same stem. Both folders hold images, or both hold `train/`, `val/` and `test/` or some of them.
 
     Args:
-        a: folder of the pictures on the left.
-        b: folder of the pictures on the right.
+        a: folder of the images on the left.
+        b: folder of the images on the right.
         out: the folder to write, which must be new or empty.
-        resize: make all pictures squares of this many pixels; otherwise partners must have the same size.
+        resize: make all images squares of this many pixels; otherwise partners must have the same size.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: a picture has no partner, cannot be read, differs from its partner in size or is too narrow (all
-            such are named), a folder is missing or holds no pictures, or `out` is not empty or cannot be written.
+        DataError: an image has no partner, cannot be read, differs from its partner in size or is too narrow (all
+            such are named), a folder is missing or holds no images, or `out` is not empty or cannot be written.
     """
     a, b = _folder(a), _folder(b)
     if resize is not None and resize < 1:
-        raise DataError(f"Pictures cannot be resized to {resize} pixels; give a size of 1 or more.")
+        raise DataError(f"Images cannot be resized to {resize} pixels; give a size of 1 or more.")
     jobs, problems = _matched(a, b)
     counts = Counter(path.parts[0] if len(path.parts) > 1 else "train" for _, path in jobs)
     if not jobs and not problems:
-        raise DataError(f"{a} and {b}: no pictures found ({', '.join(sorted(images.SUFFIXES))}).")
+        raise DataError(f"{a} and {b}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}).")
 
     def write(job: _Job, place: Path) -> None:
-        images.save(place / job[1], _side_by_side(job[0], resize))
+        save_image(place / job[1], _side_by_side(job[0], resize))
 
     with _new_folder(out, a, b) as place:
         problems += _each(lambda job: write(job, place), jobs, progress)
@@ -142,7 +143,7 @@ def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
 
 
 def _side_by_side(pair: FilePair, resize: int | None) -> np.ndarray:
-    halves = [images.resize(half, resize, resize) for half in pair.read_sides()] if resize else pair.read()
+    halves = [resize_image(half, resize, resize) for half in pair.read_sides()] if resize else pair.read()
     height, width = halves[0].shape[:2]
     if 2 * width < MIN_ASPECT * height:
         detail = f"{width}x{height} is too narrow for two halves side by side; keep the two folders, or use --resize"
@@ -164,14 +165,14 @@ def _chosen(count: int, shares: dict[str, float], seed: int, data: Path) -> list
 
 
 def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Problem]:
-    """The pictures below the sources that lie in none of the folders taken."""
-    names = [path for source in sources for path in images.within(source) if path.parent not in taken]
+    """The images below the sources that lie in none of the folders taken."""
+    names = [path for source in sources for path in image_files(source) if path.parent not in taken]
     detail = "lies in none of the folders that are taken; move or remove it"
     return [Problem(path.relative_to(root).as_posix(), "outside", detail) for path in names]
 
 
 def _others(folder: Path) -> Counter[str]:
-    return pairs.unused(folder, set(images.within(folder)))
+    return pairs.unused(folder, set(image_files(folder)))
 
 
 def _each(task: Callable[[_Job], None], jobs: Sequence[_Job], progress: bool) -> list[Problem]:
@@ -203,7 +204,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
     """A place to write to, beside `out`, which becomes `out` when the block ends well."""
     if any(out.resolve().is_relative_to(source) for source in sources):
-        raise DataError(f"{out}: lies where the pictures come from; choose another folder.")
+        raise DataError(f"{out}: lies where the images come from; choose another folder.")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out}: is there already, and nothing is overwritten; choose another folder, or remove it.")
     try:

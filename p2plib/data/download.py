@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from p2plib.data.catalog import Dataset, find
-from p2plib.data.images import SUFFIXES, within
+from p2plib.data.image import IMAGE_SUFFIXES, image_files
 from p2plib.errors import DataError
 from p2plib.files import write_text
 
@@ -39,7 +39,7 @@ BACKOFF = 1.0
 
 _CHUNK = 1 << 16
 _GZIP = b"\x1f\x8b"
-# Pictures are compressed already, so an archive of them unpacks to about its own size. Far more than that is a bomb.
+# Images are compressed already, so an archive of them unpacks to about its own size. Far more than that is a bomb.
 _MAX_GROWTH = 10
 _MAX_GROWTH_FREE = 100 << 20
 _DISK_BLOCK = 4096
@@ -300,7 +300,7 @@ def _install(dataset: Dataset, part: Path, target: Path, progress: bool) -> None
 
 
 def _unpack(dataset: Dataset, archive: Path, folder: Path, progress: bool) -> None:
-    """Unpack the pictures of a .tar.gz into `folder`: regular files and folders only, within a bound on their size."""
+    """Unpack the images of a .tar.gz into `folder`: regular files and folders only, within a bound on their size."""
     from tqdm import tqdm
 
     budget = _MAX_GROWTH * archive.stat().st_size + _MAX_GROWTH_FREE
@@ -323,7 +323,7 @@ def _unpack(dataset: Dataset, archive: Path, folder: Path, progress: bool) -> No
 
 
 def _check_member(dataset: Dataset, member: tarfile.TarInfo, budget: int) -> None:
-    """Refuse what an archive of pictures has no reason to hold, before anything of it is written."""
+    """Refuse what an archive of images has no reason to hold, before anything of it is written."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or re.search(r"[\\:]", member.name):  # \ and : act as such on Windows
         fault = "would be written outside the data set"
@@ -337,9 +337,9 @@ def _check_member(dataset: Dataset, member: tarfile.TarInfo, budget: int) -> Non
 
 
 def _verify(dataset: Dataset, folder: Path) -> None:
-    """Compare the pictures in each split with the catalog; of photos, there must be enough for all splits."""
+    """Compare the images in each split with the catalog; of photos, there must be enough for all splits."""
     if dataset.photos:
-        found, wanted = len(within(folder)), sum(dataset.splits.values())
+        found, wanted = len(image_files(folder)), sum(dataset.splits.values())
         if found < wanted:
             raise DataError(
                 f"{dataset.name}: the archive from {dataset.url} holds {found} photos, and the catalog wants "
@@ -347,9 +347,9 @@ def _verify(dataset: Dataset, folder: Path) -> None:
             )
         return
     for split, expected in dataset.splits.items():
-        found = sum(path.suffix.lower() in SUFFIXES for path in (folder / split).glob("*"))
+        found = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in (folder / split).glob("*"))
         if found != expected:
             raise DataError(
-                f"{dataset.name}: the archive from {dataset.url} holds {found} pictures in {dataset.name}/{split}, and "
+                f"{dataset.name}: the archive from {dataset.url} holds {found} images in {dataset.name}/{split}, and "
                 f"the catalog expects {expected}; it is not the data set that p2plib knows."
             )

@@ -1,4 +1,4 @@
-"""Pairs of pictures: where a data set keeps them, and how one pair is read whole or refused by name.
+"""Pairs of images: where a data set keeps them, and how one pair is read whole or refused by name.
 
 A folder keeps its pairs in one of these ways (SPLIT is train, val or test):
 
@@ -24,9 +24,9 @@ from typing import Protocol
 
 import numpy as np
 
-from p2plib.data import images
 from p2plib.data.catalog import CATALOG
 from p2plib.data.download import dataset_dir
+from p2plib.data.image import IMAGE_SUFFIXES, read_rgb
 from p2plib.data.toy import city
 from p2plib.errors import DataError
 
@@ -90,7 +90,7 @@ class FilePair:
         return {"A|B": self.a} if self.b is None else {"A": self.a, "B": self.b}
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Decode both pictures as `images.read_rgb` does.
+        """Decode both images as `read_rgb` does.
 
         Returns:
             A and B: uint8 (H, W, 3) each, of the same size.
@@ -105,29 +105,29 @@ class FilePair:
 
     def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
-        pictures = [self._picture(side, path) for side, path in self.files.items()]
-        return (pictures[0], pictures[1]) if self.b else self._halves(pictures[0])
+        images = [self._image(side, path) for side, path in self.files.items()]
+        return (images[0], images[1]) if self.b else self._halves(images[0])
 
-    def _picture(self, side: str, path: Path) -> np.ndarray:
+    def _image(self, side: str, path: Path) -> np.ndarray:
         try:
-            return images.read_rgb(path)
+            return read_rgb(path)
         except DataError as error:
             detail = str(error).removeprefix(f"{path}: ").rstrip(".")
             raise self._error("unreadable", detail if self.b is None else f"{side} {detail}") from error
 
-    def _halves(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        height, width = picture.shape[:2]
+    def _halves(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = image.shape[:2]
         if width % 2:
             raise self._error(
-                "odd width", f"{_size(picture)} has no two equal halves; crop it, or remove it if it is a lone picture"
+                "odd width", f"{_size(image)} has no two equal halves; crop it, or remove it if it is a lone image"
             )
         if width < MIN_ASPECT * height:
             raise self._error(
                 "not a pair",
-                f"{_size(picture)} looks like a lone picture, two halves side by side are at least {MIN_ASPECT} times "
+                f"{_size(image)} looks like a lone image, two halves side by side are at least {MIN_ASPECT} times "
                 "as wide as high; remove it, or put narrow halves into two folders, A and B",
             )
-        return picture[:, : width // 2], picture[:, width // 2 :]
+        return image[:, : width // 2], image[:, width // 2 :]
 
     def _error(self, kind: str, detail: str) -> PairError:
         return PairError(Problem(self.name, kind, detail))
@@ -154,7 +154,7 @@ def splits(data: str | Path) -> list[str]:
             current directory: write "./maps" for the folder. A `Path` is always a folder.
 
     Raises:
-        DataError: no such data set, not downloaded yet, no pictures, or two layouts at once.
+        DataError: no such data set, not downloaded yet, no images, or two layouts at once.
     """
     return list(_toy_starts() if data == "toy" else _layout(folder_of(data)))
 
@@ -184,7 +184,7 @@ def ignored(data: str | Path) -> Counter[str]:
     if data == "toy":
         return Counter()
     root = folder_of(data)
-    used = {path for folders in _layout(root).values() for folder in folders for path in _pictures(folder)}
+    used = {path for folders in _layout(root).values() for folder in folders for path in _images(folder)}
     return unused(root, used)
 
 
@@ -197,7 +197,7 @@ def _label(path: Path) -> str:
     if any(part.startswith(".") for part in path.parts):
         return "hidden"
     suffix = path.suffix.lower()
-    return "pictures outside the splits" if suffix in images.SUFFIXES else suffix or "without suffix"
+    return "images outside the splits" if suffix in IMAGE_SUFFIXES else suffix or "without suffix"
 
 
 def _toy_starts() -> dict[str, int]:
@@ -230,36 +230,36 @@ def _layout(root: Path) -> dict[str, Sequence[Path]]:
         layout["train"] = _choose((root,), (root / "A", root / "B"))
     if not any(layout.values()):
         raise DataError(
-            f"{root}: no pictures found ({', '.join(sorted(images.SUFFIXES))}); put side-by-side files into train/ and "
+            f"{root}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}); put side-by-side files into train/ and "
             "val/, or the two sides into trainA/, trainB/, valA/ and valB/."
         )
     return {split: folders for split, folders in layout.items() if folders}
 
 
 def _choose(*layouts: Sequence[Path]) -> Sequence[Path]:
-    """The one layout whose folders hold pictures; empty if none does."""
-    found = [folders for folders in layouts if any(any(_pictures(folder)) for folder in folders)]
+    """The one layout whose folders hold images; empty if none does."""
+    found = [folders for folders in layouts if any(any(_images(folder)) for folder in folders)]
     if len(found) > 1:
         folders = " and in ".join(str(folder) for folder, *_ in found)
-        raise DataError(f"Pictures lie in {folders}: these are two layouts for one split; keep one of them.")
+        raise DataError(f"Images lie in {folders}: these are two layouts for one split; keep one of them.")
     return found[0] if found else ()
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    """The picture files in a folder that may not exist; hidden files are none."""
+def _images(folder: Path) -> Iterator[Path]:
+    """The image files in a folder that may not exist; hidden files are none."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.suffix.lower() in images.SUFFIXES and not path.name.startswith(".") and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
             yield path
 
 
 def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
     """As `find_pairs`, for the one folder of side-by-side files, or the two of A and of B, below `root`."""
     if len(folders) == 1:
-        files = sorted(_pictures(folders[0]), key=lambda path: (_natural(path.stem), path.name))
+        files = sorted(_images(folders[0]), key=lambda path: (_natural(path.stem), path.name))
         return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []
     by_stem: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for side, folder in enumerate(folders):
-        for path in sorted(_pictures(folder)):
+        for path in sorted(_images(folder)):
             by_stem[path.stem][side].append(path)
     pairs: list[Pair] = []
     problems = []
@@ -272,7 +272,7 @@ def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Probl
             problems.append(Problem(name, "ambiguous stem", "files of one folder share a stem; keep one of them"))
         else:
             other = folders[1 if a else 0].relative_to(root).as_posix()
-            detail = f"there is no picture called {stem} in {other}/; add it, or remove this one"
+            detail = f"there is no image called {stem} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
     return pairs, problems
 
@@ -283,6 +283,6 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part.lower() for i, part in enumerate(parts)], name
 
 
-def _size(picture: np.ndarray) -> str:
-    height, width = picture.shape[:2]
+def _size(image: np.ndarray) -> str:
+    height, width = image.shape[:2]
     return f"{width}x{height}"

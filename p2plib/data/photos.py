@@ -2,13 +2,13 @@
 
 `pairs` is the task whose pairs a folder holds, as `p2plib.data.pairs` reads them. The other tasks make them of photos:
 
-    colorize    the photo in grey, of the same lightness | the photo
+    colorize    the photo in gray, of the same lightness | the photo
     sketch      a sketch of the photo | the photo
 
 Any folder of photos will do. Those at any depth of `train/`, `val/` and `test/` are these splits; where no such folder
 holds photos, all photos at any depth are the split `train`.
 
-A photo without colours teaches a colorizer to paint grey, and its score says nothing: it is left out of every split,
+A photo without colors teaches a colorizer to paint gray, and its score says nothing: it is left out of every split,
 with a note and not as an error.
 """
 
@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from p2plib.data import Task, color, images, pairs, sketch, toy
+from p2plib.data import Task, color, pairs, sketch, toy
 from p2plib.data.catalog import CATALOG, Dataset
+from p2plib.data.image import IMAGE_SUFFIXES, image_files, read_rgb, resize_image
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.data.vase import vase
 from p2plib.errors import DataError
 
-NAMES: dict[Task, tuple[str, str]] = {"colorize": ("grey", "colour"), "sketch": ("sketch", "photo")}
+NAMES: dict[Task, tuple[str, str]] = {"colorize": ("gray", "color"), "sketch": ("sketch", "photo")}
 """What source and target of the tasks are called whose pairs are made of photos."""
 CHOICE_SEED = 0
 """Which photos of a catalog's set are in which split: the same for all runs, or one would test what another trained."""
@@ -58,37 +59,37 @@ class PhotoPair:
         """The photo: uint8 (H, W, 3).
 
         Raises:
-            PairError: it is unreadable or, for `colorize`, grey.
+            PairError: it is unreadable or, for `colorize`, gray.
         """
         return self._shrunk(self._decoded())
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Source and target: uint8 (H, W, 3) each. Raises PairError as `photo`."""
-        picture = self._decoded()
-        photo = self._shrunk(picture)
+        image = self._decoded()
+        photo = self._shrunk(image)
         if self.task == "colorize":
-            return color.grey(photo), photo
-        return self._shrunk(sketch.cached_sketch(self.path, picture=picture)), photo
+            return color.gray(photo), photo
+        return self._shrunk(sketch.cached_sketch(self.path, image=image)), photo
 
     def _decoded(self) -> np.ndarray:
         try:
-            picture = images.read_rgb(self.path)
+            image = read_rgb(self.path)
         except DataError as error:
             detail = str(error).removeprefix(f"{self.path}: ").rstrip(".")
             raise PairError(Problem(self.name, "unreadable", detail)) from error
-        if self.task == "colorize" and color.is_grey(picture):
-            raise PairError(Problem(self.name, "grey", "has no colours to learn from; it is left out", broken=False))
-        return picture
+        if self.task == "colorize" and color.is_gray(image):
+            raise PairError(Problem(self.name, "grey", "has no colors to learn from; it is left out", broken=False))
+        return image
 
-    def _shrunk(self, picture: np.ndarray) -> np.ndarray:
-        scale = (self.size or np.inf) / min(picture.shape[:2])
-        height, width = (round(side * scale) if scale < 1 else side for side in picture.shape[:2])
-        return images.resize(picture, height, width)
+    def _shrunk(self, image: np.ndarray) -> np.ndarray:
+        scale = (self.size or np.inf) / min(image.shape[:2])
+        height, width = (round(side * scale) if scale < 1 else side for side in image.shape[:2])
+        return resize_image(image, height, width)
 
 
 @dataclass(frozen=True)
 class ToyPhoto:
-    """A pair that is made of a procedural picture: for `colorize` an aerial view, for `sketch` a photo of a vase."""
+    """A pair that is made of a procedural image: for `colorize` an aerial view, for `sketch` a photo of a vase."""
 
     name: str
     index: int
@@ -102,7 +103,7 @@ class ToyPhoto:
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Source and target: uint8 (size, size, 3) each."""
         photo = self.photo()
-        return (color.grey if self.task == "colorize" else sketch.sketch)(photo), photo
+        return (color.gray if self.task == "colorize" else sketch.sketch)(photo), photo
 
 
 def splits(data: str | Path, task: Task = "pairs") -> list[str]:
@@ -165,14 +166,14 @@ def require(data: str | Path, task: Task) -> None:
 
 
 def no_larger(pair: Pair, size: int) -> Pair:
-    """The pair with pictures no larger than needed, where that saves time: drawn or shrunk to `size` pixels a side."""
+    """The pair with images no larger than needed, where that saves time: drawn or shrunk to `size` pixels a side."""
     if isinstance(pair, pairs.ToyPair | ToyPhoto):
         return dataclasses.replace(pair, size=min(pair.size, size))
     return dataclasses.replace(pair, size=size) if isinstance(pair, PhotoPair) else pair
 
 
 def toy_pair(name: str, index: int, size: int, task: Task) -> Pair:
-    """Procedural picture number `index` as a pair for a task."""
+    """Procedural image number `index` as a pair for a task."""
     return pairs.ToyPair(name, index, size) if task == "pairs" else ToyPhoto(name, index, size, task)
 
 
@@ -180,11 +181,11 @@ def _files(data: str | Path) -> dict[str, list[Path]]:
     """The photos of each split."""
     root = pairs.folder_of(data)
     if data in CATALOG:
-        return _chosen(CATALOG[str(data)], images.within(root))
-    found = {split: images.within(root / split) for split in pairs.SPLITS}
-    found = {split: files for split, files in found.items() if files} or {"train": images.within(root)}
+        return _chosen(CATALOG[str(data)], image_files(root))
+    found = {split: image_files(root / split) for split in pairs.SPLITS}
+    found = {split: files for split, files in found.items() if files} or {"train": image_files(root)}
     if not any(found.values()):
-        raise DataError(f"{root}: no photos found ({', '.join(sorted(images.SUFFIXES))}).")
+        raise DataError(f"{root}: no photos found ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return found
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from p2plib.data import images, photos, sketch
+from p2plib.data import photos, sketch
 from p2plib.data.catalog import CATALOG, Direction
+from p2plib.data.image import resize_image
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
 
@@ -111,7 +112,7 @@ def read_pair(pair: Pair, size: int, direction: str) -> np.ndarray:
     Returns:
         uint8 (2, size, size, 3): the source, then the target.
     """
-    halves = [images.resize(half, size, size) for half in pair.read()]
+    halves = [resize_image(half, size, size) for half in pair.read()]
     return np.stack(halves if direction == "AtoB" else halves[::-1])
 
 

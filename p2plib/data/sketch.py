@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from p2plib.data import images
 from p2plib.data.download import cache_dir
+from p2plib.data.image import read_rgb, resize_image
 from p2plib.errors import DataError
 from p2plib.files import replacing
 
 VERSION = 1
-"""Of the pictures that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
+"""Of the images that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
 WEAK = 0.3
 """A line goes on down to this share of the slope at which it began."""
 FAINTEST = 0.01
@@ -42,7 +42,7 @@ class Style:
 
     Attributes:
         method: "canny" draws lines of even thickness along edges (Canny 1986); "dog" draws what is darker than its
-            surroundings, in greys, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
+            surroundings, in grays, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
         sigma: how much is smoothed before, in pixels of the drawing: more leaves out more detail.
         strength: canny: how steep an edge must be for a line to begin, as a share of the photo's steepest ones, so that
             dim photos have lines, too. dog: how dark a difference becomes.
@@ -63,7 +63,7 @@ class Style:
 EDGES = Style()
 """Thin black lines, tuned to look like those of edges2shoes: `benchmarks/sketches.py` compares."""
 PENCIL = Style(method="dog", sigma=1.0, strength=18.0)
-"""Soft greys."""
+"""Soft grays."""
 
 
 def available() -> bool:
@@ -77,48 +77,48 @@ def require() -> None:
         raise DataError("scikit-image is not installed, which sketches need; run: pip install 'p2plib[sketch]'")
 
 
-def sketch(picture: np.ndarray, style: Style = EDGES) -> np.ndarray:
+def sketch(image: np.ndarray, style: Style = EDGES) -> np.ndarray:
     """Draw a photo: dark strokes on white. The same photo always gives the same drawing.
 
     Args:
-        picture: uint8 (H, W, 3), of any size.
+        image: uint8 (H, W, 3), of any size.
         style: how.
 
     Returns:
-        uint8 (H, W, 3), grey: the three channels are equal.
+        uint8 (H, W, 3), gray: the three channels are equal.
 
     Raises:
         DataError: scikit-image is not installed.
     """
-    return _enlarge(_draw(picture, style), picture.shape[:2])
+    return _enlarge(_draw(image, style), image.shape[:2])
 
 
-def cached_sketch(path: Path, style: Style = EDGES, picture: np.ndarray | None = None) -> np.ndarray:
+def cached_sketch(path: Path, style: Style = EDGES, image: np.ndarray | None = None) -> np.ndarray:
     """The sketch of a photo file, drawn once and then kept in the user's cache, beside the downloaded data sets.
 
     It is found again by the photo's content and the style: a changed photo is drawn anew, a copied one is not. A cache
     that cannot be written to is done without.
 
     Args:
-        path: a picture file.
+        path: an image file.
         style: how to draw it.
-        picture: what `images.read_rgb(path)` gives, where that is known already.
+        image: what `read_rgb(path)` gives, where that is known already.
 
     Returns:
-        uint8 (H, W, 3), of the size of `picture`.
+        uint8 (H, W, 3), of the size of `image`.
 
     Raises:
-        DataError: the file cannot be read as a picture, or scikit-image is not installed.
+        DataError: the file cannot be read as an image, or scikit-image is not installed.
     """
     kept = cache_dir() / "sketches" / _key(path, style)
-    with contextlib.suppress(OSError, SyntaxError, ValueError, KeyError), Image.open(kept) as image:
-        height, width = json.loads(image.info["size"])
-        return _enlarge(np.asarray(image), (height, width))
-    picture = images.read_rgb(path) if picture is None else picture
-    drawn = _draw(picture, style)
+    with contextlib.suppress(OSError, SyntaxError, ValueError, KeyError), Image.open(kept) as opened:
+        height, width = json.loads(opened.info["size"])
+        return _enlarge(np.asarray(opened), (height, width))
+    image = read_rgb(path) if image is None else image
+    drawn = _draw(image, style)
     with contextlib.suppress(OSError):
-        _keep(kept, drawn, picture.shape[:2])
-    return _enlarge(drawn, picture.shape[:2])
+        _keep(kept, drawn, image.shape[:2])
+    return _enlarge(drawn, image.shape[:2])
 
 
 def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
@@ -136,12 +136,12 @@ def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray
     return _tear(drawn, random)
 
 
-def _draw(picture: np.ndarray, style: Style) -> np.ndarray:
+def _draw(image: np.ndarray, style: Style) -> np.ndarray:
     """The drawing at its own size: uint8 (H, W)."""
     require()
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(1.0, style.size / max(height, width))
-    small = images.resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+    small = resize_image(image, max(1, round(height * scale)), max(1, round(width * scale)))
     brightness = np.asarray(Image.fromarray(small).convert("L"), np.float32) / 255
     return _lines(brightness, style) if style.method == "canny" else _shades(brightness, style)
 
@@ -166,14 +166,14 @@ def _shades(brightness: np.ndarray, style: Style) -> np.ndarray:
 
 
 def _enlarge(drawn: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    return np.repeat(images.resize(drawn, size[0], size[1])[..., None], 3, axis=-1)
+    return np.repeat(resize_image(drawn, size[0], size[1])[..., None], 3, axis=-1)
 
 
 def _key(path: Path, style: Style) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error}); replace or remove it.") from error
+        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it.") from error
     how = json.dumps([VERSION, dataclasses.asdict(style)]).encode()
     digest = hashlib.sha256(how + content).hexdigest()
     return f"{digest[:2]}/{digest[2:34]}.png"
@@ -199,8 +199,10 @@ def _bend(sketch: np.ndarray, random: np.random.Generator) -> np.ndarray:
             box = (*corners[i, j].astype(int), *corners[i + 1, j + 1].astype(int))
             quad = [shifted[i, j], shifted[i + 1, j], shifted[i + 1, j + 1], shifted[i, j + 1]]
             mesh.append((box, tuple(np.concatenate(quad))))
-    image = Image.fromarray(sketch)
-    bent = image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255))
+    opened = Image.fromarray(sketch)
+    bent = opened.transform(
+        opened.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)
+    )
     return np.array(bent)
 
 

@@ -1,4 +1,4 @@
-"""The colours of pictures: statistics per channel, the most common colours, and the shares of label classes."""
+"""The colors of images: statistics per channel, the most common colors, and the shares of label classes."""
 
 from __future__ import annotations
 
@@ -6,117 +6,117 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _PIXELS = 1 << 20  # so many decide on a palette
 _APART = 20  # in one channel at least: less than between the closest classes of the toy map, more than JPEG moves most
-_STEP = 3  # levels between neighbours in a flat area of a JPEG file
-_CLOSE = 6  # levels that JPEG moves the colour of a flat area
+_STEP = 3  # levels between neighbors in a flat area of a JPEG file
+_CLOSE = 6  # levels that JPEG moves the color of a flat area
 _LABELS = 0.3  # see `label_palette`
 _MOST = 32  # classes; cityscapes has 30
 
 
-def channel_statistics(pictures: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of red, green and blue over all pixels of uint8 pictures (H, W, 3), float64 (3,)."""
+def channel_statistics(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of red, green and blue over all pixels of uint8 images (H, W, 3), float64 (3,)."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
-    for picture in pictures:
-        values = picture.reshape(-1, 3).astype(np.float64)
+    for image in images:
+        values = image.reshape(-1, 3).astype(np.float64)
         count, total, squares = count + len(values), total + values.sum(0), squares + (values**2).sum(0)
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
 
 
-def palette(pictures: Sequence[np.ndarray], count: int = 8) -> dict[str, Colour]:
-    """The most common colours, the first one first; colours next to one that is already there are left out.
+def palette(images: Sequence[np.ndarray], count: int = 8) -> dict[str, Color]:
+    """The most common colors, the first one first; colors next to one that is already there are left out.
 
-    This finds the classes of label pictures; also in JPEG files of good quality, whose artefacts mostly lie next to the
-    true colour. About a million evenly spaced pixels decide.
+    This finds the classes of label images; also in JPEG files of good quality, whose artifacts mostly lie next to the
+    true color. About a million evenly spaced pixels decide.
 
     Args:
-        pictures: uint8 (H, W, 3).
-        count: how many colours at most.
+        images: uint8 (H, W, 3).
+        count: how many colors at most.
 
     Returns:
-        Colours by name: {"#ede9df": (237, 233, 223), ...}.
+        Colors by name: {"#ede9df": (237, 233, 223), ...}.
     """
-    step = _step(pictures)
-    pixels = np.concatenate([picture.reshape(-1, 3)[::step] for picture in pictures])
+    step = _step(images)
+    pixels = np.concatenate([image.reshape(-1, 3)[::step] for image in images])
     codes, counts = np.unique(pixels @ np.array([1 << 16, 1 << 8, 1]), return_counts=True)
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
     found: list[np.ndarray] = []
     while len(found) < count and counts.any():
-        found.append(colours[counts.argmax()])
-        counts[np.abs(colours - found[-1]).max(axis=1) < _APART] = 0
+        found.append(colors[counts.argmax()])
+        counts[np.abs(colors - found[-1]).max(axis=1) < _APART] = 0
     return {f"#{r:02x}{g:02x}{b:02x}": (int(r), int(g), int(b)) for r, g, b in found}
 
 
-def label_palette(pictures: Sequence[np.ndarray]) -> dict[str, Colour] | None:
-    """The colours of the classes of label pictures; None where the pictures are no labels.
+def label_palette(images: Sequence[np.ndarray]) -> dict[str, Color] | None:
+    """The colors of the classes of label images; None where the images are no labels.
 
-    Labels are flat areas of few colours. A pixel is flat here if it differs from its right and lower neighbours by no
-    more than JPEG adds. A colour is a class if the flat pixels close to it make up a thousandth of all pixels or more.
-    The pictures are labels if, of the pixels not close to the most common colour (which may be the white around a
+    Labels are flat areas of few colors. A pixel is flat here if it differs from its right and lower neighbors by no
+    more than JPEG adds. A color is a class if the flat pixels close to it make up a thousandth of all pixels or more.
+    The images are labels if, of the pixels not close to the most common color (which may be the white around a
     product), at least 0.3 are flat and close to a class. It was 0.45 to 0.76 for facades, maps and the toy map, and no
     more than 0.18 for photos of any kind. Drawn lines have no areas, and are no labels.
 
     Args:
-        pictures: uint8 (H, W, 3), at their own size: resizing adds colours between the classes. Forty are plenty.
+        images: uint8 (H, W, 3), at their own size: resizing adds colors between the classes. Forty are plenty.
 
     Returns:
-        Colours by name, the most common one first, as `palette` names them; or None.
+        Colors by name, the most common one first, as `palette` names them; or None.
     """
-    step = _step(pictures)
-    pixels = np.concatenate([picture[:-1, :-1].reshape(-1, 3)[::step] for picture in pictures])
-    flat = pixels[np.concatenate([_flat(picture).ravel()[::step] for picture in pictures])]
+    step = _step(images)
+    pixels = np.concatenate([image[:-1, :-1].reshape(-1, 3)[::step] for image in images])
+    flat = pixels[np.concatenate([_flat(image).ravel()[::step] for image in images])]
     if not len(flat):
         return None
     found = palette([flat], _MOST)
-    colours = np.array(list(found.values()), np.int16)
+    colors = np.array(list(found.values()), np.int16)
     index = nearest(flat, found)
-    close = np.bincount(index[np.abs(flat - colours[index]).max(-1) <= _CLOSE], minlength=len(found))
-    common = (np.abs(pixels - colours[0]).max(-1) < _APART).sum()
+    close = np.bincount(index[np.abs(flat - colors[index]).max(-1) <= _CLOSE], minlength=len(found))
+    common = (np.abs(pixels - colors[0]).max(-1) < _APART).sum()
     classes = close >= len(pixels) / 1000
     if classes.sum() < 2 or close[1:][classes[1:]].sum() < _LABELS * (len(pixels) - common):
         return None
-    return {name: colour for (name, colour), kept in zip(found.items(), classes, strict=True) if kept}
+    return {name: color for (name, color), kept in zip(found.items(), classes, strict=True) if kept}
 
 
-def nearest(picture: np.ndarray, palette: Mapping[str, Sequence[int]]) -> np.ndarray:
-    """The class of each pixel, the index of the nearest colour: uint8 (..., 3) -> int64 (...).
+def nearest(image: np.ndarray, palette: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """The class of each pixel, the index of the nearest color: uint8 (..., 3) -> int64 (...).
 
     Args:
-        picture: uint8, RGB last.
-        palette: the colour of each class (RGB, 0 to 255).
+        image: uint8, RGB last.
+        palette: the color of each class (RGB, 0 to 255).
     """
-    # |p - c|^2 = |p|^2 - 2 (p.c - |c|^2 / 2): the nearest colour has the largest bracket, exact in float32
-    colours = np.array(list(palette.values()), np.float32)
-    return (picture.astype(np.float32) @ colours.T - (colours**2).sum(1) / 2).argmax(-1)
+    # |p - c|^2 = |p|^2 - 2 (p.c - |c|^2 / 2): the nearest color has the largest bracket, exact in float32
+    colors = np.array(list(palette.values()), np.float32)
+    return (image.astype(np.float32) @ colors.T - (colors**2).sum(1) / 2).argmax(-1)
 
 
-def class_shares(pictures: Iterable[np.ndarray], palette: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """What share of all pixels each class has, where a pixel belongs to the nearest colour.
+def class_shares(images: Iterable[np.ndarray], palette: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """What share of all pixels each class has, where a pixel belongs to the nearest color.
 
     Args:
-        pictures: uint8 (H, W, 3).
-        palette: the colour of each class (RGB, 0 to 255).
+        images: uint8 (H, W, 3).
+        palette: the color of each class (RGB, 0 to 255).
 
     Returns:
         The shares by class, in the palette's order; their sum is 1.
     """
     counts = np.zeros(len(palette), np.int64)
-    for picture in pictures:
-        counts += np.bincount(nearest(picture, palette).ravel(), minlength=len(palette))
+    for image in images:
+        counts += np.bincount(nearest(image, palette).ravel(), minlength=len(palette))
     return {name: float(share) for name, share in zip(palette, counts / counts.sum(), strict=True)}
 
 
-def _step(pictures: Sequence[np.ndarray]) -> int:
+def _step(images: Sequence[np.ndarray]) -> int:
     """Every which pixel to take for about a million in all."""
-    return sum(picture.size // 3 for picture in pictures) // _PIXELS + 1
+    return sum(image.size // 3 for image in images) // _PIXELS + 1
 
 
-def _flat(picture: np.ndarray) -> np.ndarray:
-    """Which pixels look like their right and lower neighbours: bool (H - 1, W - 1)."""
-    values = picture.astype(np.int16)
+def _flat(image: np.ndarray) -> np.ndarray:
+    """Which pixels look like their right and lower neighbors: bool (H - 1, W - 1)."""
+    values = image.astype(np.int16)
     here = values[:-1, :-1]
     step = np.maximum(np.abs(values[1:, :-1] - here), np.abs(values[:-1, 1:] - here))
     return step.max(-1) <= _STEP

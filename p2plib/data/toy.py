@@ -1,10 +1,10 @@
 """A procedural city, aerial photo | map: the embedded data set, which needs no download.
 
 A city is a handful of seeded numbers (`_plan`). From them follow, at any point, the signed distances to streets, water,
-parks and buildings (`_survey`). Both pictures are painted from these distances, so they agree, and the same index at
+parks and buildings (`_survey`). Both images are painted from these distances, so they agree, and the same index at
 another size shows the same city.
 
-Lengths are in units of the picture's side, with the origin in its middle. Distances are negative inside a shape.
+Lengths are in units of the image's side, with the origin in its middle. Distances are negative inside a shape.
 (x, y) are right and down; (u, v) run along the street grid, which is turned and gently bent.
 """
 
@@ -24,7 +24,7 @@ PALETTE: dict[str, tuple[int, int, int]] = {
     "water": (150, 196, 232),
     "building": (208, 200, 188),
 }
-"""The colour of each class on the map (RGB, uint8). Thin casings along streets have colours of their own."""
+"""The color of each class on the map (RGB, uint8). Thin casings along streets have colors of their own."""
 
 _CASING = {"street": (206, 201, 190), "avenue": (214, 160, 60)}
 _ROOFS = np.array(  # three pitched, then four flat
@@ -64,7 +64,7 @@ def city(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         index: which city, 0 or more; the same index at another size is the same city.
-        size: side of the pictures, in pixels.
+        size: side of the images, in pixels.
 
     Returns:
         The aerial photo and the map, each uint8 (size, size, 3).
@@ -160,15 +160,15 @@ def _block_table(rng: Generator, lines: np.ndarray, walls: list, kinds: np.ndarr
 
 
 def _lot_table(rng: Generator, grid: list, kinds: np.ndarray) -> np.ndarray:
-    """Rows: centre (u, v), half-sides (u, v; negative: no building), wing depth, height, slope (u, v), roof."""
+    """Rows: center (u, v), half-sides (u, v; negative: no building), wing depth, height, slope (u, v), roof."""
     shape = (*kinds.shape, _LOTS, _LOTS)
     large = np.broadcast_to(kinds[..., None, None] == _LARGE, shape)
     number = np.broadcast_to(np.arange(_LOTS), shape)
-    centre, half = [], []
+    center, half = [], []
     for axis, (start, pitch, count) in enumerate([[a[..., None, None] for a in along] for along in grid]):
         place = number.swapaxes(2, 3) if axis == 0 else number
         low, high = rng.uniform(0.004, np.where(large, 0.012, 0.022), (2, *shape))
-        centre.append(start + (place + 0.5) * pitch + (low - high) / 2)
+        center.append(start + (place + 0.5) * pitch + (low - high) / 2)
         half.append(np.where(place < count, (pitch - low - high) / 2, -1))
     built = (kinds[..., None, None] != _PARK) & (rng.random(shape) < np.where(large, 0.95, 0.88))
     half[0] = np.where(built, half[0], -1)
@@ -176,7 +176,7 @@ def _lot_table(rng: Generator, grid: list, kinds: np.ndarray) -> np.ndarray:
     pitched = (~large | court) & (rng.random(shape) < 0.9)
     hip, along_u = rng.random(shape) < 0.4, half[0] > half[1]
     rows = [
-        *centre,
+        *center,
         *half,
         np.where(court, rng.uniform(0.026, 0.034, shape), 1),
         np.where(large, rng.uniform(0.014, 0.030, shape), rng.uniform(0.007, 0.012, shape)),
@@ -296,13 +296,13 @@ def _cover(distance: np.ndarray, size: int) -> np.ndarray:
     return np.clip(0.5 - distance * size, 0, 1)
 
 
-def _paint(canvas: np.ndarray, cover: np.ndarray, colour: Sequence | np.ndarray) -> None:
-    """Lay a colour, or three arrays (H, W), over the canvas (3, H, W), in place."""
-    for channel, value in zip(canvas, colour, strict=True):
+def _paint(canvas: np.ndarray, cover: np.ndarray, color: Sequence | np.ndarray) -> None:
+    """Lay a color, or three arrays (H, W), over the canvas (3, H, W), in place."""
+    for channel, value in zip(canvas, color, strict=True):
         channel += cover * (value - channel)
 
 
-def _picture(canvas: np.ndarray) -> np.ndarray:
+def _image(canvas: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(canvas.round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
@@ -314,7 +314,7 @@ def _map(survey: dict[str, np.ndarray], size: int) -> np.ndarray:
     for name in ("street", "avenue"):
         _paint(canvas, _cover(survey[name] - 0.0035, size), _CASING[name])
         _paint(canvas, _cover(survey[name], size), PALETTE[name])
-    return _picture(canvas)
+    return _image(canvas)
 
 
 def _aerial(rng: Generator, plan: _Plan, survey: dict[str, np.ndarray], axis: np.ndarray) -> np.ndarray:
@@ -329,12 +329,12 @@ def _aerial(rng: Generator, plan: _Plan, survey: dict[str, np.ndarray], axis: np
     depth, waves = (-12 * survey["water"]).clip(0, 1), 4 * broad + 2 * middle
     _paint(canvas, water, [c + a * depth + waves for c, a in ((66, -22), (104, -26), (122, -10))])
     avenue = _cover(survey["avenue"], size)
-    for streets, grey in ((road, 102), (avenue, 84)):
-        _paint(canvas, streets, [grey + 4 * broad, grey + 4 * broad, grey + 4 + 4 * broad])
+    for streets, gray in ((road, 102), (avenue, 84)):
+        _paint(canvas, streets, [gray + 4 * broad, gray + 4 * broad, gray + 4 + 4 * broad])
     _paint(canvas, _cover(survey["marking"], size) * avenue, (228, 224, 202))
     parked = (rng.random(256, np.float32) < 0.28).astype(np.float32)
-    colour = _CARS[rng.integers(0, len(_CARS), 256)].T
-    _paint(canvas, _cover(survey["car"], size) * parked.take(survey["number"]), colour.take(survey["number"], axis=1))
+    color = _CARS[rng.integers(0, len(_CARS), 256)].T
+    _paint(canvas, _cover(survey["car"], size) * parked.take(survey["number"]), color.take(survey["number"], axis=1))
     _paint(canvas, roofs, _ROOFS.T.take(survey["roof"], axis=1))
     depth, radius, tone = _trees(rng, plan, axis)
     leaves = _cover(0.003 * middle - depth, size) * (radius > 0)
@@ -342,7 +342,7 @@ def _aerial(rng: Generator, plan: _Plan, survey: dict[str, np.ndarray], axis: np
     canvas += (5 + 4 * leaves - 1.5 * water * (1 - road)) * fine
     crown = np.sqrt((depth * radius).clip(0)) + radius * 0.4
     _light(canvas, np.maximum(roofs * survey["height"], leaves * crown))
-    return _picture(canvas)
+    return _image(canvas)
 
 
 def _noise(rng: Generator, cells: int, axis: np.ndarray) -> np.ndarray:

@@ -252,7 +252,7 @@ run = session.train(config, sources={sources!r}, resume={resume!r})"""
 _RESULTS_TEXT = """\
 ## Results
 
-The best generator by validation SSIM, on pictures that it was not trained on."""
+The best generator by validation SSIM, on images that it was not trained on."""
 
 _GRID = """\
 from IPython.display import Image

@@ -19,14 +19,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from p2plib import checkpoint, files, runtime, training
+from p2plib import files, runtime
 from p2plib.config import TrainConfig
 from p2plib.data import download, photos
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import CheckpointError, DataError, KaggleError
+from p2plib.inference import checkpoint
 from p2plib.kaggle import manifest
 from p2plib.kaggle.mirrors import MIRRORS
-from p2plib.report import write_report
+from p2plib.show.report import write_report
+from p2plib.training import loop
+from p2plib.training.loop import say
 
 HOURS, TPU_HOURS = 12, 9
 """How long Kaggle lets a session run."""
@@ -122,14 +125,14 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
         _bring(resume, run)
     try:
         if resume is not None and _finished(run, config):
-            training.say(f"{resume} has done all {config.epochs} epochs; there is nothing left to train")
+            say(f"{resume} has done all {config.epochs} epochs; there is nothing left to train")
         else:
             _train(config, run, resume is not None)
-        training.say(f"report: {write_report(run)}")
+        say(f"report: {write_report(run)}")
     finally:
         if run.is_dir():
             files.remove_leftovers(run)
-            training.say(f"manifest: {manifest.write(run)}")
+            say(f"manifest: {manifest.write(run)}")
     return run
 
 
@@ -141,12 +144,12 @@ def time_budget(tpu: bool) -> float:
 def _train(config: TrainConfig, run: Path, resume: bool) -> None:
     plan = runtime.start(config)
     if plan.device == "cpu":
-        training.say(CPU_WARNING)
+        say(CPU_WARNING)
     budget = config.time_budget or f"{time_budget(runtime.detect().tpu_cores > 0):.0f}s"
     sample_every = max(config.sample_every, math.ceil(config.epochs / SAMPLE_GRIDS))
     config = dataclasses.replace(config, run_dir=str(run), time_budget=budget, sample_every=sample_every)
-    training.say(f"time budget: {budget}")
-    training.train(config, resume=run if resume else None)
+    say(f"time budget: {budget}")
+    loop.train(config, resume=run if resume else None)
 
 
 def _age() -> float:
@@ -189,7 +192,7 @@ def _below_input(data: str) -> Path | None:
 
 
 def _download(data: str) -> None:
-    training.say(f"{data} is not attached; downloading it")
+    say(f"{data} is not attached; downloading it")
     try:
         download.get(data, progress=False)
     except DataError as error:
@@ -237,7 +240,7 @@ def _bring(resume: str, run: Path) -> None:
     except (KaggleError, OSError) as error:
         shutil.rmtree(run, ignore_errors=True)
         raise KaggleError(f"{resume}: its output cannot be used. {error}") from error
-    training.say(f"goes on from {resume}")
+    say(f"goes on from {resume}")
 
 
 def _finished(run: Path, config: TrainConfig) -> bool:

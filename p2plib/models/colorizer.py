@@ -1,7 +1,7 @@
 """What turns a generator into a colorizer: it sees lightness, chooses a and b of CIE Lab, and gives RGB like any other.
 
 A photo's lightness is known, so there is nothing to learn about it (Zhang et al. 2016, "Colorful Image Colorization").
-The two layers here have no weights. Colour is computed in float32, whatever the networks use: the powers need it.
+The two layers here have no weights. Color is computed in float32, whatever the networks use: the powers need it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ CHROMA = 110.0
 
 
 def lightness(source: Any) -> Any:
-    """What a colorizer sees of pictures (N, S, S, 3) in [-1, 1], in colour or grey: L, (N, S, S, 1), in [-1, 1]."""
+    """What a colorizer sees of images (N, S, S, 3) in [-1, 1], in color or gray: L, (N, S, S, 1), in [-1, 1]."""
     return Lightness(name="lightness", dtype="float32")(source)
 
 
-def coloured(light: Any, chroma: Any) -> Any:
-    """Pictures (N, S, S, 3) in [-1, 1] of what `lightness` gave and the network's (N, S, S, 2) in [-1, 1]."""
-    return Coloured(name="coloured", dtype="float32")([light, chroma])
+def colored(light: Any, chroma: Any) -> Any:
+    """Images (N, S, S, 3) in [-1, 1] of what `lightness` gave and the network's (N, S, S, 2) in [-1, 1]."""
+    return Colored(name="colored", dtype="float32")([light, chroma])
 
 
 @keras.saving.register_keras_serializable("p2plib")
@@ -41,8 +41,8 @@ class Lightness(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("p2plib")
-class Coloured(layers.Layer):
-    """See `coloured`. Colours that RGB cannot show are clipped, and their gradient leads back as if they were not.
+class Colored(layers.Layer):
+    """See `colored`. Colors that RGB cannot show are clipped, and their gradient leads back as if they were not.
 
     Otherwise a pixel that left the gamut would have no gradient to return by.
     """

@@ -28,7 +28,7 @@ def normalize(x: Any, name: str, norm: str) -> Any:
     """Instance, batch or no normalization, called NAME_norm.
 
     Instance normalization is what the paper does: at batch size 1, it uses the batch's statistics in training and in
-    use. It makes the picture independent of the batch. `batch` uses running averages in use.
+    use. It makes the image independent of the batch. `batch` uses running averages in use.
     """
     if norm == "instance":
         return layers.GroupNormalization(groups=-1, epsilon=1e-5, name=f"{name}_norm")(x)
@@ -40,7 +40,7 @@ def normalize(x: Any, name: str, norm: str) -> Any:
 def upsample(x: Any, name: str, filters: int, upsampling: str, **options: Any) -> Any:
     """Double height and width with NAME_conv.
 
-    `transpose` is the paper's transposed convolution; `resize` is nearest-neighbour resizing and a convolution, which
+    `transpose` is the paper's transposed convolution; `resize` is nearest-neighbor resizing and a convolution, which
     cannot leave checkerboards (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
     """
     if upsampling == "transpose":
@@ -53,7 +53,7 @@ def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
     """Derive the random state of every dropout layer in `model` from `entropy` (non-negative integers).
 
     Keras does not keep these states in its files, and they advance with each call; setting them makes the noise of a
-    step, or of a picture, repeatable.
+    step, or of an image, repeatable.
     """
     dropouts = [layer for layer in model._flatten_layers() if isinstance(layer, layers.Dropout) and layer.rate > 0]
     generators = [layer.seed_generator for layer in dropouts]

@@ -26,7 +26,7 @@ def patchgan(
 
     Returns:
         A model [source, target] -> logits. Both inputs are (N, S, S, 3) in [-1, 1]; the logits are float32,
-        (N, 30, 30, 1) for 70-pixel patches of 256x256 pictures, positive where the pair looks real.
+        (N, 30, 30, 1) for 70-pixel patches of 256x256 images, positive where the pair looks real.
     """
     source = layers.Input((image_size, image_size, 3), name="source")
     target = layers.Input((image_size, image_size, 3), name="target")
@@ -51,13 +51,13 @@ def patchgan(
 
 
 def logits_size(image_size: int, receptive_field: int) -> int:
-    """Height and width of the discriminator's output; below 1 the picture is too small for the receptive field."""
+    """Height and width of the discriminator's output; below 1 the image is too small for the receptive field."""
     strided = STRIDED_LAYERS[receptive_field]
     return image_size // 2**strided - 2 if strided else image_size
 
 
 class Patch(NamedTuple):
-    """The square of the picture that one logit judges, in pixels; it may reach into the zero padding around it."""
+    """The square of the image that one logit judges, in pixels; it may reach into the zero padding around it."""
 
     top: int
     left: int
@@ -67,7 +67,7 @@ class Patch(NamedTuple):
 def patch(discriminator: keras.Model, row: int, column: int) -> Patch:
     """What the logit at (row, column) sees, from the kernels, strides and paddings of the layers, one after another.
 
-    Instance normalization adds a little from everywhere: every patch knows the mean and spread of the whole picture.
+    Instance normalization adds a little from everywhere: every patch knows the mean and spread of the whole image.
     """
     side, stride, start = 1, 1, 0
     for layer in discriminator.layers:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from p2plib.models.colorizer import coloured, lightness
+from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
 
 
@@ -29,7 +29,7 @@ def resnet(
         norm: "instance", "batch" or "none".
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
-        colorizes: let the network see lightness and choose colours; see `colorizer`.
+        colorizes: let the network see lightness and choose colors; see `colorizer`.
         blocks: number of residual blocks; the paper takes 6 up to 128 pixels and 9 from 256 on.
 
     Returns:
@@ -50,7 +50,7 @@ def resnet(
         x = _activate(x, f"up{i}", norm)
     channels = 2 if colorizes else 3
     x = conv(_reflect(x, 3), "last", channels, 7, padding="valid", activation="tanh", dtype="float32")
-    return keras.Model(inputs, coloured(seen, x) if colorizes else x, name="generator")
+    return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
 
 def resnet6(*args: Any, **options: Any) -> keras.Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from p2plib.models.colorizer import coloured, lightness
+from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
 
 
@@ -17,7 +17,7 @@ def unet(
     dropout: float = 0.5,
     colorizes: bool = False,
 ) -> keras.Model:
-    """Build a U-Net that halves the picture down to 1x1 and doubles it back, with a skip at every size.
+    """Build a U-Net that halves the image down to 1x1 and doubles it back, with a skip at every size.
 
     At 256 pixels and 64 filters this is the paper's C64-C128-C256-C512-C512-C512-C512-C512 encoder and
     CD512-CD512-CD512-C512-C256-C128-C64 decoder, with 54.4 million weights.
@@ -28,7 +28,7 @@ def unet(
         norm: "instance", "batch" or "none". There is none at the 1x1 bottleneck, which it would set to zero.
         upsampling: "transpose" (transposed convolution) or "resize" (resize-convolution).
         dropout: rate in the three innermost decoder blocks, the paper's only source of noise.
-        colorizes: let the network see lightness and choose colours; see `colorizer`.
+        colorizes: let the network see lightness and choose colors; see `colorizer`.
 
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
@@ -60,4 +60,4 @@ def unet(
         x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
     x = layers.ReLU(name="up1_activation")(x)
     x = upsample(x, "up1", 2 if colorizes else 3, upsampling, activation="tanh", dtype="float32")
-    return keras.Model(inputs, coloured(seen, x) if colorizes else x, name="generator")
+    return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")

@@ -34,7 +34,7 @@ SENTENCES = {
     400: "The request is malformed.",
     404: "There is nothing here.",
     405: "This method is not allowed here.",
-    415: "Send the picture as multipart/form-data or as JSON.",
+    415: "Send the image as multipart/form-data or as JSON.",
     500: "Something went wrong on the server; its terminal says more.",
 }
 """What errors without a sentence of their own say."""
@@ -62,7 +62,7 @@ class _App(Flask):
 class _Order:
     """What a request to translate asks for."""
 
-    picture: bytes
+    image: bytes
     model: str | None
     fit: bool
     noise: int | None
@@ -73,12 +73,12 @@ def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits
 
     Args:
         checkpoints: what `p2plib.load` takes; the first one is the default.
-        examples: folder of pictures to try the models with; None takes each model's own kind.
+        examples: folder of images to try the models with; None takes each model's own kind.
         limits: what requests may ask for.
 
     Raises:
         CheckpointError: a model cannot be loaded.
-        DataError: `examples` holds no pictures.
+        DataError: `examples` holds no images.
     """
     app = _App(__name__)
     app.config.update(
@@ -117,16 +117,16 @@ def _list(models: Models) -> Response:
 
 def _example(models: Models) -> Response:
     seed = _number("seed", request.args.get("seed", "0"))
-    picture = models.find(request.args.get("model") or None).examples.picture(seed or 0)
-    return Response(uploads.to_png(picture), mimetype="image/png")
+    image = models.find(request.args.get("model") or None).examples.image(seed or 0)
+    return Response(uploads.to_png(image), mimetype="image/png")
 
 
 def _translate(models: Models) -> Response:
     models.queue.check_room()  # before anything is decoded
     order = _read_order()
     model = models.find(order.model)
-    picture = uploads.decode(order.picture, models.limits)
-    result, seconds, waited = models.translate(model, picture, order.noise, order.fit, _gone())
+    image = uploads.decode(order.image, models.limits)
+    result, seconds, waited = models.translate(model, image, order.noise, order.fit, _gone())
     png = base64.b64encode(uploads.to_png(result)).decode()
     height, width = result.shape[:2]
     return jsonify(
@@ -143,8 +143,8 @@ def _sketch(models: Models) -> Response:
     if not sketch.available():
         raise RequestError("This server cannot draw sketches: scikit-image is not installed there.", 501)
     models.queue.check_room()
-    picture = uploads.decode(_read_order().picture, models.limits)
-    drawn = models.queue.run(lambda: sketch.sketch(picture), _gone()).result
+    image = uploads.decode(_read_order().image, models.limits)
+    drawn = models.queue.run(lambda: sketch.sketch(image), _gone()).result
     return Response(uploads.to_png(drawn), mimetype="image/png")
 
 
@@ -160,9 +160,9 @@ def _read_order() -> _Order:
 def _form_order() -> _Order:
     if request.mimetype != "multipart/form-data":
         raise RequestError(SENTENCES[415], 415)
-    file, fields = request.files.get("picture"), request.form
+    file, fields = request.files.get("image") or request.files.get("picture"), request.form
     if file is None:
-        raise RequestError("There is no picture in the request; send it as the file field `picture`.")
+        raise RequestError("There is no image in the request; send it as the file field `image`.")
     return _order(file.read(), fields.get("model"), fields.get("fit"), fields.get("noise"))
 
 
@@ -171,17 +171,17 @@ def _json_order() -> _Order:
         values = request.get_json()
     except RecursionError:  # brackets, a hundred thousand deep
         values = None
-    if not isinstance(values, dict) or not isinstance(values.get("picture"), str):
-        raise RequestError("The request must be a JSON object with the picture, in base64, as `picture`.")
-    return _order(uploads.from_base64(values["picture"]), *map(values.get, ("model", "fit", "noise")))
+    if not isinstance(values, dict) or not isinstance(sent := values.get("image", values.get("picture")), str):
+        raise RequestError("The request must be a JSON object with the image, in base64, as `image`.")
+    return _order(uploads.from_base64(sent), *map(values.get, ("model", "fit", "noise")))
 
 
-def _order(picture: bytes, model: object, fit: object, noise: object) -> _Order:
+def _order(image: bytes, model: object, fit: object, noise: object) -> _Order:
     if not isinstance(model, str | None):
         raise RequestError("`model` must be the id of a model.")
     if fit not in (None, "", "0", "1", "false", "true", 0, 1):  # 0 and 1 are also False and True
         raise RequestError("`fit` must be 1 or 0.")
-    return _Order(picture, model or None, fit in ("1", "true", 1), _number("noise", noise))
+    return _Order(image, model or None, fit in ("1", "true", 1), _number("noise", noise))
 
 
 def _number(name: str, value: object) -> int | None:

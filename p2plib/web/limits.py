@@ -12,11 +12,11 @@ class Limits:
     """What one request, and all of them together, may ask for."""
 
     upload_bytes: int = 10_000_000
-    """Size of a picture file."""
+    """Size of an image file."""
     pixels: int = 24_000_000
-    """Width times height of a picture, a phone's photo; read from its header, before a pixel is decoded."""
+    """Width times height of an image, a phone's photo; read from its header, before a pixel is decoded."""
     tiled_pixels: int = 4_000_000
-    """The same, where the model goes over the picture in tiles: at 256 pixels, about a hundred runs."""
+    """The same, where the model goes over the image in tiles: at 256 pixels, about a hundred runs."""
     queue: int = 8
     """Requests that wait while the model runs for another."""
     wait_s: float = 60.0
@@ -24,7 +24,7 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
-        """Size of a whole request: the picture in base64, and a little around it."""
+        """Size of a whole request: the image in base64, and a little around it."""
         return self.upload_bytes * 4 // 3 + 65_536
 
 
@@ -32,7 +32,7 @@ DEFAULTS = Limits()
 
 
 class RequestError(P2PError):
-    """A request that cannot be answered with a picture; `status` is that of HTTP."""
+    """A request that cannot be answered with an image; `status` is that of HTTP."""
 
     def __init__(self, message: str, status: int = 400):
         super().__init__(message)

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from p2plib import checkpoint
-from p2plib.checkpoint import Checkpoint
 from p2plib.errors import ConfigError, P2PError
-from p2plib.translation import translate
+from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import Checkpoint
+from p2plib.inference.translate import translate
 from p2plib.web.examples import Examples
 from p2plib.web.limits import Limits, RequestError
 from p2plib.web.queue import Done, Queue
 
 BATCH = 1
-"""Tiles in a call of the network. Any other number is compiled when a picture first needs it, and people would wait."""
+"""Tiles in a call of the network. Any other number is compiled when an image first needs it, and people would wait."""
 
 Stamp = tuple[tuple[int, ...], ...]
 """What tells a file from the one that took its place: time, size and inode; of a folder, those of its files."""
@@ -41,7 +41,7 @@ class Model:
     Args:
         id: its name in addresses.
         path: what `p2plib.load` takes.
-        folder: the user's pictures, for examples.
+        folder: the user's images, for examples.
 
     Raises:
         P2PError: the model cannot be loaded.
@@ -54,7 +54,7 @@ class Model:
 
     @property
     def examples(self) -> Examples:
-        """Source pictures to try it with."""
+        """Source images to try it with."""
         return self._loaded.examples
 
     @property
@@ -72,11 +72,14 @@ class Model:
             "step": info.step,
             "epoch": info.epoch,
             "strokes": any(word in source.lower() for word in ("edge", "sketch")),
-            "palette": [{"name": name, "colour": f"#{r:02x}{g:02x}{b:02x}"} for name, (r, g, b) in classes],
+            "palette": [
+                {"name": name, "color": (code := f"#{r:02x}{g:02x}{b:02x}"), "colour": code}
+                for name, (r, g, b) in classes
+            ],
         }
 
     def check(self, height: int, width: int, fit: bool, limits: Limits) -> None:
-        """Refuse a picture that would keep the model busy for minutes.
+        """Refuse an image that would keep the model busy for minutes.
 
         Raises:
             RequestError: it is too large to be translated in tiles.
@@ -87,14 +90,14 @@ class Model:
         if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
             raise RequestError(
                 f"{width}x{height} is too large to be translated in tiles (at most {limits.tiled_pixels / 1e6:g} "
-                "million pixels); shrink the picture, or ask for it to be fitted to the model.",
+                "million pixels); shrink the image, or ask for it to be fitted to the model.",
                 413,
             )
 
-    def translate(self, picture: np.ndarray, noise: int | None, fit: bool) -> np.ndarray:
-        """`p2plib.translate` for one picture, with the newest version of the model."""
+    def translate(self, image: np.ndarray, noise: int | None, fit: bool) -> np.ndarray:
+        """`p2plib.translate` for one image, with the newest version of the model."""
         self._refresh()
-        return translate(self._loaded.checkpoint, [picture], noise, BATCH, fit)[0]
+        return translate(self._loaded.checkpoint, [image], noise, BATCH, fit)[0]
 
     def _refresh(self) -> None:
         """Load the model anew if another file stands in its place; where that fails, the old one serves on."""
@@ -114,7 +117,7 @@ class Model:
     def _load(self, stamp: Stamp) -> _Loaded:
         model = checkpoint.load(self.path)
         blank = np.zeros((model.size, model.size, 3), np.uint8)
-        translate(model, [blank], batch_size=BATCH)  # compiles, so that the first picture is quick
+        translate(model, [blank], batch_size=BATCH)  # compiles, so that the first image is quick
         if _stamp(self.path) != stamp:
             raise P2PError(f"{self.path} changed while it was loaded.")
         return _Loaded(model, Examples.of(model.info.config, self.folder), stamp)
@@ -160,12 +163,12 @@ class Models:
         return self._models[id]
 
     def translate(
-        self, model: Model, picture: np.ndarray, noise: int | None, fit: bool, gone: Callable[[], bool]
+        self, model: Model, image: np.ndarray, noise: int | None, fit: bool, gone: Callable[[], bool]
     ) -> Done[np.ndarray]:
-        """Translate one picture when its turn comes; see `Queue.run` for `gone` and what is raised."""
-        height, width = picture.shape[:2]
+        """Translate one image when its turn comes; see `Queue.run` for `gone` and what is raised."""
+        height, width = image.shape[:2]
         model.check(height, width, fit, self.limits)
-        return self.queue.run(lambda: model.translate(picture, noise, fit), gone)
+        return self.queue.run(lambda: model.translate(image, noise, fit), gone)
 
 
 def _stamp(path: Path) -> Stamp:

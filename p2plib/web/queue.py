@@ -22,7 +22,7 @@ class BusyError(P2PError):
     """The queue is full, or did not move in time; `retry_after` seconds later it may be better."""
 
     def __init__(self, retry_after: int):
-        super().__init__(f"The model is busy with other pictures; try again in {retry_after} s.")
+        super().__init__(f"The model is busy with other images; try again in {retry_after} s.")
         self.retry_after = retry_after
 
 

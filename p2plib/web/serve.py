@@ -38,7 +38,7 @@ def serve(
         checkpoints: what `p2plib.load` takes; the first one is the default.
         host: address to listen on. Only this computer reaches the default; 0.0.0.0 lets the whole network in.
         port: port to listen on; 0 takes any free one.
-        examples: folder of pictures to try the models with; None takes each model's own kind.
+        examples: folder of images to try the models with; None takes each model's own kind.
         limits: what requests may ask for.
 
     Raises:

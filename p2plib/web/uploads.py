@@ -1,4 +1,4 @@
-"""What strangers send, as a picture: bytes that may be anything in, uint8 RGB or one sentence out."""
+"""What strangers send, as an image: bytes that may be anything in, uint8 RGB or one sentence out."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import threading
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from p2plib.data import images
+from p2plib.data.image import to_rgb
 from p2plib.web.limits import DEFAULTS, Limits, RequestError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 """What Pillow may open; it goes by the content, never by a file's name."""
 
-_decoding = threading.Lock()  # one large picture in memory at a time
+_decoding = threading.Lock()  # one large image in memory at a time
 
 
 def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
-    """Read an untrusted picture file as `images.read_rgb` reads the user's own: upright, 8-bit, laid on white.
+    """Read an untrusted image file as `images.read_rgb` reads the user's own: upright, 8-bit, laid on white.
 
     Returns:
         uint8 (H, W, 3).
@@ -29,22 +29,22 @@ def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
         RequestError: too large (413), not a PNG, JPEG or WebP (415), or damaged (422).
     """
     if not data:
-        raise RequestError("The picture is empty; choose another one.")
+        raise RequestError("The image is empty; choose another one.")
     if len(data) > limits.upload_bytes:
         raise RequestError(too_many_bytes(limits), 413)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # reads the header alone
-            _check_size(image.width, image.height, limits)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # reads the header alone
+            _check_size(opened.width, opened.height, limits)
             with _decoding:
-                return images.to_rgb(image)
+                return to_rgb(opened)
     except RequestError:
         raise
     except UnidentifiedImageError:
-        raise RequestError("This is not a PNG, JPEG or WebP picture.", 415) from None
+        raise RequestError("This is not a PNG, JPEG or WebP image.", 415) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise RequestError(_too_many_pixels(limits), 413) from None
     except Exception:  # damaged files make decoders raise whatever comes: OSError, SyntaxError, struct.error, ...
-        raise RequestError("The picture is damaged: it cannot be decoded.", 422) from None
+        raise RequestError("The image is damaged: it cannot be decoded.", 422) from None
 
 
 def from_base64(text: str) -> bytes:
@@ -56,23 +56,23 @@ def from_base64(text: str) -> bytes:
     if text.startswith("data:"):
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
-            raise RequestError("A data URL must hold the picture in base64.")
+            raise RequestError("A data URL must hold the image in base64.")
     try:
         return base64.b64decode("".join(text.split()), validate=True)  # `base64` breaks lines
     except (binascii.Error, ValueError):
-        raise RequestError("The picture must be in base64, or a data URL.") from None
+        raise RequestError("The image must be in base64, or a data URL.") from None
 
 
-def to_png(picture: np.ndarray) -> bytes:
-    """A uint8 picture (H, W, 3) as a PNG file."""
+def to_png(image: np.ndarray) -> bytes:
+    """A uint8 image (H, W, 3) as a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=3)  # much quicker than 6, a few per cent larger
+    Image.fromarray(image).save(buffer, "PNG", compress_level=3)  # much quicker than 6, a few per cent larger
     return buffer.getvalue()
 
 
 def too_many_bytes(limits: Limits) -> str:
-    """The sentence for a picture file that is too large."""
-    return f"The picture is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed."
+    """The sentence for an image file that is too large."""
+    return f"The image is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed."
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -81,4 +81,4 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
 
 
 def _too_many_pixels(limits: Limits) -> str:
-    return f"The picture has too many pixels: at most {limits.pixels / 1e6:g} million are allowed."
+    return f"The image has too many pixels: at most {limits.pixels / 1e6:g} million are allowed."

@@ -1,4 +1,4 @@
-"""What a slider shows, as the screen has it, against the pictures that it holds."""
+"""What a slider shows, as the screen has it, against the images that it holds."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def shot(element: Any) -> np.ndarray:
 
 
 def held(pair: Any, css: str) -> np.ndarray:
-    """The picture in the `<img>` that `css` selects, at the size at which the page shows it."""
+    """The image in the `<img>` that `css` selects, at the size at which the page shows it."""
     data = pair.locator(css).get_attribute("src").partition(",")[2]
-    picture, box = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), pair.bounding_box()
+    image, box = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), pair.bounding_box()
     size = round(box["width"]), round(box["height"])
-    return np.array(picture.resize(size, Image.Resampling.NEAREST)).astype(float)
+    return np.array(image.resize(size, Image.Resampling.NEAREST)).astype(float)
 
 
 def assert_divided(pair: Any, fraction: float) -> None:
-    """On the screen, left of the divider is the one picture, right of it the other."""
+    """On the screen, left of the divider is the one image, right of it the other."""
     before, after = held(pair, "img.p2p-before"), held(pair, "img:not(.p2p-before)")
     height, width = before.shape[:2]
     shown = shot(pair)[:height, :width]  # where the page lies between pixels of the screen, there is one more
     x = np.arange(width) - fraction * width
     for side, mine, other in ((x < -KNOB, before, after), (x > KNOB, after, before)):
         if side.any():
-            wrong, right = (np.abs(shown - picture)[:, side].mean((0, 2)) for picture in (other, mine))
-            assert wrong.mean() > 10, "the pictures are too alike to tell them apart"
+            wrong, right = (np.abs(shown - image)[:, side].mean((0, 2)) for image in (other, mine))
+            assert wrong.mean() > 10, "the images are too alike to tell them apart"
             assert (right < wrong / 2).mean() > 0.95  # of the columns
 
 

@@ -1,4 +1,4 @@
-"""A real JupyterLab runs a notebook: its sliders move, and its controls change the picture."""
+"""A real JupyterLab runs a notebook: its sliders move, and its controls change the image."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def notebook(page, lab):
 
 @contextmanager
 def redrawn(pair) -> Iterator[None]:
-    """What is done here must replace the pictures of a slider."""
+    """What is done here must replace the images of a slider."""
     old = pair.element_handle()
     yield
     pair.page.wait_for_function("old => !old.isConnected", arg=old)
@@ -84,7 +84,7 @@ def test_sliders_of_a_running_notebook(notebook):
     assert_divided(plain, 0.3)
 
     browse = notebook.locator(".p2p-browse").first
-    pair, pick = browse.locator(".p2p-pair"), browse.locator(".p2p-browse-picture")
+    pair, pick = browse.locator(".p2p-pair"), browse.locator(".p2p-browse-image")
     assert_divided(pair, 0.5)
     first = shot(pair)
     assert_unlike(press(pick, pair, "ArrowRight"), first)
@@ -103,7 +103,7 @@ def test_sliders_of_a_running_notebook(notebook):
     assert_alike(press(noise, pair, "ArrowLeft"), seed0)
     left = explore.locator(".p2p-explore-left select")
     with redrawn(pair):
-        left.select_option(index=2)  # the generated picture without noise
+        left.select_option(index=2)  # the generated image without noise
     with redrawn(pair):
         noise.locator(".noUi-handle").press("Home")
     assert_alike(held(pair, "img.p2p-before"), held(pair, "img:not(.p2p-before)"))

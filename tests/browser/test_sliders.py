@@ -9,7 +9,7 @@ import needs
 import pytest
 from pixels import assert_divided, drag, point
 
-from p2plib.report import write_report
+from p2plib.show.report import write_report
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 OFFLINE = {"require_js_url": "", "mathjax_url": ""}
@@ -103,6 +103,6 @@ def test_exported_results_slide_without_a_kernel(page, tmp_path, options):
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_every_notebook_exports_to_a_page_that_needs_no_network(page, tmp_path, notebook):
     page.goto(export(notebook, tmp_path / "page.html", **OFFLINE))
-    pictures = page.locator("img").evaluate_all("images => images.map(image => image.complete && image.naturalWidth)")
-    assert all(pictures) and page.locator(".jp-Cell").count() > 10
+    images = page.locator("img").evaluate_all("images => images.map(image => image.complete && image.naturalWidth)")
+    assert all(images) and page.locator(".jp-Cell").count() > 10
     assert (page.errors, page.outside) == ([], [])

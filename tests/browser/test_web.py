@@ -20,10 +20,11 @@ from PIL import Image
 from pixels import assert_divided, drag, point
 from webserver import serving
 
-from p2plib import checkpoint, widgets
-from p2plib.checkpoint import Checkpoint
 from p2plib.data import sketch, toy
-from p2plib.translation import translate
+from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import Checkpoint
+from p2plib.inference.translate import translate
+from p2plib.show import widgets
 from p2plib.web import Limits, create_app
 
 pytestmark = pytest.mark.once
@@ -69,14 +70,14 @@ def web(page, site) -> Iterator[Any]:
     assert (page.errors, page.outside) == ([], [])
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def decoded(url: str) -> np.ndarray:
-    """The picture in a data URL, uint8 (H, W, 3)."""
+    """The image in a data URL, uint8 (H, W, 3)."""
     return np.array(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
 
 
@@ -85,8 +86,8 @@ def drawn(page: Any) -> np.ndarray:
     return decoded(page.locator("#canvas").evaluate("canvas => canvas.toDataURL()"))
 
 
-def colours(picture: np.ndarray) -> set[str]:
-    return {"#{:02x}{:02x}{:02x}".format(*colour) for colour in np.unique(picture.reshape(-1, 3), axis=0)}
+def colors(image: np.ndarray) -> set[str]:
+    return {"#{:02x}{:02x}{:02x}".format(*color) for color in np.unique(image.reshape(-1, 3), axis=0)}
 
 
 def stroke(page: Any, *points: tuple[float, float]) -> None:
@@ -136,7 +137,7 @@ def test_a_drawing_is_translated_as_the_library_does(web, site):
 
 def test_undo_redo_and_clear(web):
     empty = drawn(web)
-    assert colours(empty) == {"#ede9df"}  # land, the first class
+    assert colors(empty) == {"#ede9df"}  # land, the first class
     stroke(web, (0.1, 0.1), (0.9, 0.9))
     one = drawn(web)
     stroke(web, (0.9, 0.1), (0.1, 0.9))
@@ -150,23 +151,23 @@ def test_undo_redo_and_clear(web):
     assert redo.is_disabled()
     web.get_by_role("button", name="Clear").click()
     np.testing.assert_array_equal(drawn(web), empty)
-    for picture in (two, one, empty):
+    for image in (two, one, empty):
         web.keyboard.press("Control+z")
-        np.testing.assert_array_equal(drawn(web), picture)
+        np.testing.assert_array_equal(drawn(web), image)
     assert undo.is_disabled()
 
 
-def test_classes_are_drawn_in_their_exact_colours(web):
+def test_classes_are_drawn_in_their_exact_colors(web):
     assert web.locator("#palette label").all_text_contents() == list(toy.PALETTE)
     web.get_by_label("water").check()
     stroke(web, (0.2, 0.3), (0.7, 0.6))
-    assert colours(drawn(web)) == {"#ede9df", WATER}  # and none between
+    assert colors(drawn(web)) == {"#ede9df", WATER}  # and none between
     web.get_by_label("park").check()
     web.get_by_label("Box").check()
     stroke(web, (0.1, 0.1), (0.5, 0.5), (0.9, 0.4))
-    picture = drawn(web)
-    assert (picture[4:12, 4:28] == toy.PALETTE["park"]).all()
-    assert (picture[16:, :3] == toy.PALETTE["land"]).all()
+    image = drawn(web)
+    assert (image[4:12, 4:28] == toy.PALETTE["park"]).all()
+    assert (image[16:, :3] == toy.PALETTE["land"]).all()
     web.get_by_label("Eraser").check()
     web.get_by_role("slider", name="Size").fill("100")
     stroke(web, (0, 0.25), (1, 0.25))
@@ -175,13 +176,13 @@ def test_classes_are_drawn_in_their_exact_colours(web):
 
 def test_each_model_gets_its_pen(web):
     web.get_by_role("combobox").select_option("shoes")
-    assert not web.locator("#palette").is_visible() and not web.get_by_label("Colour").is_visible()
+    assert not web.locator("#palette").is_visible() and not web.get_by_label("Color").is_visible()
     stroke(web, (0.2, 0.3), (0.7, 0.6))
-    assert colours(drawn(web)) == {"#ffffff", "#000000"}
+    assert colors(drawn(web)) == {"#ffffff", "#000000"}
     web.get_by_role("combobox").select_option(index=2)
-    web.get_by_label("Colour").fill("#12ab34")
+    web.get_by_label("Color").fill("#12ab34")
     stroke(web, (0.7, 0.3), (0.2, 0.6))
-    assert colours(drawn(web)) == {"#ffffff", "#000000", "#12ab34"}
+    assert colors(drawn(web)) == {"#ffffff", "#000000", "#12ab34"}
 
 
 def test_the_sketch_of_an_upload_is_edited_and_translated(web, site):
@@ -203,7 +204,7 @@ def test_the_sketch_of_an_upload_is_edited_and_translated(web, site):
     web.locator("#brush").fill("100")
     stroke(web, (0.1, 0.25), (0.9, 0.25))
     erased = drawn(web)
-    assert colours(erased) == {"#ffffff", "#000000"}
+    assert colors(erased) == {"#ffffff", "#000000"}
     assert (made == 0).sum() > (erased == 0).sum() > 0
     web.get_by_label("Pen").check()
     stroke(web, (0.2, 0.1), (0.8, 0.1))
@@ -221,15 +222,15 @@ def test_an_upload_is_translated_and_drawn_on(web, site):
     np.testing.assert_array_equal(filled(web, 64, 48), RED)
     tiles = translated(web)
     assert tiles.shape == RED.shape
-    web.get_by_label("Whole picture at once").check()
+    web.get_by_label("Whole image at once").check()
     fitted = translated(web)
     expected = translate(site.models["city"], [RED], fit=True)[0]
     assert np.abs(fitted.astype(int) - expected).max() <= 1 and (fitted != tiles).any()
     stroke(web, (0.5, 0.2), (0.5, 0.8))
-    assert colours(drawn(web)) == {"#dc140a", "#ffffff"}
+    assert colors(drawn(web)) == {"#dc140a", "#ffffff"}
 
 
-def test_a_picture_is_dropped(web):
+def test_a_image_is_dropped(web):
     data = web.evaluate_handle(
         """bytes => {
             const data = new DataTransfer();
@@ -245,7 +246,7 @@ def test_a_picture_is_dropped(web):
     assert not web.locator("#drop").is_visible()
 
 
-def test_a_picture_is_pasted(web):
+def test_a_image_is_pasted(web):
     web.context.grant_permissions(["clipboard-read", "clipboard-write"])
     web.evaluate(
         """async bytes => {
@@ -260,35 +261,35 @@ def test_a_picture_is_pasted(web):
 
 def test_a_random_example(web):
     empty = drawn(web)
-    pictures = []
+    images = []
     for _ in range(2):
         with web.expect_response("**/api/example?model=city&*") as response:
             web.get_by_role("button", name="Random example").click()
-        pictures.append(np.array(Image.open(io.BytesIO(web.request.get(response.value.url).body()))))
+        images.append(np.array(Image.open(io.BytesIO(web.request.get(response.value.url).body()))))
         web.locator("#undo:enabled").wait_for()
         web.wait_for_timeout(100)  # it is decoded
-        np.testing.assert_array_equal(drawn(web), pictures[-1])
-    assert (pictures[0] != pictures[1]).any()
+        np.testing.assert_array_equal(drawn(web), images[-1])
+    assert (images[0] != images[1]).any()
     translated(web)
     web.keyboard.press("Control+z")
     web.keyboard.press("Control+z")
     np.testing.assert_array_equal(drawn(web), empty)
 
 
-def test_big_pictures_are_shrunk(web):
+def test_big_images_are_shrunk(web):
     upload(web, png(np.zeros((1500, 3000, 3), np.uint8)))
     says(web, "Shrunk from 3000 × 1500 to 632 × 316 pixels.")  # 200,000 pixels, as many as go in tiles
     assert drawn(web).shape == (316, 632, 3)
-    web.get_by_label("Whole picture at once").check()
+    web.get_by_label("Whole image at once").check()
     assert translated(web).shape == (316, 632, 3)
 
 
-def test_pictures_that_are_large_as_png_go_as_jpeg(web):
+def test_images_that_are_large_as_png_go_as_jpeg(web):
     noise = np.random.default_rng(0).integers(0, 256, (170, 170, 3), np.uint8)
     assert len(png(noise)) > LIMITS.upload_bytes
     upload(web, png(noise))
     filled(web, 170, 170)
-    web.get_by_label("Whole picture at once").check()
+    web.get_by_label("Whole image at once").check()
     translated(web)
     assert web.locator("#before").get_attribute("src").startswith("data:image/jpeg")
 
@@ -314,9 +315,9 @@ def test_the_result_is_downloaded(web, tmp_path):
     with web.expect_download() as download:
         web.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "city-satellite.png"
-    with Image.open(download.value.path()) as image:
-        assert image.format == "PNG"
-        np.testing.assert_array_equal(np.array(image), shown)
+    with Image.open(download.value.path()) as opened:
+        assert opened.format == "PNG"
+        np.testing.assert_array_equal(np.array(opened), shown)
 
 
 def test_the_keyboard_is_enough(web):
@@ -355,17 +356,17 @@ def test_every_control_has_a_name(web):
         assert name.strip(), control.evaluate("c => c.outerHTML")
 
 
-def test_what_is_no_picture_is_refused_with_a_sentence(web):
+def test_what_is_no_image_is_refused_with_a_sentence(web):
     stroke(web, (0.1, 0.1), (0.9, 0.9))
     before = drawn(web)
     upload(web, png(RED)[:60], "broken.png")
-    says(web, "broken.png cannot be read as a picture; choose a PNG, JPEG or WebP file.")
+    says(web, "broken.png cannot be read as an image; choose a PNG, JPEG or WebP file.")
     np.testing.assert_array_equal(drawn(web), before)
     noise = np.random.default_rng(0).integers(0, 256, (440, 440, 3), np.uint8)
     upload(web, png(noise))
     filled(web, 440, 440)
     web.get_by_role("button", name="Translate").click()
-    says(web, "The picture is too large to be sent; choose a smaller one.")
+    says(web, "The image is too large to be sent; choose a smaller one.")
     web.get_by_role("button", name="Undo").click()
     translated(web)
 
@@ -380,13 +381,13 @@ def test_what_the_server_refuses_is_said(page, site):
     assert len(page.errors) == 1 and "400" in page.errors[0]
 
 
-def test_a_lost_connection_keeps_the_picture(page, site):
+def test_a_lost_connection_keeps_the_image(page, site):
     page.goto(site.url)
     stroke(page, (0.1, 0.1), (0.9, 0.9))
     before = drawn(page)
     page.context.set_offline(True)
     page.get_by_role("button", name="Translate").click()
-    says(page, "The server cannot be reached; your picture is still here")
+    says(page, "The server cannot be reached; your image is still here")
     assert "error" in page.locator("#message").get_attribute("class")
     np.testing.assert_array_equal(drawn(page), before)
     page.context.set_offline(False)
@@ -395,7 +396,7 @@ def test_a_lost_connection_keeps_the_picture(page, site):
 
 @pytest.fixture
 def busy(site) -> Iterator[threading.Event]:
-    """The model runs, and another picture waits for it, until the event is set: no more are let in."""
+    """The model runs, and another image waits for it, until the event is set: no more are let in."""
     queue, done = site.app.extensions["p2plib"].queue, threading.Event()
     with ThreadPoolExecutor(2) as clients:
         for _ in range(2):
@@ -469,21 +470,21 @@ def test_text_can_be_read_by_day_and_by_night(new_page, site, scheme):
     page = new_page(color_scheme=scheme)
     page.goto(site.url)
     page.locator("#message").evaluate("message => message.classList.add('error')")
-    paper = colour(page, "body", "backgroundColor")
+    paper = color(page, "body", "backgroundColor")
     assert (paper.mean() < 60) == (scheme == "dark")
     for css in ("body", ".quiet", "#message", "h2"):
-        assert contrast(colour(page, css, "color"), paper) > 4.5
+        assert contrast(color(page, css, "color"), paper) > 4.5
     for css in ("#go", "#example", "#tools label"):
-        assert contrast(colour(page, css, "color"), colour(page, css, "backgroundColor")) > 4.5
+        assert contrast(color(page, css, "color"), color(page, css, "backgroundColor")) > 4.5
 
 
-def colour(page: Any, css: str, name: str) -> np.ndarray:
+def color(page: Any, css: str, name: str) -> np.ndarray:
     text = page.locator(css).first.evaluate("(element, name) => getComputedStyle(element)[name]", name)
     return np.array([float(value) for value in text[text.index("(") + 1 : -1].split(",")[:3]])
 
 
 def contrast(one: np.ndarray, other: np.ndarray) -> float:
-    """The contrast ratio of two colours (WCAG 2)."""
+    """The contrast ratio of two colors (WCAG 2)."""
 
     def luminance(rgb: np.ndarray) -> float:
         x = rgb / 255

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from p2plib.data import images
 from p2plib.data.catalog import CATALOG, Dataset, Direction, find
+from p2plib.data.image import read_rgb
 from p2plib.errors import DataError
 
 
@@ -31,14 +31,14 @@ def test_every_entry_is_complete(key: str):
         assert text.strip() and "\n" not in text
     assert entry.terms.endswith(".")
     assert len(set(entry.classes.values())) == len(entry.classes)
-    assert all(0 <= value <= 255 for colour in entry.classes.values() for value in colour)
+    assert all(0 <= value <= 255 for color in entry.classes.values() for value in color)
 
 
-def test_facade_colours_are_those_of_the_files(shared_data: Path):
+def test_facade_colors_are_those_of_the_files(shared_data: Path):
     pairs = sorted((shared_data / "facades" / "train").iterdir())[:12]
-    labels = np.concatenate([picture[:, 256:].reshape(-1, 3) for picture in map(images.read_rgb, pairs)])
-    for name, colour in CATALOG["facades"].classes.items():
-        near = np.abs(labels - np.array(colour, int)).max(axis=1) <= 3
+    labels = np.concatenate([image[:, 256:].reshape(-1, 3) for image in map(read_rgb, pairs)])
+    for name, color in CATALOG["facades"].classes.items():
+        near = np.abs(labels - np.array(color, int)).max(axis=1) <= 3
         assert near.mean() > 0.0003, name
 
 

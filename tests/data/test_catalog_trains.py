@@ -28,8 +28,8 @@ def archive(name: str, splits: dict[str, int]) -> bytes:
         for split, count in splits.items():
             for i in range(1, count + 1):
                 pair, file = Image.new("RGB", (512, 256)), io.BytesIO()
-                for side, picture in enumerate(toy.city(i, 256)):
-                    pair.paste(Image.fromarray(picture), (256 * side, 0))
+                for side, image in enumerate(toy.city(i, 256)):
+                    pair.paste(Image.fromarray(image), (256 * side, 0))
                 pair.save(file, "JPEG")
                 info = tarfile.TarInfo(f"{name}/{split}/{i}.jpg")
                 info.size = len(file.getvalue())

@@ -23,21 +23,21 @@ def scene(seed: int, size: int = 64) -> np.ndarray:
     return np.array(Image.fromarray(noise(seed, 12, 12)).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def save(path: Path, picture: np.ndarray | Image.Image, **options) -> Path:
+def save(path: Path, image: np.ndarray | Image.Image, **options) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(path, **options)
+    opened = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    opened.save(path, **options)
     return path
 
 
-def write_png16(path: Path, picture: np.ndarray) -> None:
+def write_png16(path: Path, image: np.ndarray) -> None:
     """Write uint16 (H, W, 3) as a PNG; Pillow cannot."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    height, width = picture.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in picture)
+    height, width = image.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
     head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -87,12 +87,12 @@ def test_broken_files_are_reported_and_refused_by_name(root, kind):
     report = check(root)
     assert [(problem.name, problem.kind) for problem in report.broken] == [("train/2.png", kind)]
     assert report.counts == {"train": 1, "val": 1}
-    with pytest.raises(PairError) as caught:  # training comes to the same judgement
+    with pytest.raises(PairError) as caught:  # training comes to the same judgment
         find_pairs(root, "train")[0][1].read()
     assert caught.value.problem == report.broken[0]
 
 
-def test_other_bytes_under_a_picture_name_are_unreadable(root):
+def test_other_bytes_under_a_image_name_are_unreadable(root):
     (root / "val" / "1.png").write_text("<html>404</html>")
     assert found(root) == [("val/1.png", "unreadable", True)]
 
@@ -128,20 +128,20 @@ def test_files_that_are_converted_get_a_note(root, kind):
     assert check(root).counts == {"train": 2, "val": 1}
 
 
-def test_16_bit_greyscale_is_both_and_keeps_its_brightness(root):
-    grey = noise(9, 32, 64)[..., 0]
-    save(root / "train" / "2.png", grey.astype(np.uint16) * 257)
+def test_16_bit_grayscale_is_both_and_keeps_its_brightness(root):
+    gray = noise(9, 32, 64)[..., 0]
+    save(root / "train" / "2.png", gray.astype(np.uint16) * 257)
     assert found(root) == [("train/2.png", "16-bit", False), ("train/2.png", "greyscale", False)]
-    np.testing.assert_array_equal(np.hstack(find_pairs(root, "train")[0][1].read())[..., 1], grey)
+    np.testing.assert_array_equal(np.hstack(find_pairs(root, "train")[0][1].read())[..., 1], gray)
 
 
 def test_notes_say_which_of_two_files(tmp_path):
     save(tmp_path / "A" / "1.png", noise(1))
     save(tmp_path / "B" / "1.png", noise(2)[..., 0])
-    assert str(check(tmp_path).problems[0]) == "A/1.png | B/1.png: B is greyscale, read as RGB."
+    assert str(check(tmp_path).problems[0]) == "A/1.png | B/1.png: B is grayscale, read as RGB."
 
 
-def test_near_constant_pictures_get_a_note_by_side(root):
+def test_near_constant_images_get_a_note_by_side(root):
     empty = np.full((32, 32, 3), (170, 200, 250), np.uint8)
     empty[0, 0] += 3
     save(root / "train" / "2.png", np.hstack([noise(9), empty]))
@@ -150,7 +150,7 @@ def test_near_constant_pictures_get_a_note_by_side(root):
     assert problem.detail.startswith("B ")
 
 
-def test_one_picture_in_two_splits(root):
+def test_one_image_in_two_splits(root):
     a, b = np.hsplit(noise(0, 32, 64), 2)  # train/1.png
     save(root / "val" / "copy.webp", np.hstack([a, b]), lossless=True)
     save(root / "val" / "half.png", np.hstack([a, noise(9)]))
@@ -160,10 +160,10 @@ def test_one_picture_in_two_splits(root):
         ("val/copy.webp", "in two splits", False),
         ("val/half.png", "in two splits", False),
     ]
-    assert problems[1].detail == "A is the same picture as in train/1.png"
+    assert problems[1].detail == "A is the same image as in train/1.png"
 
 
-def test_empty_pictures_are_no_duplicates(root):
+def test_empty_images_are_no_duplicates(root):
     water = np.full((32, 32, 3), 200, np.uint8)
     save(root / "train" / "2.png", np.hstack([noise(9), water]))
     save(root / "val" / "2.png", np.hstack([noise(10), water]))
@@ -196,7 +196,7 @@ def test_photos_are_checked_as_photos(tmp_path):
     Image.open(tmp_path / "train" / "deep" / "1.png").resize((50, 50)).save(tmp_path / "val" / "copy.jpg", quality=70)
     save(tmp_path / "val" / "same.png", scene(2))
     save(tmp_path / "val" / "flat.png", np.full((32, 32, 3), (200, 0, 0), np.uint8))
-    save(tmp_path / "val" / "grey.png", scene(7)[..., 0])
+    save(tmp_path / "val" / "gray.png", scene(7)[..., 0])
     save(tmp_path / "val" / "wide.png", np.hstack([scene(8), scene(9)]))
     (tmp_path / "val" / "page.jpg").write_bytes(b"<html>")
     common = [
@@ -206,8 +206,8 @@ def test_photos_are_checked_as_photos(tmp_path):
         ("val/copy.jpg", "nearly in two splits", False),
         ("val/same.png", "in two splits", False),
     ]
-    assert photo_problems(tmp_path, "colorize") == [common[0], ("val/grey.png", "grey", False), *common[1:]]
-    assert photo_problems(tmp_path, "sketch") == [common[0], ("val/grey.png", "greyscale", False), *common[1:]]
+    assert photo_problems(tmp_path, "colorize") == [common[0], ("val/gray.png", "gray", False), *common[1:]]
+    assert photo_problems(tmp_path, "sketch") == [common[0], ("val/gray.png", "greyscale", False), *common[1:]]
 
 
 def test_real_photos_are_all_good(shared_data):
@@ -232,11 +232,11 @@ def test_the_table_names_everything(root):
 
 def test_the_sheet_shows_pairs_and_leaves_broken_ones_out(root):
     truncate(root / "train" / "1.png")
-    picture = sheet(root, count=6, size=32)
-    assert picture.shape == (32, 68, 3) and picture.dtype == np.uint8
+    image = sheet(root, count=6, size=32)
+    assert image.shape == (32, 68, 3) and image.dtype == np.uint8
     a, b = find_pairs(root, "train")[0][1].read()
-    np.testing.assert_array_equal(picture[:, :32], a)
-    np.testing.assert_array_equal(picture[:, 36:], b)
+    np.testing.assert_array_equal(image[:, :32], a)
+    np.testing.assert_array_equal(image[:, 36:], b)
     truncate(root / "train" / "2.png")
     with pytest.raises(DataError, match="no pair to show"):
         sheet(root)

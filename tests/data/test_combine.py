@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from p2plib.__main__ import main
-from p2plib.data import combine, images, pairs
+from p2plib.data import combine, pairs
+from p2plib.data.image import read_rgb, save_image
 from p2plib.data.pairs import find_pairs, splits
 from p2plib.errors import DataError
 
 
-def picture(seed: int, height: int = 12, width: int = 14) -> np.ndarray:
+def image(seed: int, height: int = 12, width: int = 14) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -21,8 +22,8 @@ def folders(tmp_path) -> tuple[Path, Path]:
     """Five pairs in two folders, of different formats and with other files beside them."""
     a, b = tmp_path / "a", tmp_path / "b"
     for i in range(5):
-        images.save(a / f"{i}.png", picture(i))
-        images.save(b / f"{i}.{'webp' if i % 2 else 'png'}", picture(10 + i))
+        save_image(a / f"{i}.png", image(i))
+        save_image(b / f"{i}.{'webp' if i % 2 else 'png'}", image(10 + i))
     (a / "notes.txt").write_text("mine")
     (b / ".hidden.png").write_text("?")
     return a, b
@@ -34,10 +35,10 @@ def files(folder: Path) -> list[str]:
 
 def test_two_folders_become_side_by_side_pairs(folders, tmp_path):
     a, b = folders
-    expected = {i: (images.read_rgb(a / f"{i}.png"), images.read_rgb(next(b.glob(f"{i}.*")))) for i in range(5)}
+    expected = {i: (read_rgb(a / f"{i}.png"), read_rgb(next(b.glob(f"{i}.*")))) for i in range(5)}
     made = combine.combine(a, b, tmp_path / "out")
     assert files(tmp_path / "out") == [f"{i}.png" for i in range(5)]
-    assert str(made) == f"{tmp_path / 'out'}: 5 train; not pictures, left out: 1 .txt, 1 hidden"
+    assert str(made) == f"{tmp_path / 'out'}: 5 train; not images, left out: 1 .txt, 1 hidden"
     found, problems = find_pairs(tmp_path / "out", "train")
     assert not problems
     for i, pair in enumerate(found):
@@ -49,7 +50,7 @@ def test_two_folders_become_side_by_side_pairs(folders, tmp_path):
 def test_splits_stay(tmp_path):
     for side in "ab":
         for split in ("train", "val"):
-            images.save(tmp_path / side / split / "x.png", picture(ord(side)))
+            save_image(tmp_path / side / split / "x.png", image(ord(side)))
     made = combine.combine(tmp_path / "a", tmp_path / "b", tmp_path / "out")
     assert made.counts == {"train": 1, "val": 1}
     assert files(tmp_path / "out") == ["train/x.png", "val/x.png"] and splits(tmp_path / "out") == ["train", "val"]
@@ -57,43 +58,43 @@ def test_splits_stay(tmp_path):
 
 def test_every_problem_is_named_and_nothing_is_written(folders, tmp_path):
     a, b = folders
-    images.save(a / "alone.png", picture(1))
-    images.save(b / "2.jpg", picture(2))
-    images.save(a / "0.png", picture(0, 9, 9))
-    (b / "3.webp").write_bytes(b"not a picture")
-    images.save(a / "deep" / "down.png", picture(3))
+    save_image(a / "alone.png", image(1))
+    save_image(b / "2.jpg", image(2))
+    save_image(a / "0.png", image(0, 9, 9))
+    (b / "3.webp").write_bytes(b"not an image")
+    save_image(a / "deep" / "down.png", image(3))
     with pytest.raises(DataError) as error:
         combine.combine(a, b, tmp_path / "out")
     text = str(error.value)
     assert text.startswith("5 problem(s), nothing was written (--resize 256 makes sizes equal):\n")
-    assert "a/alone.png: there is no picture called alone in b/; add it, or remove this one." in text
+    assert "a/alone.png: there is no image called alone in b/; add it, or remove this one." in text
     assert "a/2.png | b/2.jpg | b/2.png: files of one folder share a stem; keep one of them." in text
     assert "a/0.png | b/0.png: A is 9x9 and B is 14x12; make them equal." in text
-    assert "a/3.png | b/3.webp: B cannot be read as a picture" in text
+    assert "a/3.png | b/3.webp: B cannot be read as an image" in text
     assert "a/deep/down.png: lies in none of the folders that are taken; move or remove it." in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_sizes_are_made_equal_on_demand(folders, tmp_path):
     a, b = folders
-    images.save(a / "0.png", picture(0, 90, 9))
+    save_image(a / "0.png", image(0, 90, 9))
     combine.combine(a, b, tmp_path / "out", resize=32)
     assert {Image.open(path).size for path in (tmp_path / "out").iterdir()} == {(64, 32)}
 
 
 def test_halves_that_would_not_be_seen_as_a_pair_are_refused(tmp_path):
     for side in "ab":
-        images.save(tmp_path / side / "tall.png", picture(0, 40, 20))
+        save_image(tmp_path / side / "tall.png", image(0, 40, 20))
     with pytest.raises(DataError, match=r"tall\.png: 20x40 is too narrow for two halves side by side"):
         combine.combine(tmp_path / "a", tmp_path / "b", tmp_path / "out")
 
 
 def test_what_is_there_is_not_overwritten(folders, tmp_path):
     a, b = folders
-    images.save(tmp_path / "out" / "mine.png", picture(0))
+    save_image(tmp_path / "out" / "mine.png", image(0))
     with pytest.raises(DataError, match=r"out: is there already, and nothing is overwritten"):
         combine.combine(a, b, tmp_path / "out")
-    with pytest.raises(DataError, match="lies where the pictures come from"):
+    with pytest.raises(DataError, match="lies where the images come from"):
         combine.combine(a, b, a / "pairs")
     with pytest.raises(DataError, match="are the same folder"):
         combine.combine(a, a, tmp_path / "new")
@@ -111,10 +112,10 @@ def test_an_empty_folder_is_taken(folders, tmp_path):
     assert combine.combine(*folders, tmp_path / "out").counts == {"train": 5}
 
 
-def test_folders_without_pictures_are_named(tmp_path):
+def test_folders_without_images_are_named(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(DataError, match="no pictures found"):
+    with pytest.raises(DataError, match="no images found"):
         combine.combine(tmp_path / "a", tmp_path / "b", tmp_path / "out")
 
 
@@ -122,7 +123,7 @@ def test_an_interrupted_call_leaves_nothing(folders, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(images, "save", interrupted)
+    monkeypatch.setattr(combine, "save_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         combine.combine(*folders, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
@@ -133,10 +134,10 @@ def whole(request, tmp_path) -> Path:
     """Twenty pairs without splits, in either layout."""
     for i in range(20):
         if request.param == "side by side":
-            images.save(tmp_path / "whole" / f"{i}.png", picture(i, 10, 20))
+            save_image(tmp_path / "whole" / f"{i}.png", image(i, 10, 20))
         else:
-            images.save(tmp_path / "whole" / "A" / f"{i}.png", picture(i))
-            images.save(tmp_path / "whole" / "B" / f"{i}.jpg", picture(-i % 99))
+            save_image(tmp_path / "whole" / "A" / f"{i}.png", image(i))
+            save_image(tmp_path / "whole" / "B" / f"{i}.jpg", image(-i % 99))
     return tmp_path / "whole"
 
 
@@ -166,7 +167,7 @@ def test_a_split_of_what_is_split_or_broken_is_refused(whole, tmp_path):
         combine.split(tmp_path / "out", tmp_path / "new")
     with pytest.raises(DataError, match="is there already"):
         combine.split(whole, tmp_path / "out")
-    images.save(whole / "elsewhere" / "x.png", picture(0))
+    save_image(whole / "elsewhere" / "x.png", image(0))
     with pytest.raises(DataError, match=r"1 problem\(s\), nothing was written:\n  elsewhere/x.png: lies in none"):
         combine.split(whole, tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -174,7 +175,7 @@ def test_a_split_of_what_is_split_or_broken_is_refused(whole, tmp_path):
 
 def test_a_file_without_partner_is_named_once(tmp_path):
     for name in ("A/1.png", "A/2.png", "B/1.png", "B/3.png"):
-        images.save(tmp_path / "whole" / name, picture(1))
+        save_image(tmp_path / "whole" / name, image(1))
     with pytest.raises(DataError) as error:
         combine.split(tmp_path / "whole", tmp_path / "out", val=0.4)
     assert "2 problem(s)" in str(error.value) and "A/2.png" in str(error.value) and "B/3.png" in str(error.value)
@@ -187,7 +188,7 @@ def test_shares_must_leave_something(whole, tmp_path, val, test):
 
 
 def test_too_few_pairs_are_refused(tmp_path):
-    images.save(tmp_path / "whole" / "1.png", picture(1, 10, 20))
+    save_image(tmp_path / "whole" / "1.png", image(1, 10, 20))
     with pytest.raises(DataError, match="1 pairs are too few for these splits"):
         combine.split(tmp_path / "whole", tmp_path / "out")
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import p2plib.__main__ as command_line
-from p2plib.data import check, combine, images
+from p2plib.data import check, combine
+from p2plib.data.image import read_rgb
 from p2plib.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,14 +22,14 @@ BLOCKS = re.findall(r"^```\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
-    """Coarse enough to survive resizing; colourful, unless the seed is negative."""
+    """Coarse enough to survive resizing; colorful, unless the seed is negative."""
     coarse = np.random.default_rng(abs(seed)).integers(0, 256, (16, 16, 3 if seed >= 0 else 1), np.uint8)
     return Image.fromarray(np.repeat(coarse, 1 if seed >= 0 else 3, axis=-1)).resize((width, height))
 
 
-def put(path: Path, picture: Image.Image, **options: object) -> None:
+def put(path: Path, image: Image.Image, **options: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    image.save(path, **options)
 
 
 @pytest.fixture(scope="module")
@@ -124,5 +125,5 @@ def test_the_way_from_two_folders_to_checked_splits(tmp_path, monkeypatch, capsy
     for command in commands()[:3]:
         assert command_line.main(command) == 0
     assert "10 usable pairs, 0 broken" in capsys.readouterr().out
-    assert images.read_rgb(tmp_path / "pairs.png").size
+    assert read_rgb(tmp_path / "pairs.png").size
     assert {path.name for path in tmp_path.iterdir()} == {"drawings", "photos", "pairs", "pairs-split", "pairs.png"}

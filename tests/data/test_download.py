@@ -29,7 +29,7 @@ from p2plib.errors import DataError
 pytestmark = pytest.mark.once
 
 NAMES = ("train/1.jpg", "train/2.jpg", "train/3.jpg", "val/1.jpg", "val/2.png")
-PICTURES = {name: random.Random(name).randbytes(60_000) for name in NAMES}
+IMAGES = {name: random.Random(name).randbytes(60_000) for name in NAMES}
 HTML = b"<!DOCTYPE html><html><body>Please log in.</body></html>"
 
 
@@ -45,13 +45,13 @@ def pack(*members: tuple[str | tarfile.TarInfo, bytes], cut: int | None = None, 
     return gzip.compress(buffer.getvalue()[:cut], level, mtime=0)
 
 
-def members(pictures: dict[str, bytes] = PICTURES) -> list[tuple[str | tarfile.TarInfo, bytes]]:
-    return [(f"tiny/{name}", content) for name, content in pictures.items()]
+def members(images: dict[str, bytes] = IMAGES) -> list[tuple[str | tarfile.TarInfo, bytes]]:
+    return [(f"tiny/{name}", content) for name, content in images.items()]
 
 
 GOOD = pack(*members())
-OTHER_PICTURES = {name: content[::-1] for name, content in PICTURES.items()}
-OTHER = pack(*members(OTHER_PICTURES))  # of the same size
+OTHER_IMAGES = {name: content[::-1] for name, content in IMAGES.items()}
+OTHER = pack(*members(OTHER_IMAGES))  # of the same size
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def assert_nothing_unpacked(cache: Path) -> None:
     assert [path.name for path in cache.iterdir() if path.is_dir()] == []
 
 
-def assert_recovers(server: Server, body: bytes = GOOD, pictures: dict[str, bytes] = PICTURES) -> None:
+def assert_recovers(server: Server, body: bytes = GOOD, images: dict[str, bytes] = IMAGES) -> None:
     server.answers = [sends(body)]
-    assert get() == pictures
+    assert get() == images
 
 
 # When all is well.
@@ -105,7 +105,7 @@ def assert_recovers(server: Server, body: bytes = GOOD, pictures: dict[str, byte
 
 def test_good_download(server: Server, cache: Path):
     server.answers = [sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     assert {path.name for path in cache.iterdir()} == {"tiny", ".tiny.lock"}
 
 
@@ -120,7 +120,7 @@ def test_force_replaces_the_folder(server: Server, cache: Path):
     get()
     (cache / "tiny" / "stray.txt").touch()
     download.get("tiny", force=True, progress=False)
-    assert get() == OTHER_PICTURES
+    assert get() == OTHER_IMAGES
 
 
 def test_failed_force_keeps_the_folder(server: Server, cache: Path):
@@ -128,7 +128,7 @@ def test_failed_force_keeps_the_folder(server: Server, cache: Path):
     get()
     with pytest.raises(DataError, match="404"):
         download.get("tiny", force=True, progress=False)
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 def test_progress_is_shown_when_wanted(server: Server, cache: Path, capfd: pytest.CaptureFixture[str]):
@@ -158,19 +158,19 @@ def test_unknown_name(cache: Path):
 
 def test_follows_redirects(server: Server, cache: Path):
     server.answers = [says(302, Location="/elsewhere.tar.gz"), sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 def test_server_that_declares_the_archive_as_gzip_encoded(server: Server, cache: Path):
     server.answers = [says(200, GOOD, Content_Type="application/x-tar", Content_Encoding="gzip")]
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 def test_hidden_files_are_left_out(server: Server, cache: Path):
     top = tarfile.TarInfo("./")
     top.type = tarfile.DIRTYPE
     server.answers = [sends(pack((top, b""), ("./tiny/train/._1.jpg", b"Mac"), *members()))]
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 # When the transfer breaks.
@@ -179,14 +179,14 @@ def test_hidden_files_are_left_out(server: Server, cache: Path):
 @pytest.mark.parametrize("cuts", [(0,), (1,), (70_001,), (len(GOOD) - 1,), (70_000, 70_000, 150_000, 151_000, 290_000)])
 def test_broken_transfer_goes_on_where_it_broke(server: Server, cache: Path, cuts: tuple[int, ...]):
     server.answers = [*(sends(GOOD, cut=cut) for cut in cuts), sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     offsets = [request.get("Range") for request in server.requests]
     assert offsets == [None, *(f"bytes={cut}-" if cut else None for cut in cuts)]
 
 
 def test_stalled_transfer_is_taken_up_again(server: Server, cache: Path):
     server.answers = [sends(GOOD, stall=200_000), sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     assert "Range" in server.requests[1]
 
 
@@ -202,19 +202,19 @@ def test_next_call_resumes_what_this_one_got(server: Server, cache: Path):
 def test_resumes_by_date_where_there_is_no_strong_etag(server: Server, cache: Path):
     date = {"etag": 'W/"weak"', "modified": "Mon, 05 Sep 2022 10:00:00 GMT"}
     server.answers = [sends(GOOD, cut=150_000, **date), sends(GOOD, **date)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     assert server.requests[1]["If-Range"] == date["modified"]
 
 
 def test_starts_over_where_nothing_identifies_the_file(server: Server, cache: Path):
     server.answers = [sends(GOOD, etag=None, cut=150_000), sends(GOOD, etag=None)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     assert "Range" not in server.requests[1]
 
 
 def test_starts_over_where_the_server_ignores_range(server: Server, cache: Path):
     server.answers = [sends(GOOD, cut=150_000), sends(GOOD, ranges=False)]
-    assert get() == PICTURES
+    assert get() == IMAGES
     assert "Range" in server.requests[1]
 
 
@@ -222,14 +222,14 @@ def test_starts_over_where_the_server_ignores_range(server: Server, cache: Path)
 def test_changed_file_is_not_spliced(server: Server, cache: Path, heeds_if_range: bool):
     assert len(GOOD) == len(OTHER)
     server.answers = [sends(GOOD, cut=150_000), sends(OTHER, etag='"two"', heeds_if_range=heeds_if_range)]
-    assert get() == OTHER_PICTURES
+    assert get() == OTHER_IMAGES
 
 
 def test_file_of_another_size_is_not_spliced(server: Server, cache: Path):
-    longer = pack(*members(OTHER_PICTURES), ("tiny/README", bytes(20_000)))
+    longer = pack(*members(OTHER_IMAGES), ("tiny/README", bytes(20_000)))
     assert len(longer) > len(GOOD)
     server.answers = [sends(GOOD, cut=150_000), sends(longer)]
-    assert get() == OTHER_PICTURES | {"README": bytes(20_000)}
+    assert get() == OTHER_IMAGES | {"README": bytes(20_000)}
 
 
 def test_part_from_another_address_is_not_used(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch):
@@ -243,7 +243,7 @@ def test_part_from_another_address_is_not_used(server: Server, cache: Path, monk
 
 def test_range_that_the_server_cannot_satisfy_starts_over(server: Server, cache: Path):
     server.answers = [sends(GOOD, cut=150_000), says(416), sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 @pytest.mark.parametrize("notes", ["", "null", "[]", '{"url": 1}', '{"size": 3, "validator": "x"}'])
@@ -256,7 +256,7 @@ def test_part_without_trusted_notes_starts_over(server: Server, cache: Path, not
 
 def test_overloaded_server_is_asked_again(server: Server, cache: Path):
     server.answers = [says(503), says(429), sends(GOOD)]
-    assert get() == PICTURES
+    assert get() == IMAGES
 
 
 def test_gives_up_on_a_server_that_stays_overloaded(server: Server, cache: Path):
@@ -350,15 +350,15 @@ def test_damaged_archive(server: Server, cache: Path, body: bytes, length: bool)
 
 @pytest.mark.parametrize("change", [{"train/3.jpg": None}, {"val/3.webp": b"x"}, dict.fromkeys(NAMES)])
 def test_counts_must_be_the_catalogs(server: Server, cache: Path, change: dict[str, bytes | None]):
-    pictures = {name: content for name, content in (PICTURES | change).items() if content is not None}
-    server.answers = [sends(pack(*members(pictures)))]
-    fails(cache, r"holds \d pictures in tiny/(train|val), and the catalog expects \d")
+    images = {name: content for name, content in (IMAGES | change).items() if content is not None}
+    server.answers = [sends(pack(*members(images)))]
+    fails(cache, r"holds \d images in tiny/(train|val), and the catalog expects \d")
     assert_recovers(server)
 
 
 def test_photos_may_lie_anywhere_in_the_archive(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(catalog.CATALOG, "tiny", dataclasses.replace(tiny(server.url), photos=True))
-    there = {f"Tiny_1/{name}": content for name, content in PICTURES.items()} | {"Tiny_1/list.json": b"{}"}
+    there = {f"Tiny_1/{name}": content for name, content in IMAGES.items()} | {"Tiny_1/list.json": b"{}"}
     server.answers = [sends(pack(*there.items()))]
     assert get() == there
     assert photos.splits("tiny", "colorize") == ["train", "val"]
@@ -539,4 +539,4 @@ def test_two_processes_share_one_download(server: Server, cache: Path):
         process.communicate(timeout=20)
         assert process.returncode == 0
     assert len(server.requests) == 2  # both from the first process; the second found the data set there
-    assert get() == PICTURES
+    assert get() == IMAGES

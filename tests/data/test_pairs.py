@@ -22,9 +22,9 @@ def noise(seed: int, height: int = 12, width: int = 12) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def save(path: Path, picture: np.ndarray) -> Path:
+def save(path: Path, image: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    Image.fromarray(image).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
     return path
 
 
@@ -106,9 +106,9 @@ def test_no_such_data_set(tmp_path, monkeypatch):
         splits("mapz")
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "readme.txt").touch()
-    with pytest.raises(DataError, match="no pictures found"):
+    with pytest.raises(DataError, match="no images found"):
         splits(tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_files_without_partner_are_named_and_never_dropped_silently(tmp_path):
     pairs, problems = find_pairs(tmp_path, "train")
     assert names(pairs) == ["trainA/1.png | trainB/1.jpg"]
     assert [problem.name for problem in problems] == [f"trainA/{i}.png" for i in range(2, 9)] + ["trainB/x.png"]
-    assert "no picture called x in trainA/" in str(problems[-1])
+    assert "no image called x in trainA/" in str(problems[-1])
 
 
 def test_a_whole_missing_side_is_missing_partners_not_side_by_side(tmp_path):
@@ -158,7 +158,7 @@ def test_files_of_no_split_are_counted(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert names(find_pairs(tmp_path, "train")[0]) == ["train/1.png"]
-    assert ignored(tmp_path) == {".txt": 1, "hidden": 3, "pictures outside the splits": 2, "without suffix": 1}
+    assert ignored(tmp_path) == {".txt": 1, "hidden": 3, "images outside the splits": 2, "without suffix": 1}
 
 
 def test_catalog_names_win_over_folders_and_say_how_to_download(tmp_path, monkeypatch):
@@ -196,9 +196,9 @@ def test_toy_pairs_are_drawn_and_no_split_shares_a_city():
         (64, 64, "not a pair"),
     ],
 )
-def test_a_lone_picture_is_never_cut_in_half(tmp_path, height, width, kind):
+def test_a_lone_image_is_never_cut_in_half(tmp_path, height, width, kind):
     pair = FilePair("train/1.png", save(tmp_path / "1.png", noise(0, height, width)))
-    with pytest.raises(PairError, match=rf"train/1.png: {width}x{height} .* lone picture") as caught:
+    with pytest.raises(PairError, match=rf"train/1.png: {width}x{height} .* lone image") as caught:
         pair.read()
     assert caught.value.problem.kind == kind
 
@@ -219,7 +219,7 @@ def test_sides_of_different_size_are_refused(tmp_path):
 def test_a_truncated_file_is_named(tmp_path, suffix):
     path = save_pair(tmp_path / f"1{suffix}")
     path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(PairError, match=rf"^train/1{suffix}: cannot be read as a picture") as caught:
+    with pytest.raises(PairError, match=rf"^train/1{suffix}: cannot be read as an image") as caught:
         FilePair(f"train/1{suffix}", path).read()
     assert caught.value.problem.kind == "unreadable"
 

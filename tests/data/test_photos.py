@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2plib.data import catalog, color, images, pairs, photos, sketch, toy
+from p2plib.data import catalog, color, pairs, photos, sketch, toy
 from p2plib.data.catalog import Dataset
+from p2plib.data.image import save_image
 from p2plib.data.pairs import PairError
 from p2plib.data.photos import PhotoPair
 from p2plib.data.vase import vase
@@ -52,7 +53,7 @@ def test_splits_are_folders_with_photos_at_any_depth(tmp_path):
     assert photos.splits(folder, "colorize") == ["train", "val"]
     assert names(folder, "train") == ["train/1.jpg", "train/sea/2.jpg"]
     assert names(folder, "val") == ["val/3.jpg"]
-    assert photos.ignored(folder, "colorize") == {"pictures outside the splits": 2}
+    assert photos.ignored(folder, "colorize") == {"images outside the splits": 2}
     with pytest.raises(DataError, match="no split 'test'; it has train, val"):
         photos.find_pairs(folder, "test", "colorize")
 
@@ -71,14 +72,14 @@ def test_pairs_are_found_as_ever(tiny_pairs):
 
 
 def test_colorize_pairs_a_photo_with_its_light(tmp_path):
-    images.save(tmp_path / "1.png", PHOTO)
+    save_image(tmp_path / "1.png", PHOTO)
     source, target = PhotoPair("1.png", tmp_path / "1.png", "colorize").read()
     np.testing.assert_array_equal(target, PHOTO)
-    np.testing.assert_array_equal(source, color.grey(PHOTO))
+    np.testing.assert_array_equal(source, color.gray(PHOTO))
 
 
 def test_sketch_pairs_a_photo_with_its_sketch(tmp_path):
-    images.save(tmp_path / "1.png", PHOTO)
+    save_image(tmp_path / "1.png", PHOTO)
     for _ in range(2):  # drawn, then from the cache
         source, target = PhotoPair("1.png", tmp_path / "1.png", "sketch").read()
         np.testing.assert_array_equal(target, PHOTO)
@@ -88,30 +89,30 @@ def test_sketch_pairs_a_photo_with_its_sketch(tmp_path):
 @pytest.mark.parametrize("task", MADE_OF_PHOTOS)
 @pytest.mark.parametrize(("size", "shape"), [(32, (32, 64, 3)), (64, (64, 128, 3)), (100, (64, 128, 3))])
 def test_large_photos_are_shrunk_in_proportion(tmp_path, task, size, shape):
-    images.save(tmp_path / "1.png", np.hstack([PHOTO, PHOTO]))
+    save_image(tmp_path / "1.png", np.hstack([PHOTO, PHOTO]))
     pair = photos.no_larger(PhotoPair("1.png", tmp_path / "1.png", task), size)
-    assert [picture.shape for picture in pair.read()] == [shape, shape]
+    assert [image.shape for image in pair.read()] == [shape, shape]
 
 
-def test_a_grey_photo_has_nothing_to_teach_a_colorizer(tmp_path):
-    images.save(tmp_path / "grey.png", color.grey(PHOTO))
-    with pytest.raises(PairError, match=r"grey\.png: has no colours") as caught:
-        PhotoPair("grey.png", tmp_path / "grey.png", "colorize").read()
-    assert (caught.value.problem.kind, caught.value.problem.broken) == ("grey", False)
-    assert len(PhotoPair("grey.png", tmp_path / "grey.png", "sketch").read()) == 2
+def test_a_gray_photo_has_nothing_to_teach_a_colorizer(tmp_path):
+    save_image(tmp_path / "gray.png", color.gray(PHOTO))
+    with pytest.raises(PairError, match=r"gray\.png: has no colors") as caught:
+        PhotoPair("gray.png", tmp_path / "gray.png", "colorize").read()
+    assert (caught.value.problem.kind, caught.value.problem.broken) == ("gray", False)
+    assert len(PhotoPair("gray.png", tmp_path / "gray.png", "sketch").read()) == 2
 
 
 @pytest.mark.parametrize("task", MADE_OF_PHOTOS)
 def test_a_damaged_photo_is_broken(tmp_path, task):
     (tmp_path / "1.jpg").write_bytes(b"<html>")
-    with pytest.raises(PairError, match=r"^train/1\.jpg: cannot be read as a picture") as caught:
+    with pytest.raises(PairError, match=r"^train/1\.jpg: cannot be read as an image") as caught:
         PhotoPair("train/1.jpg", tmp_path / "1.jpg", task).read()
     assert caught.value.problem.broken
 
 
 @pytest.mark.parametrize(
     ("task", "photo", "make"),
-    [("colorize", lambda i: toy.city(i, 64)[0], color.grey), ("sketch", lambda i: vase(i, 64), sketch.sketch)],
+    [("colorize", lambda i: toy.city(i, 64)[0], color.gray), ("sketch", lambda i: vase(i, 64), sketch.sketch)],
     ids=["colorize", "sketch"],
 )
 def test_toy_works_for_every_task(task, photo, make):
@@ -153,7 +154,7 @@ def test_photos_of_the_catalog_are_chosen_from_all(cache, monkeypatch):
     chosen = {split: names("some", split) for split in photos.splits("some", "colorize")}
     assert len(set().union(*chosen.values())) == 8
     assert chosen == {split: names("some", split, "sketch") for split in chosen}
-    assert photos.ignored("some", "colorize") == {"pictures outside the splits": 12}
+    assert photos.ignored("some", "colorize") == {"images outside the splits": 12}
     assert photos.splits(folder, "colorize") == ["train"], "the folder itself has all of them"
     for i in range(15):
         (folder / "top" / "photos" / f"{i}.jpg").unlink()
@@ -172,7 +173,7 @@ def test_chosen_splits_have_their_sizes_and_nothing_in_common(train, val, test, 
     assert chosen == photos._chosen(some(train=train, val=val, test=test), files)
 
 
-def test_real_photos_are_found_and_none_is_grey(shared_data):
+def test_real_photos_are_found_and_none_is_gray(shared_data):
     assert photos.splits(shared_data / "photos", "colorize") == ["train", "val"]
     found = [
         pair for split in ("train", "val") for pair in photos.find_pairs(shared_data / "photos", split, "colorize")[0]

@@ -11,25 +11,26 @@ pytestmark = pytest.mark.keras
 from tolerance import rounding  # noqa: E402
 
 from p2plib.config import TrainConfig  # noqa: E402
-from p2plib.data import color, images, pipeline, toy  # noqa: E402
+from p2plib.data import color, pipeline, toy  # noqa: E402
+from p2plib.data.image import resize_image, save_image, to_uint8  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
 
 SIZE = 32
 
 
 def coordinates(index: int, size: int = SIZE) -> np.ndarray:
-    """A picture whose pixels tell their place (red, green) and their pair (blue)."""
+    """An image whose pixels tell their place (red, green) and their pair (blue)."""
     rows, columns = np.mgrid[:size, :size] * 5
     return np.stack([rows, columns, np.full_like(rows, index)], -1).astype(np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Seven pairs at load size; B is A in other colours (255 - A)."""
+    """Seven pairs at load size; B is A in other colors (255 - A)."""
     for split, count in (("train", 7), ("val", 3)):
         for i in range(count):
             a = coordinates(i, 36)
-            images.save(tmp_path / split / f"{i}.png", np.hstack([a, 255 - a]))
+            save_image(tmp_path / split / f"{i}.png", np.hstack([a, 255 - a]))
     return tmp_path
 
 
@@ -42,7 +43,7 @@ def take(data: pipeline.TrainingData, count: int, *start: int) -> list[tuple[np.
 
 
 def pair_numbers(batches) -> list[int]:
-    return [int(picture[0, 0, 2]) for x, _ in batches for picture in images.to_uint8(x)]
+    return [int(image[0, 0, 2]) for x, _ in batches for image in to_uint8(x)]
 
 
 @pytest.mark.parametrize("memory_budget", [1.0, 0.0])
@@ -77,20 +78,20 @@ def test_an_epoch_shows_each_pair_once_in_a_new_order(folder):
 
 def test_crops_and_flips_are_fresh_in_every_epoch(folder):
     batches = take(pipeline.TrainingData(config(folder, batch_size=1)), 140)
-    pictures = [x[0] for x, _ in batches if images.to_uint8(x)[0, 0, 0, 2] == 3]
-    assert len({picture.tobytes() for picture in pictures}) > 12  # of 20 epochs
-    corners = [(*sorted((p[0, 0, 1], p[0, -1, 1])), p[0, 0, 0]) for p in map(images.to_uint8, pictures)]
+    images = [x[0] for x, _ in batches if to_uint8(x)[0, 0, 0, 2] == 3]
+    assert len({image.tobytes() for image in images}) > 12  # of 20 epochs
+    corners = [(*sorted((p[0, 0, 1], p[0, -1, 1])), p[0, 0, 0]) for p in map(to_uint8, images)]
     assert {corner[2] for corner in corners} == {0, 5, 10, 15, 20}, "every row offset occurs, the last one included"
-    assert 3 < sum(p[0, 0, 1] > p[0, -1, 1] for p in map(images.to_uint8, pictures)) < 17, "about half are flipped"
+    assert 3 < sum(p[0, 0, 1] > p[0, -1, 1] for p in map(to_uint8, images)) < 17, "about half are flipped"
 
 
-def test_jitter_alone_never_flips_and_none_shows_the_picture(folder):
+def test_jitter_alone_never_flips_and_none_shows_the_image(folder):
     jittered = take(pipeline.TrainingData(config(folder, augment="jitter")), 12)
     assert all((x[:, 0, 0, 1] < x[:, 0, -1, 1]).all() for x, _ in jittered)
     plain = pipeline.TrainingData(config(folder, augment="none", batch_size=1))
-    expected = [images.resize(coordinates(i, 36), SIZE, SIZE) for i in range(7)]
+    expected = [resize_image(coordinates(i, 36), SIZE, SIZE) for i in range(7)]
     for x, _ in take(plain, 7):
-        shown = images.to_uint8(x)[0]
+        shown = to_uint8(x)[0]
         np.testing.assert_array_equal(shown, expected[shown[0, 0, 2]])
 
 
@@ -113,8 +114,8 @@ def test_validation_pairs_are_only_resized(folder):
     assert [pair.name for pair in pairs] == ["val/0.png", "val/1.png", "val/2.png"]
     assert left_out == []
     for i, (source, target) in enumerate(both):
-        np.testing.assert_array_equal(source, images.resize(coordinates(i, 36), SIZE, SIZE))
-        np.testing.assert_array_equal(target, images.resize(255 - coordinates(i, 36), SIZE, SIZE))
+        np.testing.assert_array_equal(source, resize_image(coordinates(i, 36), SIZE, SIZE))
+        np.testing.assert_array_equal(target, resize_image(255 - coordinates(i, 36), SIZE, SIZE))
 
 
 @pytest.mark.parametrize(("image_size", "drawn"), [(32, 64), (64, 128), (128, 256), (256, 256)])
@@ -127,7 +128,7 @@ def test_without_val_some_training_pairs_are_held_out(folder):
     for path in (folder / "val").iterdir():
         path.unlink()
     for i in range(7, 20):
-        images.save(folder / "train" / f"{i}.png", np.hstack([coordinates(i), coordinates(i)]))
+        save_image(folder / "train" / f"{i}.png", np.hstack([coordinates(i), coordinates(i)]))
     settings = config(folder)
     train, val = (pipeline.pairs_of(settings, split)[0] for split in ("train", "val"))
     assert (len(train), len(val)) == (18, 2)
@@ -149,7 +150,7 @@ def test_broken_pairs_are_refused_by_name_or_counted(folder, memory_budget):
 
 def test_files_without_partner_are_refused_by_name_or_counted(tmp_path):
     for name in ("trainA/1", "trainB/1", "trainA/2", "trainB/2", "trainA/3", "valA/1", "valB/1"):
-        images.save(tmp_path / f"{name}.png", coordinates(1))
+        save_image(tmp_path / f"{name}.png", coordinates(1))
     with pytest.raises(DataError, match=r"trainA/3\.png"):
         pipeline.TrainingData(config(tmp_path))
     data = pipeline.TrainingData(config(tmp_path, skip_broken=True))
@@ -183,40 +184,40 @@ def test_spread_keeps_the_ends():
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """Seven photos to train on, one of them grey, and three to validate on."""
+    """Seven photos to train on, one of them gray, and three to validate on."""
     monkeypatch.setenv("P2PLIB_CACHE", str(tmp_path / "cache"))
     for split, start, count in (("train", 0, 7), ("val", 7, 3)):
         for i in range(start, start + count):
-            images.save(tmp_path / "photos" / split / f"{i}.png", toy.city(i, 48)[0])
-    images.save(tmp_path / "photos" / "train" / "2.png", color.grey(toy.city(2, 48)[0]))
+            save_image(tmp_path / "photos" / split / f"{i}.png", toy.city(i, 48)[0])
+    save_image(tmp_path / "photos" / "train" / "2.png", color.gray(toy.city(2, 48)[0]))
     return tmp_path / "photos"
 
 
 @pytest.mark.parametrize("memory_budget", [1.0, 0.0])
-def test_colorizers_see_the_light_and_shall_give_the_colours(photos, memory_budget):
+def test_colorizers_see_the_light_and_shall_give_the_colors(photos, memory_budget):
     data = pipeline.TrainingData(config(photos, task="colorize", memory_budget=memory_budget))
     assert data.in_memory == bool(memory_budget)
     for x, y in take(data, 6):
         np.testing.assert_array_equal(x, x[..., :1].repeat(3, -1))
-        light = [color.lightness(pictures / 2 + 0.5) for pictures in (x, y)]
+        light = [color.lightness(images / 2 + 0.5) for images in (x, y)]
         assert np.abs(light[0] - light[1]).mean() < 0.5  # crops of both, resized apart
         assert np.ptp(y, axis=-1).max() > 0.1
 
 
 @pytest.mark.parametrize("memory_budget", [1.0, 0.0])
-def test_grey_photos_are_left_out_counted_and_no_error(photos, memory_budget):
+def test_gray_photos_are_left_out_counted_and_no_error(photos, memory_budget):
     data = pipeline.TrainingData(config(photos, task="colorize", memory_budget=memory_budget))
     assert data.count == 6
     assert pipeline.left_out(data.skipped) == (
-        "1 pair(s) are left out (1 grey):\n  train/2.png: has no colours to learn from; it is left out."
+        "1 pair(s) are left out (1 gray):\n  train/2.png: has no colors to learn from; it is left out."
     )
     assert pipeline.TrainingData(config(photos, task="sketch")).count == 7
 
 
-def test_only_grey_photos_are_an_error(photos):
+def test_only_gray_photos_are_an_error(photos):
     for i in (7, 8, 9):
-        images.save(photos / "val" / f"{i}.png", color.grey(toy.city(i, 48)[0]))
-    with pytest.raises(DataError, match=r"No pair can be used; 3 pair\(s\) are left out \(3 grey\)"):
+        save_image(photos / "val" / f"{i}.png", color.gray(toy.city(i, 48)[0]))
+    with pytest.raises(DataError, match=r"No pair can be used; 3 pair\(s\) are left out \(3 gray\)"):
         pipeline.load_split(config(photos, task="colorize"), "val")
 
 
@@ -251,10 +252,10 @@ def test_without_augmentation_sketches_are_as_computed(photos):
     data = pipeline.TrainingData(config(photos, task="sketch", augment="none", batch_size=7))
     ((x, _),) = take(data, 1)
     expected, _, _ = pipeline.load_split(config(photos, task="sketch"), "train")
-    assert {picture.tobytes() for picture in images.to_uint8(x)} == {source.tobytes() for source in expected[:, 0]}
+    assert {image.tobytes() for image in to_uint8(x)} == {source.tobytes() for source in expected[:, 0]}
 
 
-@pytest.mark.parametrize(("task", "names"), [("colorize", ("grey", "colour")), ("sketch", ("sketch", "photo"))])
+@pytest.mark.parametrize(("task", "names"), [("colorize", ("gray", "color")), ("sketch", ("sketch", "photo"))])
 def test_the_task_names_both_sides(task, names):
     for data in ("toy", "coco-sample", "my/photos"):
         settings = TrainConfig(data=data, task=task)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2plib.data import images, sketch, toy
+from p2plib.data import sketch, toy
 from p2plib.data.download import cache_dir
+from p2plib.data.image import read_rgb, resize_image, save_image
 from p2plib.data.sketch import EDGES, PENCIL, Style, augment_strokes, cached_sketch
 from p2plib.errors import DataError
 
@@ -20,14 +21,14 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def square():
     """A dark square on light ground; its edges are known."""
-    picture = np.full((64, 64, 3), 230, np.uint8)
-    picture[16:48, 16:48] = 40
-    return picture
+    image = np.full((64, 64, 3), 230, np.uint8)
+    image[16:48, 16:48] = 40
+    return image
 
 
 @pytest.fixture
 def photo(tmp_path, square):
-    images.save(tmp_path / "photo.png", square)
+    save_image(tmp_path / "photo.png", square)
     return tmp_path / "photo.png"
 
 
@@ -59,41 +60,41 @@ def test_lines_are_thicker_on_demand_and_small_pieces_go(square):
 
 
 def test_faint_photos_have_lines_too():
-    picture = np.full((64, 64, 3), 120, np.uint8)
-    picture[16:48, 16:48] = 105
-    assert (sketch.sketch(picture) == 0).any()
+    image = np.full((64, 64, 3), 120, np.uint8)
+    image[16:48, 16:48] = 105
+    assert (sketch.sketch(image) == 0).any()
 
 
 def test_lines_of_a_large_photo_look_like_those_of_a_small_one():
     large = np.full((1024, 1024, 3), 230, np.uint8)
     large[256:768, 256:768] = 40
-    small = sketch.sketch(images.resize(large, 256, 256))
-    again = images.resize(sketch.sketch(large), 256, 256)
+    small = sketch.sketch(resize_image(large, 256, 256))
+    again = resize_image(sketch.sketch(large), 256, 256)
     assert (small == 0).any() and np.abs(small.astype(int) - again).max() < 128
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([EDGES, PENCIL]), st.integers(0, 99))
-def test_any_picture_of_any_size_can_be_drawn(height, width, style, seed):
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    drawn = sketch.sketch(picture, style)
-    assert drawn.shape == picture.shape and drawn.dtype == np.uint8
+def test_any_image_of_any_size_can_be_drawn(height, width, style, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    drawn = sketch.sketch(image, style)
+    assert drawn.shape == image.shape and drawn.dtype == np.uint8
     assert (drawn == drawn[..., :1]).all()
-    assert (drawn == sketch.sketch(picture, style)).all()
+    assert (drawn == sketch.sketch(image, style)).all()
 
 
 def test_overlaps_the_edges_that_edges2shoes_has(shared_data):
     from benchmarks.sketches import overlap
 
     files = sorted((shared_data / "edges2shoes" / "val").glob("*.jpg"))[:8]
-    pairs = [np.split(images.read_rgb(file), 2, axis=1) for file in files]
+    pairs = [np.split(read_rgb(file), 2, axis=1) for file in files]
     precision, recall = np.mean([overlap(sketch.sketch(photo), edges, 2) for edges, photo in pairs], axis=0)
     assert precision > 0.7 and recall > 0.7
 
 
 def test_a_sketch_is_drawn_once(photo, monkeypatch):
     first = cached_sketch(photo)
-    assert (first == sketch.sketch(images.read_rgb(photo))).all()
+    assert (first == sketch.sketch(read_rgb(photo))).all()
     monkeypatch.setattr(sketch, "_draw", lambda *_: pytest.fail("drawn again"))
     assert (cached_sketch(photo) == first).all()
     copy = photo.with_name("copy.png")
@@ -105,22 +106,22 @@ def test_a_sketch_is_drawn_once(photo, monkeypatch):
 def test_another_style_or_another_photo_is_drawn_anew(photo, square):
     first = cached_sketch(photo)
     assert (cached_sketch(photo, PENCIL) == sketch.sketch(square, PENCIL)).all()
-    images.save(photo, 255 - square[::-1, :40])
+    save_image(photo, 255 - square[::-1, :40])
     assert cached_sketch(photo).shape == (64, 40, 3)
-    images.save(photo, square)
+    save_image(photo, square)
     assert (cached_sketch(photo) == first).all()
 
 
 def test_large_photos_are_kept_small_and_given_whole(tmp_path):
-    picture = toy.city(1, 256)[1].repeat(2, axis=0).repeat(3, axis=1)
-    images.save(tmp_path / "large.png", picture)
+    image = toy.city(1, 256)[1].repeat(2, axis=0).repeat(3, axis=1)
+    save_image(tmp_path / "large.png", image)
     first, second = cached_sketch(tmp_path / "large.png"), cached_sketch(tmp_path / "large.png")
-    assert first.shape == picture.shape and (first == second).all()
+    assert first.shape == image.shape and (first == second).all()
     [kept] = (cache_dir() / "sketches").rglob("*.png")
     assert max(Image.open(kept).size) == EDGES.size
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", None])
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
 def test_a_damaged_cache_is_mended(photo, content):
     first = cached_sketch(photo)
     [kept] = (cache_dir() / "sketches").rglob("*.png")
@@ -135,12 +136,12 @@ def test_a_cache_that_cannot_be_written_is_done_without(photo, square):
     assert (cached_sketch(photo) == sketch.sketch(square)).all()
 
 
-@pytest.mark.parametrize("content", [b"not a picture", None])
+@pytest.mark.parametrize("content", [b"not an image", None])
 def test_a_photo_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"
     if content:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.jpg: cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"broken\.jpg: cannot be read as an image"):
         cached_sketch(path)
 
 

@@ -10,17 +10,17 @@ from p2plib.data import toy
 from p2plib.data.pairs import find_pairs
 from p2plib.data.statistics import channel_statistics, class_shares, label_palette, nearest, palette
 
-RED, GREEN, GREY = (250, 10, 10), (10, 250, 10), (128, 128, 128)
+RED, GREEN, GRAY = (250, 10, 10), (10, 250, 10), (128, 128, 128)
 
 
 def stripes(*columns: tuple[tuple[int, int, int], int]) -> np.ndarray:
-    """A picture, 10 pixels high, of vertical stripes: their colours and widths."""
-    return np.hstack([np.full((10, width, 3), colour, np.uint8) for colour, width in columns])
+    """An image, 10 pixels high, of vertical stripes: their colors and widths."""
+    return np.hstack([np.full((10, width, 3), color, np.uint8) for color, width in columns])
 
 
-def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return np.array(Image.open(buffer))
 
 
@@ -30,38 +30,38 @@ def maps() -> list[np.ndarray]:
 
 
 def test_channel_statistics_are_those_of_all_pixels_together():
-    pictures = [np.random.default_rng(side).integers(0, 256, (side, 7, 3), np.uint8) for side in (5, 20)]
-    mean, deviation = channel_statistics(iter(pictures))
-    pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures])
+    images = [np.random.default_rng(side).integers(0, 256, (side, 7, 3), np.uint8) for side in (5, 20)]
+    mean, deviation = channel_statistics(iter(images))
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images])
     np.testing.assert_allclose(mean, pixels.mean(axis=0))
     np.testing.assert_allclose(deviation, pixels.std(axis=0))
 
 
-def test_one_colour_has_no_deviation():
-    assert channel_statistics([stripes((GREY, 33))])[1].tolist() == [0, 0, 0]
+def test_one_color_has_no_deviation():
+    assert channel_statistics([stripes((GRAY, 33))])[1].tolist() == [0, 0, 0]
 
 
-def test_palette_starts_with_the_most_common_colour():
-    pictures = [stripes((GREY, 3), (RED, 2)), stripes((GREEN, 4), (GREY, 3))]
-    assert list(palette(pictures).items()) == [("#808080", GREY), ("#0afa0a", GREEN), ("#fa0a0a", RED)]
-    assert list(palette(pictures, 2).values()) == [GREY, GREEN]
+def test_palette_starts_with_the_most_common_color():
+    images = [stripes((GRAY, 3), (RED, 2)), stripes((GREEN, 4), (GRAY, 3))]
+    assert list(palette(images).items()) == [("#808080", GRAY), ("#0afa0a", GREEN), ("#fa0a0a", RED)]
+    assert list(palette(images, 2).values()) == [GRAY, GREEN]
 
 
-def test_palette_leaves_out_colours_next_to_a_common_one():
+def test_palette_leaves_out_colors_next_to_a_common_one():
     near, far = (128, 128, 147), (128, 128, 148)
-    assert list(palette([stripes((GREY, 9), (near, 5), (far, 2))]).values()) == [GREY, far]
+    assert list(palette([stripes((GRAY, 9), (near, 5), (far, 2))]).values()) == [GRAY, far]
 
 
 def test_palette_looks_at_all_of_many_pixels():
     late = np.full((1100, 1100, 3), RED, np.uint8)
-    late[550:] = GREY
-    assert set(palette([late]).values()) == {RED, GREY}
+    late[550:] = GRAY
+    assert set(palette([late]).values()) == {RED, GRAY}
 
 
 @pytest.mark.parametrize("quality", [None, 95])
 def test_palette_finds_the_classes_of_the_toy_map(maps, quality):
-    seen = maps if quality is None else [jpeg(picture, quality) for picture in maps]
-    found, known = (np.array(sorted(colours.values())) for colours in (palette(seen, len(toy.PALETTE)), toy.PALETTE))
+    seen = maps if quality is None else [jpeg(image, quality) for image in maps]
+    found, known = (np.array(sorted(colors.values())) for colors in (palette(seen, len(toy.PALETTE)), toy.PALETTE))
     np.testing.assert_allclose(found, known, atol=0 if quality is None else 2)
 
 
@@ -78,30 +78,30 @@ def test_palette_finds_classes_in_the_jpeg_files_of_facades(shared_data):
 @pytest.mark.parametrize("quality", [None, 95, 75])
 def test_the_toy_map_is_labels_of_its_own_classes(quality):
     maps = [toy.city(i, 256)[1] for i in range(10)]
-    found = label_palette(maps if quality is None else [jpeg(picture, quality) for picture in maps])
+    found = label_palette(maps if quality is None else [jpeg(image, quality) for image in maps])
     np.testing.assert_allclose(sorted(found.values()), sorted(toy.PALETTE.values()), atol=0 if quality is None else 4)
 
 
-def test_aerial_pictures_are_no_labels():
+def test_aerial_images_are_no_labels():
     assert label_palette([toy.city(i, 256)[0] for i in range(10)]) is None
 
 
-def test_noise_and_a_single_colour_are_no_labels():
+def test_noise_and_a_single_color_are_no_labels():
     assert label_palette([np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)]) is None
     assert label_palette([np.full((64, 64, 3), 255, np.uint8)]) is None
 
 
 def test_a_product_on_white_is_no_labels():
     """Nearly all of it is flat, but not what is not white."""
-    picture = np.full((128, 128, 3), 255, np.uint8)
-    picture[48:80, 48:80] = np.random.default_rng(0).integers(0, 200, (32, 32, 3), np.uint8)
-    picture[:10, :30] = RED
-    assert label_palette([picture]) is None
-    assert label_palette([np.where(picture == 255, picture, RED).astype(np.uint8)]) is not None
+    image = np.full((128, 128, 3), 255, np.uint8)
+    image[48:80, 48:80] = np.random.default_rng(0).integers(0, 200, (32, 32, 3), np.uint8)
+    image[:10, :30] = RED
+    assert label_palette([image]) is None
+    assert label_palette([np.where(image == 255, image, RED).astype(np.uint8)]) is not None
 
 
 @pytest.mark.parametrize(("name", "classes"), [("facades", {12}), ("maps", {6, 7}), ("edges2shoes", {0})])
-def test_which_real_pictures_are_labels(shared_data, name, classes):
+def test_which_real_images_are_labels(shared_data, name, classes):
     pairs = [pair.read() for pair in find_pairs(shared_data / name, "train")[0][:30]]
     sides = [label_palette([pair[side] for pair in pairs]) for side in (0, 1)]
     assert sides[0] is None
@@ -109,22 +109,22 @@ def test_which_real_pictures_are_labels(shared_data, name, classes):
 
 
 def test_nearest_keeps_the_shape():
-    pictures = np.stack([stripes((RED, 2), (GREEN, 1)), stripes((GREEN, 3))])
-    assert nearest(pictures, {"green": GREEN, "red": RED})[:, 0].tolist() == [[1, 1, 0], [0, 0, 0]]
+    images = np.stack([stripes((RED, 2), (GREEN, 1)), stripes((GREEN, 3))])
+    assert nearest(images, {"green": GREEN, "red": RED})[:, 0].tolist() == [[1, 1, 0], [0, 0, 0]]
 
 
 def test_shares_count_every_pixel_for_its_nearest_class():
-    picture = stripes((RED, 5), ((240, 40, 0), 2), (GREEN, 2), ((20, 200, 60), 1))
-    shares = class_shares([picture], {"green": GREEN, "red": RED, "grey": GREY})
-    assert shares == {"green": 0.3, "red": 0.7, "grey": 0.0}
+    image = stripes((RED, 5), ((240, 40, 0), 2), (GREEN, 2), ((20, 200, 60), 1))
+    shares = class_shares([image], {"green": GREEN, "red": RED, "gray": GRAY})
+    assert shares == {"green": 0.3, "red": 0.7, "gray": 0.0}
 
 
-def test_shares_are_over_all_pictures_of_any_size():
-    pictures = [stripes((RED, 3)), np.full((5, 2, 3), GREEN, np.uint8)]
-    assert class_shares(iter(pictures), {"red": RED, "green": GREEN}) == {"red": 0.75, "green": 0.25}
+def test_shares_are_over_all_images_of_any_size():
+    images = [stripes((RED, 3)), np.full((5, 2, 3), GREEN, np.uint8)]
+    assert class_shares(iter(images), {"red": RED, "green": GREEN}) == {"red": 0.75, "green": 0.25}
 
 
-def test_nearest_is_exact_also_between_bright_colours():
+def test_nearest_is_exact_also_between_bright_colors():
     palette = {"left": (254, 255, 255), "right": (255, 255, 254)}
     shares = class_shares([stripes(((254, 255, 255), 1), ((255, 255, 253), 3))], palette)
     assert shares == {"left": 0.25, "right": 0.75}

@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2plib.data.images import resize
+from p2plib.data.image import resize_image
 from p2plib.data.toy import PALETTE, city
 
-COLOURS = np.array(list(PALETTE.values()), float)
+COLORS = np.array(list(PALETTE.values()), float)
 
-FIRST_CITY = [[124.27, 122.20, 108.07], [226.83, 223.20, 207.22]]  # mean colours at size 64: aerial, map
+FIRST_CITY = [[124.27, 122.20, 108.07], [226.83, 223.20, 207.22]]  # mean colors at size 64: aerial, map
 
 
-def classes(map_picture: np.ndarray, tolerance: int = 3) -> dict[str, np.ndarray]:
+def classes(map_image: np.ndarray, tolerance: int = 3) -> dict[str, np.ndarray]:
     """Where the map shows each class, up to the pixels on edges."""
-    away = np.abs(map_picture[:, :, None].astype(int) - COLOURS).max(axis=-1)
+    away = np.abs(map_image[:, :, None].astype(int) - COLORS).max(axis=-1)
     return {name: away[..., i] <= tolerance for i, name in enumerate(PALETTE)}
 
 
@@ -23,40 +23,40 @@ def cities() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("size", [32, 64, 100, 256])
-def test_both_pictures_are_rgb_of_the_size_asked_for(size):
-    for picture in city(3, size):
-        assert picture.shape == (size, size, 3)
-        assert picture.dtype == np.uint8
+def test_both_images_are_rgb_of_the_size_asked_for(size):
+    for image in city(3, size):
+        assert image.shape == (size, size, 3)
+        assert image.dtype == np.uint8
 
 
 def test_an_index_names_one_city(cities):
     for again, once in zip(city(7, 128), cities[7], strict=True):
         np.testing.assert_array_equal(again, once)
-    maps = {map_picture.tobytes() for _, map_picture in cities}
+    maps = {map_image.tobytes() for _, map_image in cities}
     assert len(maps) == len(cities)
 
 
 def test_the_cities_stay_what_they_are_across_versions_and_platforms():
     """Results trained on the toy set are comparable only as long as this holds."""
-    means = [picture.mean(axis=(0, 1)) for picture in city(0, 64)]
+    means = [image.mean(axis=(0, 1)) for image in city(0, 64)]
     np.testing.assert_allclose(means, FIRST_CITY, atol=0.1)
 
 
 @pytest.mark.parametrize("index", range(4))
 def test_the_same_city_at_two_sizes(index):
     for large, small, other in zip(city(index, 256), city(index, 128), city(index + 1, 128), strict=True):
-        difference = np.abs(resize(large, 128, 128).astype(float) - small).mean()
+        difference = np.abs(resize_image(large, 128, 128).astype(float) - small).mean()
         assert difference < 9
         assert difference < 0.25 * np.abs(other.astype(float) - small).mean()
 
 
 def test_the_map_is_flat(cities):
-    for _, map_picture in cities:
-        assert sum(mask.mean() for mask in classes(map_picture).values()) > 0.6
+    for _, map_image in cities:
+        assert sum(mask.mean() for mask in classes(map_image).values()) > 0.6
 
 
 def test_every_class_occurs(cities):
-    shares = [{name: mask.mean() for name, mask in classes(map_picture).items()} for _, map_picture in cities]
+    shares = [{name: mask.mean() for name, mask in classes(map_image).items()} for _, map_image in cities]
     for name in PALETTE:
         assert sum(share[name] > 0.02 for share in shares) >= 10, name
     for share in shares:
@@ -74,8 +74,8 @@ def test_every_class_occurs(cities):
 )
 def test_the_photo_shows_what_the_map_says(cities, name, is_it):
     shown = []
-    for aerial, map_picture in cities:
-        mask = classes(map_picture)[name]
+    for aerial, map_image in cities:
+        mask = classes(map_image)[name]
         if mask.sum() > 50:
             shown.append(is_it(*np.moveaxis(aerial.astype(int), -1, 0))[mask].mean())
     assert len(shown) >= 10
@@ -83,23 +83,23 @@ def test_the_photo_shows_what_the_map_says(cities, name, is_it):
 
 
 def test_the_photo_has_texture_where_the_map_is_flat(cities):
-    for aerial, map_picture in cities:
+    for aerial, map_image in cities:
         steps = np.abs(np.diff(aerial.astype(int), axis=1)).mean(axis=-1)
-        for name, mask in classes(map_picture).items():
+        for name, mask in classes(map_image).items():
             inside = mask[:, 1:] & mask[:, :-1]
             if inside.sum() > 50:
                 assert steps[inside].mean() > 1, name
 
 
-def test_no_picture_is_nearly_constant(cities):
-    for aerial, map_picture in cities:
+def test_no_image_is_nearly_constant(cities):
+    for aerial, map_image in cities:
         assert aerial.std() > 25
-        assert map_picture.std() > 15
+        assert map_image.std() > 15
 
 
 def test_shadows_fall_to_the_lower_right(cities):
     """The sun stands in the upper left: so the ground below and right of a building is dark."""
-    for aerial, map_picture in cities:
-        where, light = classes(map_picture), aerial.mean(axis=-1)
+    for aerial, map_image in cities:
+        where, light = classes(map_image), aerial.mean(axis=-1)
         shifts = {s: where["land"] & np.roll(where["building"], (s, s), (0, 1)) for s in (2, -2)}
         assert light[shifts[2]].mean() < light[shifts[-2]].mean() - 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from p2plib.data import images
+from p2plib.data.image import resize_image
 from p2plib.data.vase import vase
 
 
@@ -18,7 +18,7 @@ def test_a_photo_of_a_vase_on_white():
 
 def test_the_same_index_is_the_same_vase_at_any_size():
     np.testing.assert_array_equal(vase(3, 64), vase(3, 64))
-    assert np.abs(images.resize(vase(3, 256), 64, 64).astype(int) - vase(3, 64)).mean() < 3
+    assert np.abs(resize_image(vase(3, 256), 64, 64).astype(int) - vase(3, 64)).mean() < 3
     assert np.abs(vase(3, 64).astype(int) - vase(4, 64)).mean() > 3
 
 

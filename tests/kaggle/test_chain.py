@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from p2plib import checkpoint
 from p2plib.__main__ import main
-from p2plib.data import images, toy
+from p2plib.data import toy
+from p2plib.data.image import save_image
+from p2plib.inference import checkpoint
 from p2plib.kaggle.manifest import MANIFEST
 
 pytest.importorskip("papermill")
@@ -33,11 +34,11 @@ STEPS = 3
 
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory) -> Path:
-    """The data set that mirrors "maps", with few and tiny pictures."""
+    """The data set that mirrors "maps", with few and tiny images."""
     folder = tmp_path_factory.mktemp("mirror")
     for split, start, count in (("train", 0, 8 * STEPS), ("val", 100, 3)):
         for i in range(start, start + count):
-            images.save(folder / "maps" / "maps" / split / f"{i}.jpg", np.hstack(toy.city(i, 40)))
+            save_image(folder / "maps" / "maps" / split / f"{i}.jpg", np.hstack(toy.city(i, 40)))
     return folder
 
 

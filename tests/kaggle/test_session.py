@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import p2plib
-from p2plib import checkpoint
 from p2plib.data import catalog, download, pairs, photos, pipeline
 from p2plib.errors import DataError, KaggleError, TrainingError
+from p2plib.inference import checkpoint
 from p2plib.kaggle import manifest, session
 from p2plib.kaggle.mirrors import MIRRORS
 
@@ -127,7 +127,7 @@ def test_a_folder_is_found_by_name_or_path_and_always_known_by_one_path(kaggle, 
 
 
 def test_a_folder_of_photos_is_found_for_a_task_that_makes_pairs_of_them(kaggle, tiny_pairs):
-    attach(kaggle, "alice/my-photos", DATASETS, tiny_pairs / "train", "sea/deep")  # any pictures will do
+    attach(kaggle, "alice/my-photos", DATASETS, tiny_pairs / "train", "sea/deep")  # any images will do
     with pytest.raises(KaggleError, match="no such folder with pairs is attached"):
         session.attach_data(p2plib.TrainConfig(data="alice/my-photos"))
     config = session.attach_data(p2plib.TrainConfig(data="alice/my-photos", task="colorize"))
@@ -211,7 +211,7 @@ def chain(tiny_config, tiny_pairs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("P2PLIB_CACHE", "")
         monkeypatch.setenv("KAGGLE_USER_SECRETS_TOKEN", "sesame")
-        monkeypatch.setattr("p2plib.training.say", out.append)
+        monkeypatch.setattr("p2plib.training.loop.say", out.append)
         for i, (budget, layout, before) in enumerate(
             [("0.5s", DATASETS, FLAT), ("0.5s", FLAT, NOTEBOOKS), (None, DATASETS, FLAT)]
         ):
@@ -340,7 +340,7 @@ def test_what_was_trained_is_sealed_even_when_training_fails(kaggle, after_tiny_
         (Path(resume) / "checkpoints" / f".state.{os.getpid()}.part.npz").touch()
         raise TrainingError("The loss became NaN.")
 
-    monkeypatch.setattr("p2plib.training.train", fail)
+    monkeypatch.setattr("p2plib.training.loop.train", fail)
     with pytest.raises(TrainingError):
         session.train(tiny_config, resume="alice/part-1")
     assert_sealed(kaggle / "working" / "run")

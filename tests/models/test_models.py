@@ -14,7 +14,7 @@ from p2plib.models.stages import stages, table  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
 
 
-def pictures(count: int, size: int) -> np.ndarray:
+def images(count: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (count, size, size, 3)).astype("float32")
 
 
@@ -34,7 +34,7 @@ def test_weights_of_the_paper():
 @pytest.mark.parametrize("name", GENERATORS)
 def test_every_generator_keeps_the_shape_and_the_range(name, norm, upsampling):
     generator = build_generator(small(generator=name, norm=norm, upsampling=upsampling))
-    output = np.asarray(generator(pictures(2, 32)))
+    output = np.asarray(generator(images(2, 32)))
     assert output.shape == (2, 32, 32, 3)
     assert output.dtype == np.float32
     assert np.abs(output).max() <= 1
@@ -49,8 +49,8 @@ def test_unet_narrows_to_one_pixel_at_any_size(size):
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_instance_norm_makes_a_picture_independent_of_its_batch(name):
-    generator, batch = build_generator(small(generator=name)), pictures(3, 32)
+def test_instance_norm_makes_a_image_independent_of_its_batch(name):
+    generator, batch = build_generator(small(generator=name)), images(3, 32)
     alone = np.concatenate([np.asarray(generator(batch[i : i + 1])) for i in range(3)])
     np.testing.assert_allclose(np.asarray(generator(batch)), alone, atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_weights_are_drawn_from_n_002_and_differ_between_layers(name):
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_dropout_is_off_in_use_and_repeatable_by_seed(name):
-    generator, batch = build_generator(small(generator=name)), pictures(1, 32)
+    generator, batch = build_generator(small(generator=name)), images(1, 32)
 
     def noisy(*entropy: int) -> np.ndarray:
         set_dropout_seeds(generator, *entropy)
@@ -100,7 +100,7 @@ def test_receptive_field(receptive_field):
     assert (top, left, side) == (felt[0], felt[0], receptive_field)
 
 
-def test_neighbouring_logits_see_neighbouring_patches():
+def test_neighboring_logits_see_neighboring_patches():
     discriminator = patchgan(256, 1)
     one, right, below = patch(discriminator, 3, 4), patch(discriminator, 3, 5), patch(discriminator, 4, 4)
     assert (right.left - one.left, right.top - one.top) == (8, 0)
@@ -132,7 +132,7 @@ def test_no_discriminator_without_gan():
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_saved_generators_load_without_this_package(name, tmp_path):
-    generator, batch = build_generator(small(generator=name)), pictures(1, 32)
+    generator, batch = build_generator(small(generator=name)), images(1, 32)
     generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras", custom_objects={}, safe_mode=True)
     np.testing.assert_allclose(np.asarray(loaded(batch)), np.asarray(generator(batch)), atol=1e-6)

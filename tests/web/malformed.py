@@ -93,7 +93,7 @@ def bomb(rng: Generator) -> bytes:
         data = bytearray(png(city(), "WEBP"))
         data[26:30] = struct.pack("<HH", width & 0x3FFF, height & 0x3FFF)
         return bytes(data)
-    side = int(rng.integers(900, 1400))  # near the limit, a black picture of a few hundred bytes
+    side = int(rng.integers(900, 1400))  # near the limit, a black image of a few hundred bytes
     return png(Image.new("L", (side, side)))
 
 
@@ -117,11 +117,11 @@ def with_a_huge_header(rng: Generator) -> bytes:
 
 def of_an_odd_mode(rng: Generator) -> bytes:
     image = Image.fromarray(city())
-    grey = city()[..., 0].astype(np.uint16) * 257
+    gray = city()[..., 0].astype(np.uint16) * 257
     kinds: list[Callable[[], bytes]] = [
         *(lambda mode=mode: png(image.convert(mode)) for mode in ("1", "L", "LA", "P", "PA", "RGBA", "I;16")),
         *(lambda mode=mode: png(image.convert(mode), "JPEG") for mode in ("L", "CMYK", "YCbCr")),
-        lambda: png(Image.fromarray(grey)),
+        lambda: png(Image.fromarray(gray)),
         lambda: png(image.convert("P"), transparency=int(rng.integers(256))),
         lambda: png(image.convert("L"), transparency=0),
         lambda: png(image, "JPEG", progressive=True),
@@ -143,7 +143,7 @@ FILES = (truncated, flipped, overwritten, of_another_type, bomb, with_a_huge_hea
 
 def malformed_form(rng: Generator, file: bytes) -> dict:
     """The body of a form, cut off or with bytes exchanged."""
-    head = b'--xyz\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n'
+    head = b'--xyz\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
     body = bytearray(head + file + b"\r\n--xyz--\r\n")
     for _ in range(rng.integers(1, 6)):
         body[rng.integers(0, min(len(body), 120))] = rng.integers(256)

@@ -11,13 +11,14 @@ from PIL import Image
 from webserver import LIMITS, form, generated, png
 
 import p2plib
-from p2plib.data import images, sketch, toy
+from p2plib.data import sketch, toy
+from p2plib.data.image import resize_image
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.web import create_app
 
 pytestmark = pytest.mark.keras
 
-PICTURE = toy.city(5, 30)[0]
+IMAGE = toy.city(5, 30)[0]
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,9 @@ def refusal(response) -> str:
 @pytest.mark.parametrize("shape", [(30, 30), (20, 32), (5, 3), (1, 1), (40, 70), (33, 100)])
 @pytest.mark.parametrize("fit", [False, True])
 def test_the_answer_is_what_the_library_makes(client, model, shape, fit):
-    picture = images.resize(PICTURE, *shape)
-    answer = client.post("/api/translate", **form(png(picture), fit=int(fit))).json
-    expected = p2plib.translate(model, [picture], fit=fit)[0]
+    image = resize_image(IMAGE, *shape)
+    answer = client.post("/api/translate", **form(png(image), fit=int(fit))).json
+    expected = p2plib.translate(model, [image], fit=fit)[0]
     assert np.abs(generated(answer).astype(int) - expected).max() <= 1
     assert (answer["model"], answer["height"], answer["width"]) == ("tiny", *shape)
     assert 0 < answer["seconds"] < 60
@@ -49,16 +50,16 @@ def test_the_answer_is_what_the_library_makes(client, model, shape, fit):
 
 
 def test_noise_is_that_of_the_library(client, model):
-    new = [generated(client.post("/api/translate", **form(png(PICTURE), noise=n)).json) for n in ("3", "3", "4", "")]
-    assert np.abs(new[0].astype(int) - p2plib.translate(model, [PICTURE], noise=3)[0]).max() <= 1
-    assert np.abs(new[3].astype(int) - p2plib.translate(model, [PICTURE])[0]).max() <= 1
+    new = [generated(client.post("/api/translate", **form(png(IMAGE), noise=n)).json) for n in ("3", "3", "4", "")]
+    assert np.abs(new[0].astype(int) - p2plib.translate(model, [IMAGE], noise=3)[0]).max() <= 1
+    assert np.abs(new[3].astype(int) - p2plib.translate(model, [IMAGE])[0]).max() <= 1
     np.testing.assert_array_equal(new[0], new[1])
     assert (new[0] != new[2]).any()
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 def test_json_gets_the_same(client, prefix):
-    file = png(images.resize(PICTURE, 40, 50))
+    file = png(resize_image(IMAGE, 40, 50))
     text = prefix + base64.b64encode(file).decode()
     for more in ({}, {"fit": True}, {"fit": 1, "noise": 3, "model": "tiny"}, {"fit": None, "noise": None}):
         answer = client.post("/api/translate", json={"picture": text, **more}).json
@@ -69,27 +70,27 @@ def test_json_gets_the_same(client, prefix):
 
 @pytest.mark.parametrize("shape", [(30, 40), (1, 1), (300, 310)])
 def test_a_sketch_is_what_the_library_draws(client, shape):
-    picture = images.resize(PICTURE, *shape)
-    response = client.post("/api/sketch", **form(png(picture)))
+    image = resize_image(IMAGE, *shape)
+    response = client.post("/api/sketch", **form(png(image)))
     assert response.mimetype == "image/png"
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(response.data))), sketch.sketch(picture))
-    text = base64.b64encode(png(picture)).decode()
+    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(response.data))), sketch.sketch(image))
+    text = base64.b64encode(png(image)).decode()
     assert client.post("/api/sketch", json={"picture": text}).data == response.data
 
 
 def test_sketches_have_the_limits_of_translations(client):
-    for content, status in ((b"no picture", 415), (png(PICTURE)[:90], 422), (bytes(LIMITS.upload_bytes + 1), 413)):
+    for content, status in ((b"no image", 415), (png(IMAGE)[:90], 422), (bytes(LIMITS.upload_bytes + 1), 413)):
         response = client.post("/api/sketch", **form(content))
         assert response.status_code == status
         refusal(response)
     assert "1 million" in refusal(client.post("/api/sketch", **form(png(Image.new("L", (1001, 1000))))))
-    assert "picture" in refusal(client.post("/api/sketch", data={}, content_type="multipart/form-data"))
+    assert "image" in refusal(client.post("/api/sketch", data={}, content_type="multipart/form-data"))
 
 
 def test_without_scikit_image_there_are_no_sketches(client, monkeypatch):
     assert "data-sketches" in client.get("/").text
     monkeypatch.setattr(sketch, "find_spec", lambda _: None)
-    response = client.post("/api/sketch", **form(png(PICTURE)))
+    response = client.post("/api/sketch", **form(png(IMAGE)))
     assert response.status_code == 501
     assert "scikit-image is not installed" in refusal(response)
     assert "data-sketches" not in client.get("/").text
@@ -150,7 +151,7 @@ def test_examples(client):
     ],
 )
 def test_wrong_fields(client, fields, status, word):
-    response = client.post("/api/translate", **form(png(PICTURE), **fields))
+    response = client.post("/api/translate", **form(png(IMAGE), **fields))
     assert response.status_code == status
     assert word in refusal(response)
 
@@ -172,7 +173,7 @@ def test_wrong_fields(client, fields, status, word):
         ({"data": b"[" * 200_000, "content_type": "application/json"}, 400),
         ({"data": b"\xff\xfe", "content_type": "application/json"}, 400),
         ({"data": b"9" * 10_000, "content_type": "application/json"}, 400),
-        ({"data": png(PICTURE), "content_type": "image/png"}, 415),
+        ({"data": png(IMAGE), "content_type": "image/png"}, 415),
         ({"data": {"picture": "text"}}, 415),
         ({"data": {"picture": "text"}, "content_type": "multipart/form-data"}, 400),
         ({"data": b"no parts", "content_type": "multipart/form-data; boundary=x"}, 400),
@@ -200,7 +201,7 @@ def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
     assert client.post("/api/translate", **form(line)).status_code == 413
 
 
-def test_a_colorizer_takes_large_pictures_without_tiles(tiny_colorizer):
+def test_a_colorizer_takes_large_images_without_tiles(tiny_colorizer):
     app = create_app([tiny_colorizer], limits=LIMITS)
     photo = np.array(Image.fromarray(toy.city(1, 64)[0]).resize((600, 400)))
     answer = app.test_client().post("/api/translate", **form(png(photo)))
@@ -241,12 +242,12 @@ def test_what_nobody_expected_is_one_sentence_and_a_log(app, caplog):
     client = app.test_client()
     model = app.extensions["p2plib"].find(None)
     kept, model._loaded = model._loaded, None
-    response = client.post("/api/translate", **form(png(PICTURE)))
+    response = client.post("/api/translate", **form(png(IMAGE)))
     model._loaded = kept
     assert response.status_code == 500
     assert "Traceback" not in refusal(response)
     assert "Traceback" in caplog.text
-    assert client.post("/api/translate", **form(png(PICTURE))).status_code == 200
+    assert client.post("/api/translate", **form(png(IMAGE))).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_stops_the_start(tiny_run, tmp_path):

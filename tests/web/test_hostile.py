@@ -1,4 +1,4 @@
-"""2,000 malformed uploads: each gets a picture or one sentence, and the server is as before."""
+"""2,000 malformed uploads: each gets an image or one sentence, and the server is as before."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def memory() -> float:
 
 
 def test_every_upload_is_answered_and_nothing_is_left(client):
-    picture = form(png(toy.city(5, 30)[0]))["data"]["picture"][0].getvalue()
-    before = generated(client.post("/api/translate", **form(picture)).json)
+    image = form(png(toy.city(5, 30)[0]))["data"]["picture"][0].getvalue()
+    before = generated(client.post("/api/translate", **form(image)).json)
     answers: dict[str, Counter[int]] = {}
     wrong, slowest, used = [], 0.0, []
     for seed in range(COUNT):
@@ -46,13 +46,13 @@ def test_every_upload_is_answered_and_nothing_is_left(client):
     print(answers, f"slowest {slowest:.2f} s, memory {used} MB")  # shown where the test fails
     assert wrong == []
     assert set(answers) == {make.__name__ for make in FILES} | {"malformed_form", "malformed_json"}
-    assert sum(counts[200] for counts in answers.values()) > 200, "odd pictures are pictures"
+    assert sum(counts[200] for counts in answers.values()) > 200, "odd images are images"
     assert sum(counts[status] for counts in answers.values() for status in (400, 413, 415, 422)) > 1000
     assert slowest < 10
     assert used[-1] - used[len(used) // 2] < 30, "MB; flat, once what is compiled and cached is there"
     assert used[-1] - used[0] < 150
     assert client.get("/healthz").json["waiting"] == 0
-    np.testing.assert_array_equal(generated(client.post("/api/translate", **form(picture)).json), before)
+    np.testing.assert_array_equal(generated(client.post("/api/translate", **form(image)).json), before)
 
 
 def test_sketches_are_as_careful(client):

@@ -10,15 +10,15 @@ import pytest
 from webserver import LIMITS, form, generated, png
 
 import p2plib
-from p2plib import checkpoint
 from p2plib.data import toy
 from p2plib.files import replacing
+from p2plib.inference import checkpoint
 from p2plib.web import create_app
 from p2plib.web.models import _ids
 
 pytestmark = pytest.mark.once
 
-PICTURE = toy.city(5, 30)[0]
+IMAGE = toy.city(5, 30)[0]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def client(run):
 
 @pytest.fixture(scope="module")
 def other(tiny_run, tmp_path_factory):
-    """Another model, of step 77, whose pictures are brighter."""
+    """Another model, of step 77, whose images are brighter."""
     loaded = p2plib.load(tiny_run)
     last = loaded.generator.layers[-1] if loaded.generator.layers[-1].weights else loaded.generator.layers[-2]
     bias = last.weights[-1]
@@ -47,7 +47,7 @@ def other(tiny_run, tmp_path_factory):
 
 
 def translated(client) -> np.ndarray:
-    response = client.post("/api/translate", **form(png(PICTURE)))
+    response = client.post("/api/translate", **form(png(IMAGE)))
     assert response.status_code == 200
     return generated(response.json)
 
@@ -57,7 +57,7 @@ def test_a_replaced_model_is_served_anew(client, best, other):
     with replacing(best) as temporary:
         shutil.copy(other, temporary)
     after = translated(client)
-    expected = p2plib.translate(p2plib.load(other), [PICTURE])[0]
+    expected = p2plib.translate(p2plib.load(other), [IMAGE])[0]
     assert np.abs(after.astype(int) - expected).max() <= 1
     assert np.abs(after.astype(int) - before).max() > 10
     [entry] = client.get("/api/models").json["models"]
@@ -113,7 +113,7 @@ def test_several_models_have_different_names(tiny_run, other, tmp_path):
     entries = client.get("/api/models").json["models"]
     assert [entry["id"] for entry in entries] == ["tiny", "other", "tiny-last"]
     first, second = (
-        generated(client.post("/api/translate", **form(png(PICTURE), model=name)).json) for name in ("tiny", "other")
+        generated(client.post("/api/translate", **form(png(IMAGE), model=name)).json) for name in ("tiny", "other")
     )
     assert np.abs(first.astype(int) - second).max() > 10
     np.testing.assert_array_equal(translated(client), first)

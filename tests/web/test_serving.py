@@ -23,13 +23,14 @@ from webserver import LIMITS, form, generated, png, serving
 
 import p2plib
 from p2plib.__main__ import main
-from p2plib.data import images, toy
+from p2plib.data import toy
+from p2plib.data.image import resize_image
 from p2plib.web import Limits, create_app
 from p2plib.web.serve import _greeting
 
 TENSORFLOW_SAYS = re.compile(r"WARNING: All log messages before absl|[IWE]0000 ")
 """Lines that some builds of TensorFlow write to stderr whatever their log level is."""
-PICTURES = [images.resize(toy.city(i, 40)[0], 20 + i, 40 - i) for i in range(10)]
+IMAGES = [resize_image(toy.city(i, 40)[0], 20 + i, 40 - i) for i in range(10)]
 
 
 def ask(
@@ -45,13 +46,13 @@ def ask(
         connection.close()
 
 
-def order(picture: np.ndarray) -> bytes:
-    return json.dumps({"picture": base64.b64encode(png(picture)).decode()}).encode()
+def order(image: np.ndarray) -> bytes:
+    return json.dumps({"picture": base64.b64encode(png(image)).decode()}).encode()
 
 
-def raw(picture: np.ndarray) -> bytes:
+def raw(image: np.ndarray) -> bytes:
     """A whole request as it goes through the wire."""
-    body = order(picture)
+    body = order(image)
     head = f"POST /api/translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
@@ -74,12 +75,12 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 
 def test_two_hundred_at_once_are_all_served_alike(server, tiny_run):
     model, refusals = p2plib.load(tiny_run), []
-    expected = [p2plib.translate(model, [picture])[0] for picture in PICTURES]
+    expected = [p2plib.translate(model, [image])[0] for image in IMAGES]
 
     def request(i: int) -> np.ndarray:
         rng = np.random.default_rng(i)
         for _ in range(300):
-            status, headers, answer = ask(server.port, "POST", "/api/translate", order(PICTURES[i % 10]))
+            status, headers, answer = ask(server.port, "POST", "/api/translate", order(IMAGES[i % 10]))
             if status == 200:
                 return generated(answer)
             assert status == 503
@@ -103,11 +104,11 @@ def test_a_full_queue_answers_at_once_and_lets_others_in_later(server):
         first = pool.submit(server.queue.run, release.wait)
         until(lambda: server.queue._inside == 1)
         others = [
-            pool.submit(ask, server.port, "POST", "/api/translate", order(PICTURES[0])) for _ in range(LIMITS.queue)
+            pool.submit(ask, server.port, "POST", "/api/translate", order(IMAGES[0])) for _ in range(LIMITS.queue)
         ]
         until(lambda: server.queue.waiting == LIMITS.queue)
         start = time.monotonic()
-        status, headers, answer = ask(server.port, "POST", "/api/translate", order(PICTURES[0]))
+        status, headers, answer = ask(server.port, "POST", "/api/translate", order(IMAGES[0]))
         assert (status, set(answer)) == (503, {"error"})
         assert int(headers["Retry-After"]) >= 1
         assert ask(server.port, "GET", "/healthz")[2]["waiting"] == LIMITS.queue
@@ -125,17 +126,17 @@ def test_clients_that_go_away_block_nobody(server):
         connections = []
         for i in range(LIMITS.queue):
             connections.append(socket.create_connection(("127.0.0.1", server.port)))
-            connections[i].sendall(raw(PICTURES[i]))
+            connections[i].sendall(raw(IMAGES[i]))
         until(lambda: server.queue.waiting == LIMITS.queue)
         for connection in connections:
             connection.close()
         until(lambda: server.queue.waiting == 0)
         release.set()
-    assert ask(server.port, "POST", "/api/translate", order(PICTURES[0]))[0] == 200
+    assert ask(server.port, "POST", "/api/translate", order(IMAGES[0]))[0] == 200
 
 
 def test_dropped_connections_are_survived(server):
-    whole = raw(PICTURES[0])
+    whole = raw(IMAGES[0])
     for length in (0, 1, 20, 100, 150, len(whole) // 2, len(whole) - 1, len(whole)):
         for reset in (False, True):
             connection = socket.create_connection(("127.0.0.1", server.port))
@@ -144,11 +145,11 @@ def test_dropped_connections_are_survived(server):
             connection.sendall(whole[:length])
             connection.close()
     until(lambda: server.queue._inside == 0)
-    assert ask(server.port, "POST", "/api/translate", order(PICTURES[0]))[0] == 200
+    assert ask(server.port, "POST", "/api/translate", order(IMAGES[0]))[0] == 200
 
 
-def test_slow_clients_get_their_picture_and_delay_nobody(server):
-    whole = raw(PICTURES[0])
+def test_slow_clients_get_their_image_and_delay_nobody(server):
+    whole = raw(IMAGES[0])
     head, tail = whole[:40], whole[40:]
 
     def slowly(_: int) -> bytes:
@@ -165,7 +166,7 @@ def test_slow_clients_get_their_picture_and_delay_nobody(server):
         while not all(future.done() for future in slow):
             start = time.monotonic()
             assert ask(server.port, "GET", "/healthz")[0] == 200
-            assert ask(server.port, "POST", "/api/translate", order(PICTURES[1]))[0] in (200, 503)
+            assert ask(server.port, "POST", "/api/translate", order(IMAGES[1]))[0] in (200, 503)
             assert time.monotonic() - start < 5
             served += 1
         assert served > 2
@@ -174,7 +175,7 @@ def test_slow_clients_get_their_picture_and_delay_nobody(server):
 
 def test_requests_too_large_are_refused_in_words(server):
     status, _, answer = ask(server.port, "POST", "/api/translate", bytes(LIMITS.body_bytes + 1000))
-    assert (status, answer["error"]) == (413, "The picture is too large: at most 0.3 MB are allowed.")
+    assert (status, answer["error"]) == (413, "The image is too large: at most 0.3 MB are allowed.")
     with pytest.raises((OSError, ValueError)):  # far too large: no JSON, or the connection breaks
         ask(server.port, "POST", "/api/translate", bytes(5_000_000))
     assert ask(server.port, "GET", "/healthz")[0] == 200
@@ -198,12 +199,12 @@ def test_no_file_of_a_user_touches_the_disk(app):
     other = create_app([app.extensions["p2plib"].find(None).path], limits=limits)
     sys.addaudithook(watch)
     with serving(other, limits) as running:
-        warm = other.test_client().post("/api/translate", **form(png(PICTURES[0])))
+        warm = other.test_client().post("/api/translate", **form(png(IMAGES[0])))
         assert warm.status_code == 200
         watching.set()
         body = json.dumps({"picture": base64.b64encode(png(large)).decode(), "fit": 1}).encode()
         status, _, answer = ask(running.port, "POST", "/api/translate", body)
-        head = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n'
+        head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
         fit = b'\r\n--x\r\nContent-Disposition: form-data; name="fit"\r\n\r\n1\r\n--x--\r\n'
         body_kind = "multipart/form-data; boundary=x"
         sent = ask(running.port, "POST", "/api/translate", head + png(large) + fit, body_kind)
@@ -222,7 +223,7 @@ def test_the_command_serves_until_ctrl_c(tiny_run):
             port = int(re.search(r"http://127\.0\.0\.1:(\d+) ", greeting)[1])
             assert "only this computer can reach it. Press Ctrl-C to stop." in greeting
             assert ask(port, "GET", "/healthz")[2] == {"status": "ok", "models": 1, "waiting": 0}
-            assert ask(port, "POST", "/api/translate", order(PICTURES[0]))[0] == 200
+            assert ask(port, "POST", "/api/translate", order(IMAGES[0]))[0] == 200
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
         finally:
@@ -258,7 +259,7 @@ def test_what_cannot_be_served_is_one_sentence(capsys, tmp_path):
 
 def test_a_missing_model_or_example_is_one_sentence(capsys, tiny_run, tmp_path):
     assert "a.keras: no such checkpoint" in fails(capsys, tmp_path / "a.keras", "--port", 0)
-    assert "no pictures for examples" in fails(capsys, tiny_run, "--examples", tmp_path, "--port", 0)
+    assert "no images for examples" in fails(capsys, tiny_run, "--examples", tmp_path, "--port", 0)
 
 
 @pytest.mark.parametrize("package", ["flask", "waitress"])

@@ -1,4 +1,4 @@
-"""Untrusted bytes become a picture, the same that the library reads from a file, or one sentence."""
+"""Untrusted bytes become an image, the same that the library reads from a file, or one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from webserver import png
 
-from p2plib.data import images, toy
+from p2plib.data import toy
+from p2plib.data.image import read_rgb
 from p2plib.web import Limits, uploads
 from p2plib.web.limits import RequestError
 
@@ -43,16 +44,16 @@ MODES = {
 
 
 @pytest.mark.parametrize(("format", "mode"), [(format, mode) for format, modes in MODES.items() for mode in modes])
-def test_a_picture_is_what_the_library_reads_from_a_file(tmp_path, format, mode):
-    image = (
+def test_a_image_is_what_the_library_reads_from_a_file(tmp_path, format, mode):
+    opened = (
         Image.fromarray(AERIAL).convert(mode) if mode != "I;16" else Image.fromarray(AERIAL[..., 0] * np.uint16(257))
     )
-    data = png(image, format)
-    (tmp_path / "picture").write_bytes(data)
-    picture = uploads.decode(data, LIMITS)
-    np.testing.assert_array_equal(picture, images.read_rgb(tmp_path / "picture"))
-    assert picture.shape == AERIAL.shape
-    assert np.unique(picture).size >= 2
+    data = png(opened, format)
+    (tmp_path / "image").write_bytes(data)
+    image = uploads.decode(data, LIMITS)
+    np.testing.assert_array_equal(image, read_rgb(tmp_path / "image"))
+    assert image.shape == AERIAL.shape
+    assert np.unique(image).size >= 2
 
 
 def test_transparent_parts_are_white():
@@ -67,14 +68,14 @@ def test_photos_are_turned_upright():
 
 def test_the_content_decides_not_the_name():
     assert refused(png(AERIAL, "GIF"))[0] == refused(png(AERIAL, "TIFF"))[0] == 415
-    assert refused(b"<html><body>404</body></html>") == (415, "This is not a PNG, JPEG or WebP picture.")
+    assert refused(b"<html><body>404</body></html>") == (415, "This is not a PNG, JPEG or WebP image.")
     assert refused(b"")[0] == 400
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(101, 100), (10_000, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1)])
-def test_the_header_alone_refuses_large_pictures(size):
-    assert refused(declaring(*size)) == (413, "The picture has too many pixels: at most 0.01 million are allowed.")
+def test_the_header_alone_refuses_large_images(size):
+    assert refused(declaring(*size)) == (413, "The image has too many pixels: at most 0.01 million are allowed.")
 
 
 def test_large_files_are_not_looked_at():
@@ -84,7 +85,7 @@ def test_large_files_are_not_looked_at():
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_truncated_files_are_damaged(format):
     data = png(AERIAL, format)
-    assert refused(data[: len(data) // 2]) == (422, "The picture is damaged: it cannot be decoded.")
+    assert refused(data[: len(data) // 2]) == (422, "The image is damaged: it cannot be decoded.")
 
 
 def test_base64_and_data_urls():

@@ -23,7 +23,7 @@ async function send(address, form, signal, waiting) {
   }
 }
 
-/** The picture of a random example for this model, as a blob. */
+/** The image of a random example for this model, as a blob. */
 export async function example(model) {
   const seed = Math.floor(Math.random() * 2 ** 31);
   return (await checked(await ask(`api/example?${new URLSearchParams({ model, seed })}`))).blob();
@@ -34,14 +34,14 @@ async function ask(address, options) {
     return await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server cannot be reached; your picture is still here, try again in a moment.");
+    throw new Error("The server cannot be reached; your image is still here, try again in a moment.");
   }
 }
 
 async function checked(response) {
   if (response.ok) return response;
   const answer = await response.json().catch(() => ({}));
-  throw new Error(answer.error ?? `The server failed (${response.status}); your picture is still here.`);
+  throw new Error(answer.error ?? `The server failed (${response.status}); your image is still here.`);
 }
 
 function pause(seconds, signal) {

@@ -1,15 +1,15 @@
-// The page: pictures come in by pen, file, drop, paste or example, and go to the server and back.
+// The page: images come in by pen, file, drop, paste or example, and go to the server and back.
 
 import { example, sketch, translate } from "./api.js";
 import { Drawing } from "./canvas.js";
 
-const LONGEST = 2048; // side in pixels to which pictures are shrunk
+const LONGEST = 2048; // side in pixels to which images are shrunk
 const $ = (id) => document.getElementById(id);
 const { models: list, uploadBytes, pixels, sketches } = document.body.dataset;
 const models = JSON.parse(list);
 const drawing = new Drawing($("canvas"), changed);
 let running = null; // the AbortController of the request that is under way
-let again = false; // the picture changed since it was sent
+let again = false; // the image changed since it was sent
 
 const model = () => models.find(({ id }) => id === $("model").value) ?? models[0];
 
@@ -30,19 +30,19 @@ async function trying(task) {
   }
 }
 
-// ---- the model and its colours
+// ---- the model and its colors
 
 function chooseModel() {
   const { source, target, palette, size, strokes } = model();
   for (const [name, text] of Object.entries({ source, target }))
     for (const element of document.querySelectorAll(`.${name}`)) element.textContent = text;
   document.title = `p2plib: ${source} to ${target}`;
-  drawing.background = palette[0]?.colour ?? "#ffffff";
-  drawing.colour = palette[1]?.colour ?? "#000000";
+  drawing.background = palette[0]?.color ?? "#ffffff";
+  drawing.color = palette[1]?.color ?? "#000000";
   $("palette").hidden = !palette.length;
-  $("colour-field").hidden = palette.length > 0 || strokes;
+  $("color-field").hidden = palette.length > 0 || strokes;
   $("sketch").hidden = !strokes || sketches === undefined;
-  $("colour").value = drawing.colour;
+  $("color").value = drawing.color;
   $("brush").value = palette.length ? 50 : strokes ? 10 : 25;
   $("palette").replaceChildren($("palette").firstElementChild, ...palette.map(swatch));
   if (!drawing.canUndo && !drawing.canRedo) drawing.start(size, size);
@@ -52,18 +52,18 @@ function chooseModel() {
   showResult(false);
 }
 
-/** A radio button with the colour and the name of a class. */
-function swatch({ name, colour }) {
+/** A radio button with the color and the name of a class. */
+function swatch({ name, color }) {
   const [label, input, square, text] = ["label", "input", "i", "span"].map((tag) => document.createElement(tag));
-  Object.assign(input, { type: "radio", name: "class", value: colour, checked: colour === drawing.colour });
-  square.style.backgroundColor = colour;
+  Object.assign(input, { type: "radio", name: "class", value: color, checked: color === drawing.color });
+  square.style.backgroundColor = color;
   text.textContent = name;
   label.append(input, square, text);
   return label;
 }
 
-function chooseColour(colour) {
-  drawing.colour = colour;
+function chooseColor(color) {
+  drawing.color = color;
   if (drawing.tool === "eraser") {
     document.querySelector("[name=tool][value=pen]").checked = true;
     chooseTool();
@@ -80,7 +80,7 @@ function chooseBrush() {
   $("brush").setAttribute("aria-valuetext", `${drawing.diameter} pixels`);
 }
 
-// ---- the picture
+// ---- the image
 
 /** The canvas has changed. */
 function changed(kind) {
@@ -96,16 +96,16 @@ function changed(kind) {
   if (kind === "stroke" && $("auto").checked) send();
 }
 
-/** Put a picture file on the canvas, shrunk to what can be sent. */
+/** Put an image file on the canvas, shrunk to what can be sent. */
 async function put(blob, name = "This file") {
-  const picture = await createImageBitmap(blob).catch(() => {
-    throw new Error(`${name} cannot be read as a picture; choose a PNG, JPEG or WebP file.`);
+  const image = await createImageBitmap(blob).catch(() => {
+    throw new Error(`${name} cannot be read as an image; choose a PNG, JPEG or WebP file.`);
   });
-  const { width, height } = picture;
+  const { width, height } = image;
   const scale = Math.min(1, LONGEST / Math.max(width, height), Math.sqrt(pixels / (width * height)));
   const [w, h] = [width, height].map((side) => Math.max(1, Math.floor(side * scale)));
-  drawing.load(picture, w, h);
-  picture.close();
+  drawing.load(image, w, h);
+  image.close();
   if (scale < 1) say(`Shrunk from ${width} × ${height} to ${w} × ${h} pixels.`);
 }
 
@@ -113,14 +113,14 @@ async function put(blob, name = "This file") {
 function openFirst(files) {
   const file = files?.[0];
   trying(async () => {
-    if (!file) throw new Error("There is no picture file in that; save the picture first, then choose the file.");
+    if (!file) throw new Error("There is no image file in that; save the image first, then choose the file.");
     await put(file, file.name);
   });
 }
 
 // ---- the result
 
-/** Have the picture translated. One request at a time: a further one is sent when this one is back. */
+/** Have the image translated. One request at a time: a further one is sent when this one is back. */
 async function send() {
   again = running !== null;
   if (again) return;
@@ -166,7 +166,7 @@ function stop() {
 
 function order({ id }, file) {
   const form = new FormData();
-  form.append("picture", file, "picture");
+  form.append("image", file, "image");
   form.append("model", id);
   form.append("fit", $("fit").checked ? "1" : "0");
   if ($("noise").value !== "") form.append("noise", $("noise").value);
@@ -239,8 +239,8 @@ function dragged(event) {
 
 $("model").onchange = chooseModel;
 $("tools").onchange = chooseTool;
-$("palette").onchange = (event) => chooseColour(event.target.value);
-$("colour").oninput = (event) => chooseColour(event.target.value);
+$("palette").onchange = (event) => chooseColor(event.target.value);
+$("color").oninput = (event) => chooseColor(event.target.value);
 $("brush").oninput = chooseBrush;
 $("undo").onclick = () => drawing.undo();
 $("redo").onclick = () => drawing.redo();

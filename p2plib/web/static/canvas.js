@@ -1,10 +1,10 @@
-// A canvas to draw on in flat colours. Its pixels are the model's: no smoothing, so that a class has one colour.
+// A canvas to draw on in flat colors. Its pixels are the model's: no smoothing, so that a class has one color.
 
-const HISTORY = 32e6; // pixels that undo may hold, in all its pictures
+const HISTORY = 32e6; // pixels that undo may hold, in all its images
 
 export class Drawing {
   tool = "pen";
-  colour = "#000000";
+  color = "#000000";
   background = "#ffffff";
   brush = 50; // from 0 to 100
   #context;
@@ -13,7 +13,7 @@ export class Drawing {
   #pointer = null;
   #last = null;
 
-  /** Draw on `canvas`; `changed(kind)` is called after each change, kind being "stroke", "picture" or "history". */
+  /** Draw on `canvas`; `changed(kind)` is called after each change, kind being "stroke", "image" or "history". */
   constructor(canvas, changed) {
     this.canvas = canvas;
     this.changed = changed;
@@ -52,20 +52,20 @@ export class Drawing {
     this.clear(width, height);
   }
 
-  /** A canvas full of background; undo brings the old picture back. */
+  /** A canvas full of background; undo brings the old image back. */
   clear(width, height) {
     this.#resize(width, height);
     this.#fill(this.background, 0, 0, width, height);
-    this.#record("picture");
+    this.#record("image");
   }
 
-  /** Put a picture (anything that drawImage takes) on the canvas, which takes its size; see-through parts are white. */
-  load(picture, width, height) {
+  /** Put an image (anything that drawImage takes) on the canvas, which takes its size; see-through parts are white. */
+  load(image, width, height) {
     this.#resize(width, height);
     this.#fill("#ffffff", 0, 0, width, height);
     this.#context.imageSmoothingQuality = "high";
-    this.#context.drawImage(picture, 0, 0, width, height);
-    this.#record("picture");
+    this.#context.drawImage(image, 0, 0, width, height);
+    this.#record("image");
   }
 
   undo() {
@@ -76,14 +76,14 @@ export class Drawing {
     if (this.canRedo) this.#show(this.#at + 1);
   }
 
-  /** The picture as a file of at most `bytes`: PNG, or JPEG where that is too large. */
+  /** The image as a file of at most `bytes`: PNG, or JPEG where that is too large. */
   async file(bytes) {
     const attempts = [["image/png"], ["image/jpeg", 0.92], ["image/jpeg", 0.75], ["image/jpeg", 0.5]];
     for (const attempt of attempts) {
       const blob = await new Promise((resolve) => this.canvas.toBlob(resolve, ...attempt));
       if (blob && blob.size <= bytes) return blob;
     }
-    throw new Error("The picture is too large to be sent; choose a smaller one.");
+    throw new Error("The image is too large to be sent; choose a smaller one.");
   }
 
   #resize(width, height) {
@@ -163,7 +163,7 @@ export class Drawing {
   #box(one, other) {
     const [left, right] = [one.x, other.x].sort((a, b) => a - b).map(Math.floor);
     const [top, bottom] = [one.y, other.y].sort((a, b) => a - b).map(Math.floor);
-    this.#fill(this.colour, left, top, right - left + 1, bottom - top + 1);
+    this.#fill(this.color, left, top, right - left + 1, bottom - top + 1);
   }
 
   /** Discs along a line. Those of large brushes may lie apart: the edge is still within half a pixel of straight. */
@@ -171,26 +171,26 @@ export class Drawing {
     const diameter = this.diameter;
     const length = Math.max(Math.abs(other.x - one.x), Math.abs(other.y - one.y));
     const steps = Math.max(1, Math.ceil(length / Math.max(1, diameter / 8)));
-    const colour = this.tool === "eraser" ? this.background : this.colour;
+    const color = this.tool === "eraser" ? this.background : this.color;
     for (let i = 0; i <= steps; i++) {
       const t = i / steps;
-      this.#disc(colour, one.x + (other.x - one.x) * t, one.y + (other.y - one.y) * t, diameter);
+      this.#disc(color, one.x + (other.x - one.x) * t, one.y + (other.y - one.y) * t, diameter);
     }
   }
 
-  /** A disc of whole pixels: arc() would smooth its edge, into colours that stand for no class. */
-  #disc(colour, x, y, diameter) {
+  /** A disc of whole pixels: arc() would smooth its edge, into colors that stand for no class. */
+  #disc(color, x, y, diameter) {
     const left = Math.round(x - diameter / 2);
     const top = Math.round(y - diameter / 2);
     for (let row = 0; row < diameter; row++) {
-      const dy = (row + 0.5) * 2 - diameter; // in half pixels, from the centre
+      const dy = (row + 0.5) * 2 - diameter; // in half pixels, from the center
       const margin = Math.round((diameter - Math.sqrt(diameter ** 2 - dy ** 2)) / 2);
-      this.#fill(colour, left + margin, top + row, diameter - 2 * margin, 1);
+      this.#fill(color, left + margin, top + row, diameter - 2 * margin, 1);
     }
   }
 
-  #fill(colour, x, y, width, height) {
-    this.#context.fillStyle = colour;
+  #fill(color, x, y, width, height) {
+    this.#context.fillStyle = color;
     this.#context.fillRect(x, y, width, height);
   }
 }

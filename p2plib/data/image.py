@@ -1,0 +1,118 @@
+"""Images as arrays: read any file as 8-bit RGB, resize, convert to the networks' range and back, save."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from p2plib.errors import DataError
+from p2plib.files import replacing
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""File endings (lower case) that count as images."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder, at any depth and sorted; names that begin with a dot are passed over."""
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """Read an image file as upright RGB.
+
+    The EXIF orientation is applied, and colors of another profile become sRGB. Grayscale and palette files become
+    RGB, 16-bit files are scaled to 8 bits, and transparent parts are laid on white.
+
+    Returns:
+        uint8 array (H, W, 3), in [0, 255].
+
+    Raises:
+        DataError: the file is missing, is not an image, or is damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            return to_rgb(opened)
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:  # TypeError: of EXIF
+        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it.") from error
+
+
+def to_rgb(opened: Image.Image) -> np.ndarray:
+    """Convert a Pillow image of any mode to uint8 RGB (H, W, 3), as `read_rgb` describes."""
+    opened = ImageOps.exif_transpose(opened)
+    if opened.mode.startswith("I") or opened.mode == "F":
+        values = np.asarray(opened, np.float64)
+        if opened.mode != "F" or values.max(initial=0) > 255:
+            values = values / 257  # 16 bits hold [0, 65535]; Pillow's own conversion clips them to white
+        return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    transparent = has_alpha(opened)
+    if opened.info.get("icc_profile"):
+        opened = _to_srgb(opened, "RGBA" if transparent else "RGB")
+    if transparent:
+        opened = opened.convert("RGBA")
+        opened = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened)
+    return np.array(opened.convert("RGB"))
+
+
+def _to_srgb(opened: Image.Image, mode: str) -> Image.Image:
+    """The image with its color profile applied; as it is where the profile is sRGB, damaged, or for another mode."""
+    if opened.mode == "P":  # its profile is for the colors, not for the indices
+        opened = opened.convert(mode)
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
+        if "sRGB" in ImageCms.getProfileDescription(profile):
+            return opened
+        converted = ImageCms.profileToProfile(opened, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return opened
+    return converted or opened
+
+
+def has_alpha(opened: Image.Image) -> bool:
+    """Whether the image carries transparency, as a channel or as a palette entry."""
+    return "A" in opened.getbands() or "a" in opened.getbands() or "transparency" in opened.info
+
+
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a uint8 image (H, W, C), antialiased; returns uint8 (height, width, C).
+
+    The triangle ("bilinear") filter, widened when shrinking, never overshoots: label colors keep clean edges.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """uint8 in [0, 255] to float32 in [-1, 1], the networks' range."""
+    return images.astype(np.float32) / 127.5 - 1.0
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Float in [-1, 1] to uint8 in [0, 255], rounded and clipped: the inverse of `to_float`."""
+    return np.clip(np.rint((np.asarray(images, np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def save_image(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 image (H, W, 3) atomically; the suffix of `path` names the format (JPEG at quality 95)."""
+    with replacing(path) as temporary:
+        Image.fromarray(image).save(temporary, quality=95)
+
+
+def tile_images(rows: list[list[np.ndarray]], gap: int = 4) -> np.ndarray:
+    """Lay equally sized uint8 images (H, W, 3) out in rows on white, `gap` pixels apart; returns one image."""
+    height, width = rows[0][0].shape[:2]
+    columns = max(map(len, rows))
+    sheet = np.full(
+        (len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3),
+        255,
+        np.uint8,
+    )
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            sheet[top : top + height, left : left + width] = image
+    return sheet

@@ -1,0 +1,1 @@
+"""How good a model is: metrics, distances between sets, comparisons with confidence intervals."""

@@ -1,0 +1,214 @@
+"""How far two sets of images lie apart: numbers about whole sets, which ask whether the generated ones look real.
+
+`fid` and `kid` compare features, which an `Extractor` draws from images; `sliced_wasserstein` compares patches and
+needs no network. Each depends on how many images there are and how they were made, and FID and KID on the extractor:
+compare numbers of one protocol only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from p2plib import runtime
+from p2plib.data.image import resize_image, to_float
+from p2plib.errors import DataError
+
+FID_IMAGES = 2048
+"""So many images FID needs with features of 2,048 numbers: below, the covariance is singular and the bias large."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Where the features of FID and KID come from."""
+
+    name: str
+    """The network and its weights, for the protocol."""
+    function: Callable[[np.ndarray], np.ndarray]
+    """uint8 images (N, H, W, 3) -> features, float (N, D). It is called with at most 32 images at a time."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """The features of uint8 images (N, H, W, 3): float64 (N, D)."""
+        chunks = [self.function(images[i : i + 32]) for i in range(0, len(images), 32)]
+        return np.concatenate(chunks).astype(np.float64)
+
+
+def inception_v3(weights: str | None = "imagenet") -> Extractor:
+    """Keras' InceptionV3 up to its last pooling, 2,048 features of the image resized to 299 x 299.
+
+    It is not the TensorFlow graph of 2015 that published numbers used, nor is the resizing theirs (it is antialiased
+    here): compare these FID and KID among themselves only.
+
+    Args:
+        weights: "imagenet" (Keras downloads 88 MB once), a file of weights, or None for random ones (to try it out).
+
+    Raises:
+        DataError: the weights cannot be downloaded or read.
+    """
+    runtime.start()
+    import keras
+
+    try:
+        with runtime.one_device():
+            model = keras.applications.InceptionV3(include_top=False, weights=weights, pooling="avg")
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise DataError(
+            f"The {weights} weights of InceptionV3 cannot be downloaded or read ({error}); go online, evaluate without "
+            "an extractor, or bring an Extractor of your own."
+        ) from error
+
+    def features(images: np.ndarray) -> np.ndarray:
+        resized = np.stack([resize_image(image, 299, 299) for image in images])
+        with runtime.one_device():
+            return model.predict_on_batch(to_float(resized))  # [-1, 1], as `preprocess_input` of InceptionV3
+
+    return Extractor(f"Keras InceptionV3, {weights} weights, 299x299, average pooling", features)
+
+
+def fid(a: np.ndarray, b: np.ndarray) -> float:
+    """Frechet inception distance (Heusel et al. 2017, equation 6): 0 for equal sets, without upper bound.
+
+    The squared 2-Wasserstein distance of the Gaussians with the means and covariances of the features,
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C1 = A^T A and C2 = B^T B, the last trace is the sum of the
+    singular values of A B^T: no square root of a matrix, and nothing imaginary where images are
+    fewer than features.
+
+    Its bias grows as images get fewer; see `FID_IMAGES`, and `kid`, which has none.
+
+    Args:
+        a: features, float (N, D), N at least 2.
+        b: features, float (M, D).
+    """
+    cross = np.linalg.svd(_factor(a) @ _factor(b).T, compute_uv=False).sum()
+    spread = a.var(axis=0, ddof=1).sum() + b.var(axis=0, ddof=1).sum()
+    return float(max(((a.mean(0) - b.mean(0)) ** 2).sum() + spread - 2 * cross, 0))
+
+
+def kid(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Kernel inception distance and its standard error (Binkowski et al. 2018, section 4, equation 4).
+
+    The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, over all pairs of
+    features; it can be below 0 where the sets are alike. The standard error is the jackknife's: how the number moves as
+    each row is left out. It is somewhat too large where the sets are alike, and does not depend on chance, as the
+    paper's random subsets would.
+
+    Args:
+        a: features, float (N, D), N at least 3.
+        b: features, float (M, D), M at least 3.
+
+    Returns:
+        KID, and its standard error.
+    """
+    n, m = len(a), len(b)
+    in_a, in_b = _kernel_sums(a, a, own=False), _kernel_sums(b, b, own=False)
+    a_to_b, b_to_a = _kernel_sums(a, b), _kernel_sums(b, a)
+    all_a, all_b, cross = in_a.sum(), in_b.sum(), a_to_b.sum()
+    value = all_a / (n * (n - 1)) + all_b / (m * (m - 1)) - 2 * cross / (n * m)
+    # the estimate without row i of a, or of b: a row takes part in the sum over its own set twice
+    without_a = (all_a - 2 * in_a) / ((n - 1) * (n - 2)) + all_b / (m * (m - 1)) - 2 * (cross - a_to_b) / ((n - 1) * m)
+    without_b = all_a / (n * (n - 1)) + (all_b - 2 * in_b) / ((m - 1) * (m - 2)) - 2 * (cross - b_to_a) / (n * (m - 1))
+    variance = (n - 1) * without_a.var() + (m - 1) * without_b.var()
+    return float(value), float(np.sqrt(variance))
+
+
+def sliced_wasserstein(real: np.ndarray, generated: np.ndarray, seed: int = 0) -> dict[int, float]:
+    """Sliced Wasserstein distance of patches, times 1000, at each level of detail (Karras et al. 2018, section 5).
+
+    Both sets become Laplacian pyramids, halved down to 16 pixels: each level holds the detail of its size, the last one
+    what remains. At each level, 7x7 patches at random places are normalized per color channel (mean 0 and deviation 1
+    over the set) and projected on 512 random directions; the distance is the mean difference of the sorted projections.
+
+    As in the paper, 128 patches an image, but no more than 16,384 a set (and one an image at least): more would lower
+    the number a little, so compare sets of equal counts. The places are the same in both sets, so that equal sets are
+    at distance 0.
+
+    Args:
+        real: uint8 (N, H, W, 3), sides of at least 16.
+        generated: uint8 of the same shape.
+        seed: of places and directions.
+
+    Returns:
+        The distance by the shorter side of the level: {256: 21.3, 128: ..., 16: ...}.
+    """
+    rng = np.random.default_rng(seed)
+    levels = _level_shapes(*real.shape[1:3])
+    each = max(1, min(128, _PATCHES // len(real)))
+    places = [rng.integers(0, np.array(shape) - _SIDE + 1, (len(real), each, 2)) for shape in levels]
+    sets = [_patches(images, places) for images in (real, generated)]
+    return {min(shape): 1000 * _sliced(a, b, rng) for shape, a, b in zip(levels, *sets, strict=True)}
+
+
+_PATCHES = 1 << 14
+_SIDE = 7  # of a patch
+_COARSEST = 16
+_DIRECTIONS = 512  # the paper's code: 4 times 128
+
+
+def _factor(features: np.ndarray) -> np.ndarray:
+    """A matrix F with F^T F = the covariance of the features (N, D), of N or D rows, whichever is less."""
+    centered = (features - features.mean(0)) / np.sqrt(len(features) - 1)
+    return np.asarray(np.linalg.qr(centered, mode="r")) if len(features) > features.shape[1] else centered
+
+
+def _kernel_sums(a: np.ndarray, b: np.ndarray, own: bool = True) -> np.ndarray:
+    """For each row of `a`, the sum of its kernel with the rows of `b`, (N,); a block of rows at a time."""
+    blocks = [((a[i : i + 512] @ b.T / a.shape[1] + 1) ** 3).sum(1) for i in range(0, len(a), 512)]
+    sums = np.concatenate(blocks)
+    return sums if own else sums - ((a**2).sum(1) / a.shape[1] + 1) ** 3
+
+
+def _level_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    shapes = [(height, width)]
+    while min(shapes[-1]) // 2 >= _COARSEST:
+        shapes.append(((shapes[-1][0] + 1) // 2, (shapes[-1][1] + 1) // 2))
+    return shapes
+
+
+def _patches(images: np.ndarray, places: list[np.ndarray]) -> list[np.ndarray]:
+    """The normalized patches of each level: float32 (N * P, 147), from images taken one at a time."""
+    levels: list[list[np.ndarray]] = [[] for _ in places]
+    for i, image in enumerate(images):
+        for found, level, corners in zip(levels, _pyramid(image, len(places)), places, strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(level, (_SIDE, _SIDE), (0, 1))
+            found.append(windows[corners[i, :, 0], corners[i, :, 1]])  # (P, 3, 7, 7)
+    return [_normalize(np.concatenate(found)) for found in levels]
+
+
+def _normalize(patches: np.ndarray) -> np.ndarray:
+    """Mean 0 and deviation 1 per channel: (N, C, 7, 7) -> (N, C * 49)."""
+    mean, deviation = patches.mean((0, 2, 3), keepdims=True), patches.std((0, 2, 3), keepdims=True)
+    return ((patches - mean) / np.maximum(deviation, 1e-8)).reshape(len(patches), -1)
+
+
+def _sliced(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
+    directions = rng.standard_normal((a.shape[1], _DIRECTIONS), np.float32)
+    directions /= np.linalg.norm(directions, axis=0)
+    return float(np.mean([_distance(a @ block, b @ block) for block in np.array_split(directions, 8, axis=1)]))
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The 1-Wasserstein distance of two samples of equal size: (N, K) in K directions, averaged."""
+    return float(np.abs(np.sort(a, axis=0) - np.sort(b, axis=0)).mean(dtype=np.float64))
+
+
+def _pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
+    """The Laplacian pyramid (Burt and Adelson 1983) of one image: float32 arrays (H, W, C), the finest first."""
+    found, x = [], image.astype(np.float32)
+    for _ in range(levels - 1):
+        smaller = _smooth(x)[::2, ::2]
+        doubled = np.zeros_like(x)
+        doubled[::2, ::2] = 4 * smaller
+        found.append(x - _smooth(doubled))
+        x = smaller
+    return [*found, x]
+
+
+def _smooth(x: np.ndarray) -> np.ndarray:
+    """Blur with the binomial window 1 4 6 4 1 in both directions; borders are mirrored."""
+    for axis in (0, 1):
+        padded = np.pad(x, [(2, 2) if axis == i else (0, 0) for i in range(x.ndim)], mode="reflect")
+        shifts = [padded.take(range(i, i + x.shape[axis]), axis) for i in range(5)]
+        x = (shifts[0] + shifts[4] + 4 * (shifts[1] + shifts[3]) + 6 * shifts[2]) / 16
+    return x

@@ -1,0 +1,193 @@
+"""How close generated images are to the expected ones: each metric is a function, one number an image.
+
+All take uint8 arrays (N, H, W, 3), the images as they would be saved, so that anyone can repeat a number from files.
+They work on one image at a time, which bounds the memory for any number of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from p2plib.data import color, statistics
+
+
+def l1(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Mean absolute difference on [-1, 1], the scale of the training loss: 0 (equal) to 2. Returns (N,)."""
+    return _each(lambda x, y: 2 * np.abs(x - y).mean(dtype=np.float64), target, generated)
+
+
+def psnr(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB for images on [0, 1]; infinite for equal images. Returns (N,)."""
+    error = _each(lambda x, y: ((x - y) ** 2).mean(dtype=np.float64), target, generated)
+    with np.errstate(divide="ignore"):
+        return -10 * np.log10(error)
+
+
+def ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Structural similarity for images on [0, 1]: -1 to 1, 1 for equal images. Returns (N,).
+
+    Wang et al. 2004, equation 13, with their 11x11 Gaussian window (sigma 1.5), K1 = 0.01 and K2 = 0.03; computed per
+    RGB channel over all windows that lie inside the image, then averaged.
+    """
+    return _each(lambda x, y: _ssim(x, y)[0].mean(), target, generated)
+
+
+def ms_ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Multi-scale structural similarity for images on [0, 1]: 0 to 1, 1 for equal images. Returns (N,).
+
+    Wang, Simoncelli and Bovik 2003, equation 7: the contrast and structure terms of `ssim` at up to five scales, each
+    half as large as the one before (the mean of 2x2 pixels), and the luminance at the coarsest alone; the product of
+    their powers per RGB channel, then averaged. A negative term counts as 0, as its power is not defined.
+
+    Five scales need 176 pixels. Smaller images use as many as `scales` says, with weights that again sum to 1, so
+    that numbers of different sizes do not compare.
+    """
+    return _each(_ms_ssim, target, generated)
+
+
+def ab_error(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Mean Euclidean distance of colors in the plane of a and b of CIE Lab, lightness apart: 0 to about 250.
+
+    A gray image has that of the target's mean chroma: the number that a colorizer must beat. Returns (N,).
+    """
+    return _each(lambda x, y: np.linalg.norm(_ab(x) - _ab(y), axis=-1).mean(dtype=np.float64), target, generated)
+
+
+def colorfulness(images: np.ndarray) -> np.ndarray:
+    """How colorful an image is: 0 for gray; about 15 slightly, 45 averagely, 82 highly, 109 extremely. Returns (N,).
+
+    Hasler and Suesstrunk 2003, "Measuring colorfulness in natural images", section 7: from mean and spread of the
+    opponent colors R - G and (R + G) / 2 - B, on 0 to 255. There is no target: compare with that of real images.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+    """
+    return np.array([_colorfulness(image) for image in images])
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "l1": l1,
+    "psnr": psnr,
+    "ssim": ssim,
+    "ms_ssim": ms_ssim,
+}
+"""What every evaluation reports, by name."""
+COLOR = {"ab": ab_error}
+"""What is reported of colorizers, too."""
+VALIDATION = ("l1", "psnr", "ssim")
+"""The metrics that training logs after every epoch: columns of `log.csv`, so they stay."""
+
+
+def scales(side: int) -> int:
+    """Scales at which `ms_ssim` compares images whose shorter side is `side` pixels: the window must fit, 5 at most.
+
+    4 scales at 128 pixels, 3 at 64, 2 at 32.
+    """
+    return max(1, min(len(_WEIGHTS), (side // len(_WINDOW)).bit_length()))
+
+
+def confusion(targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Count the pixels of each class that were generated as each class, where a pixel belongs to the nearest color.
+
+    Where the files were JPEG, pixels beside an edge have colors between or beyond the two classes and may snap to a
+    third one, in the targets too: even perfect labels, saved again, do not reach an accuracy of 1.
+
+    Args:
+        targets: uint8 (N, H, W, 3).
+        generated: uint8 of the same shape.
+        palette: the colors (RGB, 0 to 255) of C classes by name.
+
+    Returns:
+        int64 (N, C, C): a matrix an image, rows the class of the target, columns that of the generated image.
+    """
+    classes = zip(*([statistics.nearest(x, palette) for x in images] for images in (targets, generated)), strict=True)
+    return np.stack([count(target, other, len(palette)) for target, other in classes])
+
+
+def count(target: np.ndarray, other: np.ndarray, classes: int) -> np.ndarray:
+    """The confusion matrix, int64 (C, C), of two integer arrays of one shape that hold classes from 0 to C - 1."""
+    codes = target.astype(np.int64) * classes + other
+    return np.bincount(codes.ravel(), minlength=classes**2).reshape(classes, classes)
+
+
+def label_scores(matrix: np.ndarray) -> dict[str, float]:
+    """How well labels agree, from a confusion matrix over all pixels (Long et al. 2015, section 5).
+
+    Args:
+        matrix: (C, C), rows the true classes. Classes that never occur in truth are left out of both means; what was
+            wrongly labeled as one of them still counts against the true class.
+
+    Returns:
+        `pixel_accuracy`, the share of pixels that are right; `class_accuracy`, the mean over classes of the share of
+        their pixels that are right; `mean_iou`, the mean over classes of intersection over union. All from 0 to 1.
+    """
+    right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    there = true > 0
+    return {
+        "pixel_accuracy": float(right.sum() / true.sum()),
+        "class_accuracy": float((right[there] / true[there]).mean()),
+        "mean_iou": float((right[there] / (true + said - right)[there]).mean()),
+    }
+
+
+def _each(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """A metric of each image, given as float32 (H, W, 3) in [0, 1]."""
+    return np.array([metric(x / np.float32(255), y / np.float32(255)) for x, y in zip(target, generated, strict=True)])
+
+
+def _ab(x: np.ndarray) -> np.ndarray:
+    return color.rgb_to_lab(x)[..., 1:]
+
+
+def _colorfulness(image: np.ndarray) -> float:
+    red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
+    opponents = red - green, (red + green) / 2 - blue
+    spread, mean = ([measure(x) for x in opponents] for measure in (np.std, np.mean))
+    return math.hypot(*spread) + 0.3 * math.hypot(*mean)
+
+
+def _ssim(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means over all windows of SSIM, and of its contrast and structure alone; each (C,)."""
+    mean_x, mean_y = _blur(x), _blur(y)
+    var_x = _blur(x * x) - mean_x**2
+    var_y = _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return (luminance * structure).mean((0, 1), dtype=np.float64), structure.mean((0, 1), dtype=np.float64)
+
+
+# of the scales, the finest first: the paper's section 3.2
+_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
+
+
+def _ms_ssim(x: np.ndarray, y: np.ndarray) -> float:
+    weights = _WEIGHTS[: scales(min(x.shape[:2]))]
+    terms = []
+    for _ in weights[1:]:
+        terms.append(_ssim(x, y)[1])
+        x, y = _halve(x), _halve(y)
+    terms.append(_ssim(x, y)[0])
+    powers = np.maximum(terms, 0) ** (weights / weights.sum())[:, None]
+    return float(powers.prod(0).mean())
+
+
+def _halve(x: np.ndarray) -> np.ndarray:
+    """The mean of every 2x2 pixels: (H, W, C) -> (H // 2, W // 2, C); an odd last row or column is left out."""
+    x = x[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2]
+    return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4
+
+
+_WINDOW = np.exp(-(np.arange(-5, 6, dtype=np.float32) ** 2) / (2 * 1.5**2))
+_WINDOW /= _WINDOW.sum()
+
+
+def _blur(x: np.ndarray) -> np.ndarray:
+    """Weighted mean over the window, without padding: (H, W, C) -> (H - 10, W - 10, C)."""
+    height, width = x.shape[0] - 10, x.shape[1] - 10
+    x = sum(weight * x[i : i + height] for i, weight in enumerate(_WINDOW))
+    return sum(weight * x[:, i : i + width] for i, weight in enumerate(_WINDOW))

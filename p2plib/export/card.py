@@ -1,0 +1,327 @@
+"""The model card: what a checkpoint is, for someone who was not there, told from the run's own records.
+
+What no record says is called unknown. The card holds no date, no folder of this machine and no user's name: the same
+records give the same text.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2plib import files
+from p2plib.config import TrainConfig
+from p2plib.data import pipeline
+from p2plib.data.catalog import CATALOG, Dataset
+from p2plib.data.image import save_image, tile_images
+from p2plib.errors import DataError
+from p2plib.evaluation.evaluate import Evaluation, evaluate
+from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import Info
+from p2plib.runtime import Plan
+
+SAMPLES = 3
+SAMPLE_SIDE = 128  # pixels: smaller images are enlarged by a whole number
+FEW = 1000
+"""Fewer training pairs than this are called few."""
+UNKNOWN = "unknown"
+SPLITS = {"train": "training", "val": "validation"}
+SCALES = {
+    "l1": "L1 on [-1, 1], lower is better",
+    "psnr": "PSNR in dB, for images on [0, 1], higher is better",
+    "ssim": "SSIM, for images on [0, 1], higher is better",
+    "ms_ssim": "MS-SSIM, likewise",
+    "ab": "Mean color error in a and b of CIE Lab, lower is better",
+    "ab_grey": "The same of the gray image",
+    "accuracy": "Accuracy per pixel, after snapping to the classes",
+    "swd": "Sliced Wasserstein distance of patches, times 1000, lower is better",
+    "kid": "KID, lower is better",
+    "kid_se": "Standard error of KID",
+    "fid": "FID, lower is better",
+    "colourfulness": "Colorfulness (Hasler and Suesstrunk), like that of real images is best",
+    "colourfulness_real": "The same of the real images",
+    "class_accuracy": "Accuracy per class",
+    "mean_iou": "Mean IoU of the classes",
+}
+
+HEADER = """\
+---
+library_name: keras
+pipeline_tag: image-to-image
+tags:
+- pix2pix
+- image-to-image
+- keras
+---
+
+"""
+"""What the Hugging Face hub reads; elsewhere it does no harm. The license is for the owner to add."""
+
+
+def write_card(
+    folder: str | Path, path: str | Path, evaluation: Evaluation | None = None, name: str | None = None
+) -> Path:
+    """Write the model card, `README.md`, and its sample image, `sample.jpg`, into `folder`.
+
+    Without an evaluation, the checkpoint is scored on as many validation pairs as its training used
+    (`validation_pairs`). Where these are not at hand, the card has no sample, and the metrics are those that the
+    checkpoint tells of itself.
+
+    Args:
+        folder: made if missing; both files are replaced.
+        path: a `.keras` file, or a run folder (its best generator).
+        evaluation: what `p2plib.evaluate` found for this checkpoint.
+        name: what the example of use loads; None means the checkpoint's file name.
+
+    Returns:
+        The path of `README.md`.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    folder = Path(folder)
+    evaluation = evaluation or _evaluate(path)
+    text = model_card(path, evaluation, name)
+    if evaluation is None:
+        (folder / "sample.jpg").unlink(missing_ok=True)
+    else:
+        save_image(folder / "sample.jpg", sample(evaluation))
+    files.write_text(folder / "README.md", text)
+    return folder / "README.md"
+
+
+def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str | None = None) -> str:
+    """The model card as Markdown; see `write_card`. It shows `sample.jpg` if there is an evaluation.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    file = checkpoint.find(path)
+    run = file.parent.parent
+    in_run = file.parent.name == "checkpoints" and (run / "config.json").exists()
+    info = checkpoint.read_info(file)
+    counts = _pairs(info.config)
+    sections = [
+        HEADER + _title(info),
+        _sample_section(info, evaluation) if evaluation else "",
+        "## Use\n\n" + _use(name or file.name, info),
+        "## Data\n\n" + _table(_data(info.config, counts)),
+        "## Metrics\n\n" + (_scores(evaluation) if evaluation else _own_scores(info)),
+        "## Training\n\n" + _table(_training(info, run if in_run else None)),
+        "## Settings\n\n" + _settings(info.config),
+        "## Limits\n\n" + _list(_limits(info, file, counts, evaluation)),
+        "## File\n\n" + _table({"file": file.name, "bytes": file.stat().st_size, "SHA-256": _sha256(file)}),
+    ]
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"
+
+
+def sample(evaluation: Evaluation) -> np.ndarray:
+    """A few rows of source | generated | expected, evenly spaced over the images; uint8 (H, W, 3)."""
+    shown = pipeline.spread(range(len(evaluation.images)), SAMPLES)
+    scale = max(1, SAMPLE_SIDE // evaluation.sources.shape[1])
+    columns = (evaluation.sources, evaluation.generated, evaluation.targets)
+    return tile_images([[column[i].repeat(scale, 0).repeat(scale, 1) for column in columns] for i in shown])
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Where and how long a run was trained, as far as its folder and the rows of its log say."""
+    facts: dict[str, Any] = {"epochs done": len(rows)}
+    if rows:
+        facts |= {"training time": timedelta(seconds=round(rows[-1]["seconds"]))}
+        facts |= {"images per second": f"{rows[-1]['pictures_per_second']:.1f}"}
+    record = run / "environment.json"
+    if not record.exists():
+        return facts
+    environment = json.loads(record.read_text(encoding="utf-8"))
+    versions = {"python": environment["python"]} | environment["versions"]
+    return facts | {
+        "plan": Plan(**environment["plan"]),
+        "processor": f"{environment['processor']}, {environment['cores']} cores",
+        "GPUs": ", ".join(environment["gpus"]) or "none",
+        "system": environment["system"],
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "git revision": environment["git_revision"] or "none",
+    }
+
+
+def _evaluate(path: str | Path) -> Evaluation | None:
+    model = checkpoint.load(path)
+    try:
+        return evaluate(model, limit=model.info.config.validation_pairs)
+    except DataError:
+        return None
+
+
+def _pairs(config: TrainConfig) -> dict[str, int]:
+    """How many pairs a split has, as far as that can be known: counted, or else as the catalog says."""
+    try:
+        return {split: len(pipeline.pairs_of(config, split)[0]) for split in SPLITS}
+    except DataError:
+        return dict(CATALOG[config.data].splits) if config.data in CATALOG else {}
+
+
+def _entry(config: TrainConfig) -> Dataset | None:
+    return CATALOG.get(config.data)
+
+
+def _data_name(data: str) -> str:
+    """The name of a data set; of a folder, the last part, since the others tell of a machine and its user."""
+    return data if data in CATALOG else re.split(r"[\\/]", data.rstrip("\\/"))[-1] or UNKNOWN
+
+
+def _title(info: Info) -> str:
+    source, target = map(_text, info.names)
+    entry, size = _entry(info.config), info.config.image_size
+    data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
+    does = f"takes an image of the kind “{source}” and generates the “{target}” that belongs to it"
+    made, works = "image pairs", "in RGB"
+    if info.config.task != "pairs":
+        made = "photos"
+    if info.config.task == "colorize":
+        does = "gives colors to a black-and-white photo, or new ones to a photo in color"
+        works = "and chooses a and b of CIE Lab; the lightness of the result is the photo's own, at any size"
+    return (
+        f"# {source} to {target}, by pix2pix\n\n"
+        f"This model {does}. It is the generator of a conditional GAN (pix2pix, "
+        f"[Isola et al. 2017](https://arxiv.org/abs/1611.07004)), trained with p2plib on {made} of {data}. It works at "
+        f"{size} x {size} pixels, {works}."
+    )
+
+
+def _sample_section(info: Info, evaluation: Evaluation) -> str:
+    shown = pipeline.spread(evaluation.images, SAMPLES)
+    source, target = map(_text, info.names)
+    split = _text(evaluation.protocol["split"])
+    return (
+        f"![Rows of {source}, generated {target}, expected {target}](sample.jpg)\n\n"
+        f"*{source} | generated {target} | expected {target}: {_text(', '.join(shown))}, of the {split} split, evenly "
+        "spaced and not chosen by eye.*"
+    )
+
+
+def _use(name: str, info: Info) -> str:
+    noise = "Dropout is off in use, so an image always gives the same result"
+    can_turn_on = info.config.dropout and name.endswith(".keras")  # an exported model has none
+    seed = "; `noise=1` (`--noise 1`) turns it on, with a seed" if can_turn_on else ""
+    return (
+        f"```python\nimport p2plib\nmodel = p2plib.load({json.dumps(name)})\n"
+        "[generated] = p2plib.translate(model, [image])  # uint8 arrays (height, width, 3)\n```\n\n"
+        f"```\npython -m p2plib translate {shlex.quote(name)} image.png --out translated\n```\n\n{noise}{seed}."
+    )
+
+
+def _data(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, Any]:
+    entry = _entry(config)
+    known = {"title": entry.title, "terms": entry.terms, "citation": entry.citation} if entry else {"terms": UNKNOWN}
+    pairs = {f"{word} pairs": counts.get(split, UNKNOWN) for split, word in SPLITS.items()}
+    return (
+        {"name": _data_name(config.data)}
+        | known
+        | pairs
+        | {"direction": f"{pipeline.direction(config)} (A is the left half)"}
+    )
+
+
+def _scores(evaluation: Evaluation) -> str:
+    protocol = evaluation.protocol | {"data": _data_name(str(evaluation.protocol["data"]))}
+    protocol.pop("noise")  # "dropout" says it in words
+    how = ", ".join(f"{name} {_text(value)}" for name, value in protocol.items())
+    numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.mean.items()}
+    numbers |= {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.sets.items()}
+    return f"{_table(numbers)}\n\nProtocol: {how}. Both sides were resized to that size, without crops."
+
+
+def _own_scores(info: Info) -> str:
+    if not info.metrics:
+        return "Unknown: the checkpoint holds none, and the data were not at hand for this card."
+    numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in info.metrics.items()}
+    most = info.config.validation_pairs
+    which = f"at most {most} validation pairs, evenly spaced" if most else "all validation pairs"
+    return (
+        f"{_table(numbers)}\n\nThese are the checkpoint's own, computed in training: means over {which}, at "
+        f"{info.config.image_size} x {info.config.image_size} pixels without crops, dropout off. The data were not at "
+        "hand for this card."
+    )
+
+
+def _training(info: Info, run: Path | None) -> dict[str, Any]:
+    done = {"this checkpoint": f"epoch {info.epoch}, step {info.step}"}
+    if run is None:
+        return done | {"time, hardware, versions": UNKNOWN}
+    facts = training_facts(run, read_log(run / "log.csv"))
+    return done | facts | ({} if "versions" in facts else {"hardware, versions": UNKNOWN})
+
+
+def _settings(config: TrainConfig) -> str:
+    """The settings that were chosen, then all; `run_dir` is a folder of the machine."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    values = config.to_dict() | {"data": _data_name(config.data)}
+    del values["run_dir"]
+    chosen = {f"`{name}`": value for name, value in values.items() if value != defaults[name]}
+    everything = _table({f"`{name}`": value for name, value in values.items()})
+    first = f"Other than p2plib's defaults:\n\n{_table(chosen)}" if chosen else "All are p2plib's defaults."
+    return f"{first}\n\n<details><summary>All settings</summary>\n\n{everything}\n\n</details>"
+
+
+def _limits(info: Info, file: Path, counts: Mapping[str, int], evaluation: Evaluation | None) -> Iterable[str]:
+    """What follows from the records, and from what kind of model this is."""
+    config, train, size = info.config, counts.get("train"), info.config.image_size
+    few = "" if train is None or train >= FEW else " These are few: expect it to know little beyond them."
+    yield f"It learned from one data set, of {train or 'an unknown number of'} training pairs.{few}"
+    yield "On other kinds of images than those it was not tested."
+    yield "What it draws is a guess in the manner of its training images, not a record of what is there."
+    if config.task == "colorize":
+        yield f"Its colors have {size} x {size} pixels, enlarged to the photo: those of small things spill over."
+    else:
+        yield f"It sees {size} x {size} pixels at a time: of finer detail, or of what lies beyond, it knows nothing."
+    if config.gan_weight == 0:
+        yield "It was trained on L1 alone, without a discriminator: expect blurred images."
+    if info.epoch < config.epochs:
+        yield f"It is of epoch {info.epoch}, of {config.epochs} that were planned."
+    if file.name == "best.keras":
+        yield "It is the best of its run by validation SSIM, so numbers on those images flatter it a little."
+    tested = evaluation.protocol["split"] if evaluation else "val"
+    if tested != "test":
+        yield f"Its numbers are of the {_text(tested)} split; on a test split it was not measured for this card."
+    if entry := _entry(config):
+        yield f"The terms of the data may limit the use of the model. They are: “{_text(entry.terms)}”"
+    else:
+        yield "The terms of the data are unknown here; they may limit the use of the model."
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    """A table of two columns; a name in backticks stays code."""
+    rows = [f"| {name if name.startswith('`') else _text(name)} | {_text(value)} |" for name, value in facts.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _text(value: Any) -> str:
+    """Any value as plain text: what Markdown or HTML would take for markup is escaped, and lines are joined."""
+    return re.sub(r"([\\`*_\[\]<>#|&~])", r"\\\1", " ".join(str(value).split()))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,250 @@
+"""A trained generator for other programs: SavedModel, ONNX, LiteRT or OpenVINO, checked against Keras.
+
+The conversion runs in a process of its own, on TensorFlow: converters print a lot, need much memory, and not all of
+them know JAX. A checkpoint gives the same image on either backend, so one trained on JAX is exported like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2plib import runtime
+from p2plib.data import pipeline, toy
+from p2plib.data.download import dataset_dir
+from p2plib.data.image import to_float
+from p2plib.errors import DataError, ExportError
+from p2plib.export import card
+from p2plib.files import replacing_folder
+from p2plib.inference import checkpoint
+from p2plib.inference.engines import FORMATS, Engine, format_of, open_engine, require
+
+if TYPE_CHECKING:
+    import keras
+
+IMAGES = 8
+"""How many images the parity check compares."""
+BOUND = 1.0
+"""Largest difference to Keras that an export may show anywhere, in levels of 8 bits."""
+HALF_BOUND = 4.0
+"""The same, where weights were rounded to float16."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model, and how far it is from Keras."""
+
+    folder: Path
+    format: str
+    precision: str
+    """float32, or float16 for weights that are stored in it."""
+    size: int
+    """Bytes of the model's files."""
+    images: str
+    """What the parity check compared."""
+    max_levels: float
+    """The largest difference to Keras over all pixels, before rounding, in levels of 8 bits (1/255)."""
+    mean_levels: float
+    """The mean difference, likewise."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.format}, {self.precision}: {self.size / 1e6:.1f} MB; difference to Keras on {self.images}: "
+            f"at most {self.max_levels:.2g}, on average {self.mean_levels:.2g} of 255 levels"
+        )
+
+
+def export_model(
+    path: str | Path, format: str, half: bool = False, out: str | Path | None = None, bound: float | None = None
+) -> Export:
+    """Export a generator, and compare what the result makes of 8 images with what Keras makes of them.
+
+    The image size is fixed, the batch is not. The folder holds the model, `p2plib.json`, and a model card with a
+    sample image (`README.md`); it appears whole or not at all, and an export of the same format in it is replaced
+    when the new one has passed.
+
+    Args:
+        path: a `.keras` file that p2plib wrote, or a run folder (its best generator).
+        format: `savedmodel`, `onnx`, `litert` or `openvino`.
+        half: store the weights of the convolutions in float16: half the size. They are widened when the model is
+            opened or used; the arithmetic stays float32.
+        out: the folder; default: `export/FORMAT` (`export/FORMAT-half`) in the run folder, or beside a lone file.
+        bound: largest difference to Keras, in levels of 8 bits; default: 1, with `half` 4.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        ExportError: the format is unknown, a package is missing, the folder holds something else, the conversion
+            failed, or the result differs too much from Keras. What the folder held is left as it was.
+    """
+    file = checkpoint.find(path)
+    if format not in FORMATS:
+        raise ExportError(f"{format}: no format to export to; there are {', '.join(FORMATS)}.")
+    if file.is_dir():
+        raise ExportError(f"{file}: is an export already; give a .keras file or a run folder.")
+    require("tensorflow", *FORMATS[format].needs, *FORMATS[format].converters)
+    target = Path(out) if out else _beside(file) / "export" / (f"{format}-half" if half else format)
+    if target.exists() and format_of(target) != format and not _empty(target):
+        raise ExportError(f"{target}: holds something else than {format}; give another folder.")
+    keras_model = checkpoint.load(file)
+    with replacing_folder(target) as folder:
+        _convert_apart(file, folder, format, half)
+        size = sum(entry.stat().st_size for entry in folder.rglob("*") if entry.is_file())
+        described, images = parity_images(keras_model)
+        largest, mean = parity(keras_model, open_engine(folder), images)
+        done = Export(target, format, "float16" if half else "float32", size, described, largest, mean)
+        limit = bound if bound is not None else HALF_BOUND if half else BOUND
+        if not largest <= limit:
+            raise ExportError(f"{done}; that is more than {limit:g}, so nothing was exported.")
+        record = {name: value for name, value in vars(done).items() if name != "folder"}
+        content = json.loads(keras_model.info.to_json()) | {"export": record}
+        (folder / checkpoint.INFO).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        card.write_card(folder, file, name=target.name)
+    return done
+
+
+def parity_images(model: checkpoint.Checkpoint) -> tuple[str, np.ndarray]:
+    """Sources to compare engines with: validation images if the data are at hand, else toy cities.
+
+    Returns:
+        What they are, and uint8 (8, S, S, 3); a small validation split gives fewer.
+    """
+    config = model.info.config
+    try:
+        if config.data == "toy" or Path(config.data).is_dir() or dataset_dir(config.data).exists():
+            both, pairs, _ = pipeline.load_split(config, "val", IMAGES)
+            return f"{len(pairs)} validation images", both[:, 0]
+    except DataError:
+        pass  # moved, or spoilt since: any image tells engines apart
+    return f"{IMAGES} toy images", np.stack([toy.city(i, model.size)[0] for i in range(IMAGES)])
+
+
+def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> tuple[float, float]:
+    """The largest and the mean difference between Keras and an engine, in levels of 8 bits, before rounding.
+
+    Args:
+        model: with the Keras generator.
+        engine: the exported one.
+        images: uint8 (N, S, S, 3).
+    """
+    with runtime.one_device():
+        sources = [to_float(image[None]) for image in images]  # one at a time bounds the memory
+        pairs = [(model.generator.predict_on_batch(x), engine.predict_on_batch(x)) for x in sources]
+    differences = 127.5 * np.abs([np.asarray(one) - two for one, two in pairs])
+    return float(differences.max()), float(differences.mean())
+
+
+def _beside(file: Path) -> Path:
+    return file.parent.parent if file.parent.name == "checkpoints" else file.parent
+
+
+def _empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _convert_apart(file: Path, folder: Path, format: str, half: bool) -> None:
+    """Run `convert` in a process of its own; what it prints is shown only if it fails."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",  # this process may hold all memory of the GPU
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    if format == "onnx":  # tf2onnx copies weights often; this protobuf shares them: at full size 5 GB, not 16, and 17 s
+        environment["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+    code = "import json, sys; from p2plib.export import convert; convert(**json.loads(sys.argv[1]))"
+    arguments = json.dumps({"file": str(file.absolute()), "folder": str(folder), "format": format, "half": half})
+    command = [sys.executable, "-c", code, arguments]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")  # noqa: S603
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"it ended with status {result.returncode}"]
+        raise ExportError(f"{file}: the conversion to {format} failed: {lines[-1]}")
+
+
+def convert(file: str, folder: str, format: str, half: bool) -> None:
+    """Convert a checkpoint, on TensorFlow; `export_model` calls this in a process of its own.
+
+    Args:
+        file: a `.keras` file.
+        folder: an empty folder, for the model alone.
+        format: as `export_model`.
+        half: as `export_model`.
+    """
+    _CONVERTERS[format](checkpoint.load(file).generator, Path(folder), half)
+
+
+def _to_savedmodel(generator: keras.Model, folder: Path, half: bool) -> None:
+    """Keras' archive without `track`, which would store every weight twice (Keras issue 23553, in 3.13 and 3.15)."""
+    import keras
+    import tensorflow as tf
+
+    def stored(variables: list[Any]) -> list[tf.Variable]:
+        return [tf.Variable(tf.cast(v, tf.float16) if half and len(v.shape) == 4 else v.value) for v in variables]
+
+    weights, state = stored(generator.trainable_variables), stored(generator.non_trainable_variables)
+
+    def serve(source: tf.Tensor) -> tf.Tensor:
+        widened = [tf.cast(weight, tf.float32) for weight in weights]
+        return generator.stateless_call(widened, state, source, training=False)[0]
+
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint("serve", serve, [tf.TensorSpec(generator.input_shape, tf.float32, "source")])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _to_onnx(generator: keras.Model, folder: Path, half: bool) -> None:
+    import keras
+
+    path = folder / FORMATS["onnx"].file
+    generator(keras.ops.zeros((1, *generator.input_shape[1:])))  # Keras exports to ONNX only what was called
+    generator.export(str(path), format="onnx")
+    if half:
+        _halve_onnx(path)
+
+
+def _halve_onnx(path: Path) -> None:
+    """Store the kernels in float16, each widened by a node that ONNX Runtime computes once, when it opens the model."""
+    import onnx
+
+    model = onnx.load(path)
+    widened = []
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT and len(weight.dims) == 4:
+            name, values = weight.name, onnx.numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values, f"{name}_half"))
+            widened.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*widened, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
+
+
+def _to_litert(generator: keras.Model, folder: Path, half: bool) -> None:
+    import tensorflow as tf
+
+    options: dict[str, Any] = {}
+    if half:
+        options = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+    generator.export(str(folder / FORMATS["litert"].file), format="litert", **options)
+
+
+def _to_openvino(generator: keras.Model, folder: Path, half: bool) -> None:
+    import openvino
+
+    full = folder / "full"
+    full.mkdir()
+    generator.export(str(full / FORMATS["openvino"].file), format="openvino")
+    model = openvino.Core().read_model(full / FORMATS["openvino"].file)
+    openvino.save_model(model, folder / FORMATS["openvino"].file, compress_to_fp16=half)
+    del model  # it reads its weights from the file
+    shutil.rmtree(full)
+
+
+_CONVERTERS = {"savedmodel": _to_savedmodel, "onnx": _to_onnx, "litert": _to_litert, "openvino": _to_openvino}

@@ -1,0 +1,141 @@
+"""Exported models at work: one small runner for each format.
+
+A runner has `predict_on_batch`, as a Keras model has, so that translation, evaluation and the web app work with
+either. Each needs the package of its own format only: that of ONNX, for example, neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from p2plib.errors import ExportError
+
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class Engine:
+    """An exported generator.
+
+    Args:
+        format: a name in `FORMATS`.
+        run: float32 (N, S, S, 3) -> array of the same shape.
+    """
+
+    def __init__(self, format: str, run: Run) -> None:
+        self.format = format
+        self._run = run
+
+    def predict_on_batch(self, sources: np.ndarray) -> np.ndarray:
+        """Generate: float32 (N, S, S, 3) in [-1, 1] to the same shape, range and type; any N."""
+        return np.asarray(self._run(np.ascontiguousarray(sources, np.float32)), np.float32)
+
+
+class Format(NamedTuple):
+    """A kind of exported model."""
+
+    file: str
+    """The file in an export folder that tells its format."""
+    open: Callable[[Path], Run]
+    """Opens that file."""
+    needs: tuple[str, ...]
+    """Packages that run it."""
+    converters: tuple[str, ...] = ()
+    """Packages that make it, beside TensorFlow and those that run it."""
+
+
+def open_engine(folder: str | Path) -> Engine:
+    """Open the exported model in `folder`, on the CPU and with the settings that its engine finds good.
+
+    Raises:
+        ExportError: there is none, it is damaged, or the package that runs it is not installed.
+    """
+    name = format_of(folder)
+    if name is None:
+        raise ExportError(f"{folder}: holds no exported model; give a folder that `export` wrote.")
+    found = FORMATS[name]
+    require(*found.needs)
+    try:
+        return Engine(name, found.open(Path(folder) / found.file))
+    except Exception as error:  # each engine has errors of its own
+        raise ExportError(f"{folder}: the model in it cannot be opened ({error}); export it again.") from error
+
+
+def format_of(folder: str | Path) -> str | None:
+    """The format of the exported model in `folder`; None if there is none."""
+    return next((name for name, known in FORMATS.items() if (Path(folder) / known.file).is_file()), None)
+
+
+def require(*packages: str) -> None:
+    """Look for packages without importing them.
+
+    Raises:
+        ExportError: one is not installed; says how to install it.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            extra = package if package == "tensorflow" else "export"
+            raise ExportError(
+                f"{package} is not installed, which this format needs; run: pip install 'p2plib[{extra}]'"
+            )
+
+
+def _savedmodel(path: Path) -> Run:
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(path.parent))
+
+    def run(sources: np.ndarray) -> np.ndarray:
+        return model.serve(sources).numpy()  # the model stays referenced, and with it its weights
+
+    return run
+
+
+def _onnx(path: Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    [source] = [entry.name for entry in session.get_inputs()]
+    return lambda sources: session.run(None, {source: sources})[0]
+
+
+def _litert(path: Path) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=os.cpu_count())  # its own default is one thread
+    [source], [output] = interpreter.get_input_details(), interpreter.get_output_details()
+    shape: tuple[int, ...] = ()
+
+    def run(sources: np.ndarray) -> np.ndarray:
+        nonlocal shape
+        if sources.shape != shape:
+            interpreter.resize_tensor_input(source["index"], sources.shape)
+            interpreter.allocate_tensors()
+            shape = sources.shape
+        interpreter.set_tensor(source["index"], sources)
+        interpreter.invoke()
+        return interpreter.get_tensor(output["index"])
+
+    return run
+
+
+def _openvino(path: Path) -> Run:
+    import openvino
+
+    # Where the processor multiplies in bfloat16, it would do so by default, which changes the image.
+    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda sources: model(sources)[0]
+
+
+FORMATS = {
+    "savedmodel": Format("saved_model.pb", _savedmodel, ("tensorflow",)),
+    "onnx": Format("model.onnx", _onnx, ("onnxruntime",), ("onnx", "tf2onnx")),
+    "litert": Format("model.tflite", _litert, ("ai_edge_litert",)),
+    "openvino": Format("model.xml", _openvino, ("openvino",)),
+}
+"""What a model can be exported as."""

@@ -1,0 +1,241 @@
+"""Whole folders of image files: found, decoded ahead, translated, written one by one; and again after a break."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from PIL import ExifTags, Image, PngImagePlugin
+from tqdm import tqdm
+
+from p2plib.data.image import image_files, read_rgb
+from p2plib.errors import DataError
+from p2plib.files import replacing
+from p2plib.inference.translate import translate
+
+if TYPE_CHECKING:
+    from p2plib.inference.checkpoint import Checkpoint
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 3
+"""Images that are decoded, or being decoded, while the network runs; one of 8192x8192 takes 200 MB."""
+BATCH = 8
+"""Images of the model's size, or smaller, in a call of the network."""
+RECORD = "p2plib"
+"""Name of the PNG text chunk that says how a result was made."""
+_TAGS = ("ImageDescription", "DateTime", "Artist", "Copyright")
+_TAGS_OF_TAKING = ("DateTimeOriginal", "OffsetTimeOriginal")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What became of the images; each list is in the order of the inputs."""
+
+    written: list[Path] = field(default_factory=list)
+    """Results that were made now."""
+    skipped: list[Path] = field(default_factory=list)
+    """Results that were there, made from the same files by the same model and settings."""
+    failed: dict[Path, str] = field(default_factory=dict)
+    """Images that cannot be read, and why."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image to translate, and what will be written about it."""
+
+    source: Path
+    target: Path
+    record: str
+
+
+def translate_files(
+    checkpoint: Checkpoint,
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    noise: int | None = None,
+    fit: bool = False,
+    compare: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> Translated:
+    """Translate image files into the folder `out`, as PNG files of the same names.
+
+    Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes
+    `out/trip/a.png`. Names that begin with a dot, and an `out` inside an input, are passed over. A broken image is
+    noted and left out.
+
+    Each result holds a record of what made it (PNG text chunk "p2plib"): the model's description, the settings, and
+    its source's size and time of change. When the command runs again, results whose record still holds are skipped.
+
+    Results are upright and sRGB. They keep the EXIF fields that hold for another image of the same place: title,
+    dates, author, copyright, GPS position. Camera, exposure, orientation and thumbnail are those of the source alone.
+
+    Args:
+        checkpoint: what `p2plib.load` returns.
+        inputs: image files, or folders whose images are meant. An image is taken whole: one that holds a pair
+            side by side is not cut.
+        out: folder, made if missing; files of the same names in it are replaced.
+        noise: see `translate`.
+        fit: see `translate`.
+        compare: write source | generated, side by side.
+        force: do all again, and skip nothing.
+        progress: show bars on stderr.
+
+    Raises:
+        DataError: an input is missing, two inputs would give one file, an input would be overwritten, or `out` cannot
+            be written to.
+        ConfigError: see `translate`.
+    """
+    jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare))
+    _remove_leftovers(jobs)
+    finished = set() if force else {job.target for job in jobs if _recorded(job.target) == job.record}
+    todo = [job for job in jobs if job.target not in finished]
+    failed: dict[Path, str] = {}
+
+    def run(batch: list[tuple[_Job, np.ndarray]]) -> None:
+        sources = [image for _, image in batch]
+        generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
+        for (job, source), result in zip(batch, generated, strict=True):
+            _write(job, np.hstack([source, result]) if compare else result)
+        bar.update(len(batch))
+
+    small: list[tuple[_Job, np.ndarray]] = []
+    with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
+        for job, image in _ahead(_read, todo):
+            if isinstance(image, DataError):
+                failed[job.source] = str(image)
+                bar.update()
+            elif max(image.shape[:2]) > checkpoint.size:
+                run([(job, image)])
+            else:
+                small.append((job, image))
+            if len(small) == BATCH:
+                run(small)
+                small = []
+        if small:
+            run(small)
+    written = [job.target for job in todo if job.source not in failed]
+    return Translated(written, [job.target for job in jobs if job.target in finished], failed)
+
+
+def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> list[_Job]:
+    """All that is asked for, checked before anything is written."""
+    found = [(file, out / name.with_suffix(".png")) for entry in inputs for file, name in _images(Path(entry), out)]
+    if not found:
+        raise DataError("There is nothing to translate; give image files or folders.")
+    sources = {file.resolve() for file, _ in found}
+    first: dict[Path, Path] = {}
+    for file, target in found:
+        if target.resolve() in sources:
+            raise DataError(f"{target} is one of the inputs and would be overwritten; choose another output folder.")
+        if target in first:
+            raise DataError(
+                f"{first[target]} and {file} would both be written to {target}; rename one, or translate them into "
+                "different folders."
+            )
+        first[target] = file
+    return [_Job(file, target, json.dumps(record | _state(file))) for file, target in found]
+
+
+def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
+    """The image files that an input stands for, each with its path below the output folder."""
+    if entry.is_file():
+        yield entry, Path(entry.name)
+        return
+    if not entry.is_dir():
+        raise DataError(f"{entry}: no such file or folder.")
+    folder, results = entry.resolve(), out.resolve()
+    if folder == results:
+        raise DataError(f"{out}: results cannot go where the images are; choose another output folder.")
+    inside = results.relative_to(folder).parts if results.is_relative_to(folder) else None
+    names = [(file, file.relative_to(entry)) for file in image_files(entry)]
+    names = [(file, name) for file, name in names if inside is None or name.parts[: len(inside)] != inside]
+    yield from names
+    if not names:
+        raise DataError(f"{entry}: no images in this folder (JPEG, PNG or WebP).")
+
+
+def _record(checkpoint: Checkpoint, noise: int | None, fit: bool, compare: bool) -> dict[str, Any]:
+    """What made the results of this call, but for their sources. No paths: results may be published."""
+    model = hashlib.sha256(checkpoint.info.to_json().encode()).hexdigest()[:16]
+    return {"model": model, "step": checkpoint.info.step, "noise": noise, "fit": fit, "compare": compare}
+
+
+def _state(file: Path) -> dict[str, int]:
+    status = file.stat()
+    return {"source_bytes": status.st_size, "source_time": status.st_mtime_ns}
+
+
+def _recorded(target: Path) -> str | None:
+    """The record of a finished result; None where there is no such file, or one that something else made."""
+    try:
+        with Image.open(target) as opened:
+            return opened.info.get(RECORD)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _remove_leftovers(jobs: list[_Job]) -> None:
+    """Remove what a killed call has left of these very results: `out` may hold other things."""
+    names = {job.target.stem for job in jobs}
+    for folder in {job.target.parent for job in jobs}:
+        for path in folder.glob(".*.part.png"):
+            if path.name[1:].rsplit(".", 3)[0] in names:
+                path.unlink(missing_ok=True)
+
+
+def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+    """Each item and what `function` makes of it, in order; threads work on the next `AHEAD` meanwhile."""
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(AHEAD) as pool:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > AHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+
+def _read(job: _Job) -> np.ndarray | DataError:
+    try:
+        return read_rgb(job.source)
+    except DataError as error:
+        return error
+
+
+def _write(job: _Job, image: np.ndarray) -> None:
+    record = PngImagePlugin.PngInfo()
+    record.add_text(RECORD, job.record)
+    try:
+        with replacing(job.target) as temporary:
+            Image.fromarray(image).save(temporary, pnginfo=record, exif=_exif(job.source))
+    except OSError as error:
+        raise DataError(f"{job.target}: cannot be written ({error}).") from error
+
+
+def _exif(source: Path) -> bytes:
+    """The EXIF data that still hold, `translate_files` says which; none where they are damaged."""
+    with contextlib.suppress(Exception), Image.open(source) as opened:
+        old, kept = opened.getexif(), Image.Exif()
+        taken = old.get_ifd(ExifTags.IFD.Exif)
+        for name in _TAGS:
+            if ExifTags.Base[name] in old:
+                kept[ExifTags.Base[name]] = old[ExifTags.Base[name]]
+        dates = {tag: taken[tag] for name in _TAGS_OF_TAKING if (tag := ExifTags.Base[name]) in taken}
+        for ifd, values in ((ExifTags.IFD.Exif, dates), (ExifTags.IFD.GPSInfo, old.get_ifd(ExifTags.IFD.GPSInfo))):
+            if values:
+                kept[ifd] = dict(values)
+        return kept.tobytes() if len(kept) else b""
+    return b""

@@ -1,0 +1,113 @@
+"""Source images in, generated images out: the one engine behind notebooks, command line and validation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from p2plib import runtime
+from p2plib.data import color
+from p2plib.data.image import resize_image, to_float, to_uint8
+from p2plib.errors import ConfigError
+from p2plib.inference.tiling import Function, batched, tiled
+
+if TYPE_CHECKING:
+    from p2plib.inference.checkpoint import Checkpoint
+
+
+class Generator(Protocol):
+    """A `keras.Model`, or the runner of an exported model."""
+
+    def predict_on_batch(self, x: np.ndarray) -> Any:
+        """float32 (N, S, S, 3) in [-1, 1] to an array like it."""
+
+
+def translate(
+    checkpoint: Checkpoint,
+    images: Sequence[np.ndarray],
+    noise: int | None = None,
+    batch_size: int = 8,
+    fit: bool = False,
+    progress: bool = False,
+) -> list[np.ndarray]:
+    """Translate images of any size.
+
+    The generator works at its own size, `checkpoint.size`. Images that are larger in height or width are translated
+    in overlapping tiles (see `tiling`); others are resized there and back. The generator learned the scale at which it
+    saw its training pairs, each resized to its size as a whole. Tiles keep an image's own scale: right for a piece of
+    a larger map, say. Where an image shows what a whole training image shows, only finer, `fit=True` is right.
+
+    A colorizer needs no tiles. It sees every image whole, resized to its size, and its colors, enlarged, are joined
+    with the image's own lightness: no detail is lost at any size, and `fit` makes no difference.
+
+    Args:
+        checkpoint: what `p2plib.load` returns.
+        images: uint8 arrays (H, W, 3).
+        noise: None switches dropout off: the same image every time. A number seeds the paper's test-time dropout;
+            an image then gets the same noise alone or among others, and so does every tile.
+        batch_size: images or tiles in a call of the network; it does not change the result.
+        fit: resize larger images, too, there and back.
+        progress: show a bar on stderr while an image is translated in tiles.
+
+    Returns:
+        uint8 arrays, each of the size of its source.
+
+    Raises:
+        ConfigError: there is noise, but the model is an exported one.
+    """
+    size = checkpoint.size
+    whole = [fit or checkpoint.colorizes or max(image.shape[:2]) <= size for image in images]
+    with _running(checkpoint.generator, noise) as network:
+        batch_size = batch_size if noise is None else 1
+        resized = (resize_image(image, size, size) for image, small in zip(images, whole, strict=True) if small)
+        fitted = batched(network, resized, batch_size)
+        return [
+            _fitted(next(fitted), image, checkpoint.colorizes)
+            if small
+            else tiled(network, image, size, batch_size=batch_size, progress=progress)
+            for image, small in zip(images, whole, strict=True)
+        ]
+
+
+def _fitted(generated: np.ndarray, image: np.ndarray, colorizes: bool) -> np.ndarray:
+    """The network's float image at the size of its source; of a colorizer, its colors alone."""
+    if colorizes:
+        return color.recolor(image, color.rgb_to_lab((generated + 1) / 2)[..., 1:])
+    return resize_image(to_uint8(generated), *image.shape[:2])
+
+
+def generate(generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8) -> np.ndarray:
+    """Run the generator on uint8 images (N, S, S, 3) of its own size; returns the same shape, uint8."""
+    with _running(generator, noise) as network:
+        generated = batched(network, sources, batch_size if noise is None else 1)
+        return np.stack([to_uint8(image) for image in generated])
+
+
+@contextmanager
+def _running(generator: Generator, noise: int | None) -> Iterator[Function]:
+    """The generator as a function of uint8 images, for the time of this block; with noise, of one at a time."""
+    keras = sys.modules.get("keras")  # an exported model runs without it
+    if noise is not None and not (keras and isinstance(generator, keras.Model)):
+        raise ConfigError("Noise needs the Keras checkpoint: an exported model has its dropout switched off.")
+
+    def network(sources: np.ndarray) -> np.ndarray:
+        if noise is None:
+            return generator.predict_on_batch(to_float(sources))
+        return _with_noise(generator, sources, noise)
+
+    with runtime.one_device():
+        yield network
+
+
+def _with_noise(generator: Any, source: np.ndarray, noise: int) -> np.ndarray:
+    """One image (1, S, S, 3) with dropout on. Alone, since the mask depends on the batch it is drawn for."""
+    from keras import ops
+
+    from p2plib.models.layers import set_dropout_seeds
+
+    set_dropout_seeds(generator, noise)
+    return ops.convert_to_numpy(generator(to_float(source), training=True))

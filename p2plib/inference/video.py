@@ -1,0 +1,345 @@
+"""A video in, the generated video out: frame by frame through the one engine, the sound kept, flicker measured.
+
+PyAV (FFmpeg's libraries) decodes and encodes; it is imported when a video is translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from p2plib.data import color
+from p2plib.data.image import resize_image
+from p2plib.errors import ConfigError, DataError
+from p2plib.files import replacing
+from p2plib.inference.translate import translate
+
+if TYPE_CHECKING:
+    from p2plib.inference.checkpoint import Checkpoint
+
+SUFFIXES = (".mp4", ".mkv", ".mov")
+"""What a video that is written may end in; the suffix names the container."""
+BATCH = 8  # frames in memory at a time, and in a call of the network
+NOT_IN_MOV = {"flac", "opus", "truehd"}  # FFmpeg's list of what fits names them, its writer refuses them
+BT709 = 1  # FFmpeg's number for the colors of HD video
+
+STILL, MOVED = 2.0, 12.0
+"""Source change, in levels of 255, up to which a pixel counts as still, and from which as another one."""
+REFRESH = 0.2
+"""Share of the new output where nothing changed: after 10 still frames, 11 % of an old output is left."""
+CUT = 40.0
+"""Mean source change, in levels of 255, that makes a new scene."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video that was written."""
+
+    path: Path
+    frames: int
+    size: tuple[int, int]
+    """Height and width in pixels, upright; both even."""
+    rate: float
+    """Frames a second, on average."""
+    flicker: float
+    """See `flicker`; of the frames as they were handed to the encoder."""
+    flicker_unsteadied: float
+    """The same of what the generator made; another number only with `steady`."""
+
+
+def translate_video(
+    checkpoint: Checkpoint,
+    source: str | Path,
+    target: str | Path,
+    noise: int | None = None,
+    steady: bool = False,
+    fit: bool = False,
+    progress: bool = False,
+) -> Video:
+    """Translate a video frame by frame; each frame becomes the pixels that `p2plib.translate` gives for it.
+
+    Frames keep their presentation times, constant rate or not, so the sound stays in step. All sound tracks are copied
+    as they are where the container takes them, else encoded anew as AAC. Subtitles and titles are left out. A video
+    that a phone marked as turned is written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an
+    even size: an odd height or width grows by repeating the last row or column. Memory holds a few frames, not the
+    video.
+
+    Args:
+        checkpoint: what `p2plib.load` returns.
+        source: a video file that FFmpeg reads.
+        target: the file to write, `.mp4`, `.mkv` or `.mov`; replaced if it is there.
+        noise: see `p2plib.translate`; every frame gets the same noise, which therefore does not flicker.
+        steady: blend over time to reduce flicker; see `Steady`. Of a colorizer, only the colors.
+        fit: see `p2plib.translate`.
+        progress: show a bar on stderr.
+
+    Raises:
+        ConfigError: PyAV is not installed, or `target` is no file name for a video.
+        DataError: `source` is missing, holds no video, or is damaged; nothing is written then.
+    """
+    _check_pyav()
+    import av
+
+    source, target = Path(source), Path(target)
+    _check_names(source, target)
+    size = _size(source)
+    with _reading(source) as (reader, track), replacing(target) as temporary, av.open(temporary, "w") as writer:
+        encode = _encoder(writer, track, size)
+        frames = _frames(reader, track, source, _sound(reader, writer))
+        bar = tqdm(frames, total=track.frames or None, unit="frame", disable=not progress)
+        before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.colorizes)
+        times: list[int] = []
+        for batch in _batches(bar):
+            images = [resize_image(image, *size) for image, _ in batch]  # some streams change their size
+            generated = translate(checkpoint, images, noise, BATCH, fit)
+            for (_, time), image, made in zip(batch, images, generated, strict=True):
+                shown = stabilize(image, made) if steady else made
+                before.add(image, made)
+                after.add(image, shown)
+                encode(shown, time)
+                times.append(time)
+        encode(None, 0)
+        rate = (len(times) - 1) / ((times[-1] - times[0]) * track.time_base) if len(times) > 1 else _rate(track)
+    return Video(target, len(times), _even(size), float(rate), after.value, before.value)
+
+
+def flicker(sources: Iterable[np.ndarray], generated: Iterable[np.ndarray]) -> float:
+    """How much more a generated video changes from frame to frame than its source.
+
+    The mean absolute change between neighboring generated frames, divided by that between the source frames: 1 means
+    that the result is as restless as its source. Where the source stands still it is infinite if the result moves, and
+    NaN (not defined) if that stands still, too, or if there is a single frame.
+
+    Args:
+        sources: uint8 frames (H, W, 3).
+        generated: as many uint8 frames, all of one size.
+    """
+    meter = Flicker()
+    for source, new in zip(sources, generated, strict=True):
+        meter.add(source, new)
+    return meter.value
+
+
+class Flicker:
+    """`flicker`, frame by frame."""
+
+    def __init__(self) -> None:
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._changes = np.zeros(2)
+
+    def add(self, source: np.ndarray, generated: np.ndarray) -> None:
+        """Take the next frame of both videos."""
+        if self._last is not None:
+            both = zip(self._last, (source, generated), strict=True)
+            self._changes += [np.abs(old.astype(np.int16) - new).mean() for old, new in both]
+        self._last = source, generated
+
+    @property
+    def value(self) -> float:
+        """The figure for the frames so far."""
+        of_source, of_generated = self._changes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(of_generated / of_source)
+
+
+class Steady:
+    """A temporal blend that keeps the last output where the source did not change.
+
+    For frame t, out_t = w gen_t + (1 - w) out_{t-1}, with a weight w for every pixel. w follows from how much the
+    source changed there since frame t-1 (the mean over the channels, in levels of 255; of the pixel itself or of its
+    surroundings, Gaussian-blurred with sigma 2, whichever is more): `REFRESH` up to `STILL`, 1 from `MOVED` on, linear
+    between. When the whole source changes by more than `CUT` on average, a new scene begins: w = 1 everywhere.
+
+    So a moving object leaves no trail where it differs from what was there by `MOVED` levels or more: those pixels are
+    exactly the generator's. Fainter motion, and slow fades, are followed with a lag of about 1 / `REFRESH` = 5 frames.
+    The generator may also answer, at a still pixel, to motion elsewhere in its receptive field; that lags likewise.
+
+    Args:
+        colors: blend the colors alone, a and b of CIE Lab, and keep each source frame's own lightness.
+    """
+
+    def __init__(self, colors: bool = False) -> None:
+        self._colors = colors
+        self._source: np.ndarray | None = None
+        self._output = np.zeros(0, np.float32)  # float: rounding in every frame would let old outputs stick
+
+    def __call__(self, source: np.ndarray, generated: np.ndarray) -> np.ndarray:
+        """Take the next frame, uint8 (H, W, 3), and what was generated for it; returns what to show."""
+        new: np.ndarray = generated.astype(np.float32)
+        if self._colors:
+            new = color.rgb_to_lab(new / 255)[..., 1:]
+        if self._source is not None:
+            weight = self.weight(self._source, source)[..., None]
+            new = weight * new + (1 - weight) * self._output
+        self._source, self._output = source, new
+        return color.recolor(source, new) if self._colors else np.rint(new).astype(np.uint8)
+
+    @staticmethod
+    def weight(last: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """The new output's share w at every pixel, float32 (H, W), from two neighboring source frames."""
+        change = np.abs(source.astype(np.float32) - last).mean(-1)
+        if change.mean() > CUT:
+            return np.ones_like(change)
+        around = Image.fromarray(np.rint(change).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
+        moved = (np.maximum(change, np.asarray(around)) - STILL) / (MOVED - STILL)
+        return np.clip(REFRESH + (1 - REFRESH) * moved, REFRESH, 1).astype(np.float32)
+
+
+def upright(frame: Any) -> np.ndarray:
+    """A decoded frame as RGB, turned as its display matrix says; uint8 (H, W, 3)."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+
+
+def _check_pyav() -> None:
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("Videos need PyAV; run: pip install 'p2plib[video]'") from error
+    if "libx264" not in av.codecs_available:
+        raise ConfigError("This PyAV cannot write H.264 (it has no libx264); run: pip install --force-reinstall av")
+
+
+def _check_names(source: Path, target: Path) -> None:
+    if target.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{target}: a video is written as {', '.join(SUFFIXES)}; choose one of these endings.")
+    if not source.is_file():
+        raise DataError(f"{source}: no such video file.")
+    if source.resolve() == target.resolve():
+        raise ConfigError(f"{target}: is the video to translate; write the result to another file.")
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[tuple[Any, Any]]:
+    """The opened file and its first track of moving images; the cover of an album is none."""
+    import av
+
+    try:
+        container = av.open(source)
+    except av.FFmpegError as error:
+        raise DataError(f"{source}: cannot be read as a video ({error.strerror}); get it again.") from error
+    with container:
+        cover = av.stream.Disposition.attached_pic
+        tracks = [track for track in container.streams.video if not track.disposition & cover]
+        if not tracks:
+            raise DataError(f"{source}: there is no video in this file.")
+        yield container, tracks[0]
+
+
+def _size(source: Path) -> tuple[int, int]:
+    """Height and width of the first frame, upright: needed before the first packet of sound is written."""
+    with _reading(source) as (container, track):
+        for image, _ in _frames(container, track, source):
+            return image.shape[0], image.shape[1]
+    raise DataError(f"{source}: there is not a single frame in this video.")
+
+
+def _even(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
+def _frames(
+    container: Any, track: Any, source: Path, sound: Callable[[Any], None] | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Upright frames and their presentation times in ticks of the track; packets of sound on the way go to `sound`."""
+    count, last, tick = 0, 0, max(1, round(1 / (_rate(track) * track.time_base)))
+    for packet in container.demux(track, *(container.streams.audio if sound else ())):
+        if sound and packet.stream.type == "audio":
+            sound(packet)
+            continue
+        for frame in _decoded(packet, source, count):
+            time = frame.pts if frame.pts is not None else last + tick  # the rare files that do not say
+            last = max(time, last + 1) if count else time  # no two at once: the encoder takes ever later ones only
+            yield upright(frame), last
+            count += 1
+
+
+def _rate(track: Any) -> Fraction:
+    return track.average_rate or track.guessed_rate or Fraction(25)
+
+
+def _decoded(packet: Any, source: Path, count: int) -> list[Any]:
+    """The frames that a packet completes; `count` came before."""
+    import av
+
+    try:
+        frames = packet.decode()
+    except av.error.InvalidDataError as error:
+        raise DataError(f"{source}: damaged after frame {count}; mend it, or cut it there.") from error
+    if any(frame.is_corrupt for frame in frames):
+        raise DataError(f"{source}: damaged after frame {count}; mend it, or cut it there.")
+    return frames
+
+
+def _batches(frames: Iterable[Any]) -> Iterator[list[Any]]:
+    batch = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.ndarray | None, int], None]:
+    """A function that writes an image at its time in ticks of `track`; None writes what the encoder still holds."""
+    import av
+
+    stream = writer.add_stream("libx264", rate=_rate(track), options={"crf": "18"})
+    stream.height, stream.width = even = _even(size)
+    stream.pix_fmt = "yuv420p"
+    context = stream.codec_context
+    context.time_base = track.time_base
+    context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709  # range: video's
+    if aspect := track.sample_aspect_ratio:
+        context.sample_aspect_ratio = aspect if size == (track.height, track.width) else 1 / aspect
+
+    def encode(image: np.ndarray | None, time: int) -> None:
+        if image is None:
+            writer.mux(stream.encode())
+            return
+        padded = np.pad(image, [(0, even[0] - size[0]), (0, even[1] - size[1]), (0, 0)], mode="edge")
+        frame = av.VideoFrame.from_ndarray(padded, "rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame.pts, frame.time_base = time, track.time_base
+        writer.mux(stream.encode(frame))
+
+    return encode
+
+
+def _sound(reader: Any, writer: Any) -> Callable[[Any], None]:
+    """A function that takes the packets of the sound tracks: as they are, or encoded anew."""
+    tracks = {track.index: _sound_track(track, writer) for track in reader.streams.audio}
+
+    return lambda packet: tracks[packet.stream.index](packet)
+
+
+def _sound_track(track: Any, writer: Any) -> Callable[[Any], None]:
+    codec = track.codec_context.codec
+    unfit = writer.format.name == "mov" and codec.canonical_name in NOT_IN_MOV
+    if codec.name in writer.supported_codecs and not unfit:
+        same = writer.add_stream_from_template(track)
+
+        def copy(packet: Any) -> None:
+            if packet.dts is not None:  # the demuxer's last packets only say that there are no more
+                packet.stream = same
+                writer.mux(packet)
+
+        return copy
+    other = writer.add_stream("aac", rate=track.rate, layout=track.layout)
+
+    def convert(packet: Any) -> None:
+        for frame in packet.decode():
+            writer.mux(other.encode(frame))
+        if packet.dts is None:
+            writer.mux(other.encode(None))
+
+    return convert

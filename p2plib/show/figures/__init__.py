@@ -1,0 +1,26 @@
+"""Arrays in, matplotlib figures out: one function per figure.
+
+The figures are plain `Figure` objects without pyplot: no global state, and no display is needed. Notebooks show them by
+themselves; `save` writes them to a file.
+"""
+
+from p2plib.show.figures.common import Figure, save
+from p2plib.show.figures.data import color_histograms, pair_sheet, palette_bars, steps
+from p2plib.show.figures.networks import receptive_fields, u_net
+from p2plib.show.figures.results import error_map, image_grid, learning_curves, patch_map, result_grid
+
+__all__ = [
+    "Figure",
+    "color_histograms",
+    "error_map",
+    "image_grid",
+    "learning_curves",
+    "pair_sheet",
+    "palette_bars",
+    "patch_map",
+    "receptive_fields",
+    "result_grid",
+    "save",
+    "steps",
+    "u_net",
+]

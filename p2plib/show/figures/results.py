@@ -1,0 +1,196 @@
+"""Figures of training and its results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
+
+TITLE, CAPTION, GAP = 32, 24, 8  # pixels
+
+UNDECIDED = {"vanilla": math.log(2), "lsgan": 0.25}
+"""What both GAN losses are while the discriminator calls every patch real with probability 1/2."""
+
+
+class Panel(NamedTuple):
+    """One plot of the learning curves."""
+
+    title: str
+    unit: str
+    lines: dict[str, tuple[str, str]]
+    """A column of the log: what the legend calls it, and its color."""
+    best: str | None = None
+    """The column in which the best epoch is marked."""
+
+
+PANELS = (
+    Panel("L1", "L1 on [-1, 1]", {"l1": ("training", VERMILION), "val_l1": ("validation", BLUE)}),
+    Panel("GAN losses", "loss", {"gan": ("generator", VERMILION), "discriminator": ("discriminator", GREEN)}),
+    Panel("PSNR", "PSNR in dB", {"val_psnr": ("validation", BLUE)}, best="val_psnr"),
+    Panel("SSIM", "SSIM", {"val_ssim": ("validation", BLUE)}, best="val_ssim"),
+)
+
+
+def result_grid(
+    sources: np.ndarray,
+    generated: np.ndarray,
+    targets: np.ndarray,
+    names: tuple[str, str] = ("source", "target"),
+    captions: Sequence[str] | None = None,
+) -> Figure:
+    """Rows of source | generated | expected, as `image_grid` lays them out.
+
+    Args:
+        sources: uint8 (N, S, S, 3), as are `generated` and `targets`.
+        generated: what the generator made of them.
+        targets: what it should have made.
+        names: what source and target are called, for the titles of the columns.
+        captions: a line below each row, for example "3.jpg, SSIM 0.31".
+    """
+    columns = {names[0]: sources, f"generated {names[1]}": generated, f"expected {names[1]}": targets}
+    return image_grid(columns, captions)
+
+
+def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None = None) -> Figure:
+    """Images in titled columns, pixel by pixel; images below 256 pixels are enlarged to that.
+
+    Args:
+        columns: title of a column: its images, uint8 (N, S, S, 3), from top to bottom.
+        captions: a line below each row.
+
+    Raises:
+        ValueError: the columns have different numbers of images.
+    """
+    rows = list(zip(*columns.values(), strict=True))
+    size = len(rows[0][0])
+    side = size * max(1, 256 // size)
+    line = CAPTION if captions else 0
+    width, height = len(columns) * (side + GAP) - GAP, TITLE + len(rows) * (side + line + GAP) - GAP
+    figure = Figure((width / DPI, height / DPI), f"{len(rows)} rows of images: {' | '.join(columns)}")
+    for i, row in enumerate(rows):
+        bottom = height - TITLE - i * (side + line + GAP) - side
+        for j, (title, image) in enumerate(zip(columns, row, strict=True)):
+            left = j * (side + GAP)
+            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            axes.imshow(image, interpolation="none")
+            axes.set_axis_off()
+            if i == 0:
+                axes.set_title(title, fontsize=10, pad=4, parse_math=False)
+        if captions:
+            y = (bottom - CAPTION / 2) / height
+            figure.text(0.5, y, captions[i], fontsize=8, ha="center", va="center", parse_math=False)
+    return figure
+
+
+def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str] = ("generated", "expected")) -> Figure:
+    """Rows of generated | expected | where and how much they differ.
+
+    Args:
+        generated: uint8 (N, S, S, 3), as are `targets`.
+        targets: what should have been made.
+        names: titles of the first two columns.
+    """
+    errors = np.abs(generated.astype(np.int16) - targets).mean(axis=-1) / 255
+    figure, cells = _heat_grid(
+        len(generated), 3, f"{names[0]} | {names[1]} | absolute error of {len(generated)} images"
+    )
+    for row, new, target, error in zip(cells, generated, targets, errors, strict=True):
+        row[0].imshow(new)
+        row[1].imshow(target)
+        heat = row[2].imshow(error, cmap="inferno", vmin=0, vmax=max(float(errors.max()), 1 / 255))
+        _note(row[2], f"mean {error.mean():.3f}")
+    _titles(cells[0], [*names, "absolute error"])
+    bar = figure.colorbar(heat, ax=cells[:, 2], shrink=0.9)
+    bar.set_label("share of the full range", fontsize=9)
+    return figure
+
+
+def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """The discriminator's judgment laid over images: each patch's color says how real it looks.
+
+    Args:
+        columns: title: images, uint8 (N, S, S, 3), and what `evaluation.judge` says of them, (N, P, P) in [0, 1].
+    """
+    count = len(next(iter(columns.values()))[0])
+    figure, cells = _heat_grid(count, 2 * len(columns), f"How real the discriminator finds {', '.join(columns)}")
+    for j, (images, realness) in enumerate(columns.values()):
+        size = len(images[0])
+        for row, image, map_ in zip(cells, images, realness, strict=True):
+            row[2 * j].imshow(image)
+            row[2 * j + 1].imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+            extent = (-0.5, size - 0.5, size - 0.5, -0.5)
+            heat = row[2 * j + 1].imshow(map_, cmap="PuOr", vmin=0, vmax=1, alpha=0.7, extent=extent)
+            _note(row[2 * j + 1], f"mean {map_.mean():.2f}")
+    _titles(cells[0], [title for name in columns for title in (name, "patches")])
+    bar = figure.colorbar(heat, ax=cells[:, -1], ticks=[0, 0.5, 1], shrink=0.9)
+    bar.ax.set_yticklabels(["fake", "undecided", "real"])
+    return figure
+
+
+def _heat_grid(rows: int, columns: int, alt: str) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes, (rows, columns), without ticks."""
+    figure = Figure((2 * columns + 0.9, 1.95 * rows + 0.25), alt, layout="constrained")
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for axes in cells.flat:
+        axes.set_axis_off()
+    return figure, cells
+
+
+def _note(axes: Axes, text: str) -> None:
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "boxstyle": "round,pad=0.2"}
+    axes.text(0.04, 0.96, text, fontsize=9, va="top", bbox=box, transform=axes.transAxes)
+
+
+def _titles(row: Sequence[Axes], titles: Sequence[str]) -> None:
+    for axes, title in zip(row, titles, strict=True):
+        axes.set_title(title, fontsize=10, parse_math=False)
+
+
+def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
+    """Losses and validation metrics by epoch; the epoch of the best validation SSIM, which `best.keras` is, is marked.
+
+    Args:
+        rows: the log, one row an epoch and at least one; without the columns `gan` and `discriminator` (a run on L1
+            alone) there is no panel for them, and rows in which they are NaN (a warm-up) cannot be the best.
+        gan_loss: the run's GAN loss, to draw the line of the undecided discriminator where there is one.
+    """
+    panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
+    columns = 2 if len(panels) == 4 else len(panels)
+    lines = len(panels) // columns
+    figure = Figure(
+        (4.2 * columns, 3 * lines),
+        f"Learning curves over {len(rows)} epochs: {', '.join(panel.title for panel in panels)}",
+        layout="constrained",
+    )
+    begun = [row for row in rows if not np.isnan(row.get("gan", 0))] or rows
+    best = max(begun, key=lambda row: row["val_ssim"])
+    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
+        _plot(axes, panel, rows)
+        if panel.best:
+            epoch, value = best["epoch"], best[panel.best]
+            label = f"best.keras: {value:.3f}, epoch {epoch:.0f}"
+            axes.plot(epoch, value, "o", color=VERMILION, ms=7, label=label)
+        if "gan" in panel.lines and gan_loss in UNDECIDED:
+            axes.axhline(UNDECIDED[gan_loss], color=GRAY, ls="--", lw=1, label="undecided discriminator")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+    epochs = [row["epoch"] for row in rows]
+    for column, (label, color) in panel.lines.items():
+        values = [row[column] for row in rows]
+        axes.plot(epochs, values, color=color, lw=1.5, marker="o", ms=4 if len(rows) <= 30 else 0, label=label)
+    axes.set_title(panel.title, fontsize=11)
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.set_ylabel(panel.unit, fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

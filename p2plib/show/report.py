@@ -1,0 +1,142 @@
+"""What a run came to, for people: images, curves, metrics, and one page that holds them all."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files as package_files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from p2plib import files
+from p2plib.data import pipeline
+from p2plib.data.image import read_rgb
+from p2plib.errors import CheckpointError
+from p2plib.evaluation.evaluate import Evaluation, evaluate
+from p2plib.export.card import read_log, training_facts
+from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import Info
+from p2plib.show import figures, widgets
+
+GRID_ROWS = 6
+QUALITY = 80  # of the JPEG files in the page: 50 images of 128 pixels come to less than 2 MB
+SETTINGS = (
+    *("generator", "image_size", "base_filters", "norm", "upsampling", "dropout", "receptive_field", "gan_loss"),
+    *(
+        "gan_weight",
+        "l1_weight",
+        "epochs",
+        "warmup_epochs",
+        "decay_epochs",
+        "batch_size",
+        "learning_rate",
+        "augment",
+        "seed",
+    ),
+)
+"""The fields of `TrainConfig` that the page shows; `config.json` has all."""
+
+
+def write_report(run: str | Path, limit: int = 100) -> Path:
+    """Evaluate a run's best generator on its validation split and write what came out into the run folder.
+
+    These files: `result_grid.png`, `learning_curves.png` (once an epoch is done), `metrics.csv`, `metrics.json`, and
+    `results.html`, which needs no other file and no network.
+
+    Args:
+        run: a run folder.
+        limit: at most so many validation pairs, evenly spaced (0: all).
+
+    Returns:
+        The path of `results.html`.
+
+    Raises:
+        CheckpointError: `run` is not a run folder.
+        DataError: the validation pairs cannot be used.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: not a run folder; give the folder that training printed.")
+    model = checkpoint.load(run)
+    evaluation = evaluate(model, limit=limit)
+    evaluation.write_csv(run / "metrics.csv")
+    evaluation.write_json(run / "metrics.json")
+    figures.save(_grid(evaluation, model.info.names), run / "result_grid.png")
+    rows = read_log(run / "log.csv")
+    if rows:
+        figures.save(figures.learning_curves(rows, model.info.config.gan_loss), run / "learning_curves.png")
+    page = run / "results.html"
+    files.write_text(page, _page(run, model.info, evaluation, rows, limit))
+    return page
+
+
+def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
+    shown = pipeline.spread(range(len(evaluation.images)), GRID_ROWS)
+    captions = [f"{evaluation.images[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
+    images = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
+    return figures.result_grid(*images, names, captions)
+
+
+def _page(run: Path, info: Info, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
+    source, target = info.names
+    count, total = len(evaluation.images), len(pipeline.pairs_of(info.config, "val")[0])
+    config = info.config.to_dict()
+    template = package_files("p2plib").joinpath("show", "report.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        style=widgets.STYLE,
+        title=escape(f"{Path(info.config.data).resolve().name}: {source} → {target}"),
+        lead=f"pix2pix, the best generator of the run by validation SSIM: step {info.step}, epoch {info.epoch}.",
+        numbers="\n".join(f"<div><dt>{_title(name)}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
+        protocol=_protocol(evaluation, total, limit),
+        tables=_table("Settings", {name: config[name] for name in SETTINGS})
+        + _table("Training", training_facts(run, rows)),
+        figures=_figures(run, config["validation_pairs"], bool(rows)),
+        heading=f"{count} of {total} validation images",
+        pairs="\n".join(_pair(evaluation, i, info.names) for i in range(count)),
+    )
+
+
+def _protocol(evaluation: Evaluation, total: int, limit: int) -> str:
+    count, size = len(evaluation.images), evaluation.protocol["size"]
+    spaced = " (evenly spaced)" if 0 < limit < total else ""
+    return (
+        f"Means over {count} of the {total} images of the validation split{spaced}, resized to {size} x {size} "
+        "pixels without crops, dropout off. L1 is on [-1, 1]; PSNR (in dB), SSIM and MS-SSIM are for images on "
+        "[0, 1]."
+    )
+
+
+def _title(metric: str) -> str:
+    return metric.upper().replace("_", "-")
+
+
+def _table(caption: str, facts: Mapping[str, Any]) -> str:
+    rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(x))}</td></tr>' for name, x in facts.items()]
+    return f"<table><caption>{caption}</caption><tbody>\n" + "\n".join(rows) + "\n</tbody></table>\n"
+
+
+def _figures(run: Path, validation_pairs: int, curves: bool) -> str:
+    html = ""
+    if curves:
+        data = base64.b64encode((run / "learning_curves.png").read_bytes()).decode()
+        img = f'<img class="curves" alt="Losses and validation metrics by epoch" src="data:image/png;base64,{data}">'
+        which = f"at most {validation_pairs}" if validation_pairs else "all"
+        html += f'<h2>Learning curves</h2>\n<p class="soft">Validation after every epoch used {which} images.</p>\n'
+        html += f'<div class="wide">{img}</div>\n'
+    grid = read_rgb(run / "result_grid.png")
+    img = widgets.img_html(grid, "Rows of source, generated and expected image", QUALITY)
+    return html + f'<h2>Result grid</h2>\n<div class="wide">{img}</div>'
+
+
+def _pair(evaluation: Evaluation, i: int, names: tuple[str, str]) -> str:
+    name = evaluation.images[i]
+    scores = ", ".join(f"{_title(metric)} {values[i]:.3f}" for metric, values in evaluation.scores.items())
+    source = widgets.img_html(evaluation.sources[i], names[0], QUALITY)
+    labels = (f"generated {names[1]}", f"expected {names[1]}")
+    slider = widgets.slider_html(evaluation.generated[i], evaluation.targets[i], labels, quality=QUALITY)
+    return (
+        f'<figure class="card"><figcaption><b>{escape(name)}</b> {scores}</figcaption>\n<div class="images">'
+        f'<div>{source}<div class="p2p-labels">{escape(names[0])}</div></div>\n{slider}</div></figure>'
+    )

@@ -1,0 +1,306 @@
+"""What notebooks show that can be moved: before/after sliders, pickers of images, training as it goes on.
+
+A slider is HTML that needs no kernel, no network and no script of its own. `browse` and `explore` put controls of
+ipywidgets above it, which is imported only there.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from importlib.resources import files as package_files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from p2plib.data.image import tile_images
+from p2plib.errors import ConfigError
+from p2plib.show import figures
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+    from p2plib.inference.checkpoint import Checkpoint
+    from p2plib.training.callbacks import Snapshot
+
+REDRAW_SECONDS = 2.0
+SAMPLES = 3  # images in the display of a training
+
+# The rules sit in a <style> element: where a front end sanitizes output (a notebook that is not trusted, GitHub), it
+# drops <style> and <input>, and two plain images with their labels are left.
+STYLE = "\n" + package_files("p2plib").joinpath("web", "static", "slider.css").read_text(encoding="utf-8")
+"""The rules of every slider on a page, to be put into one `<style>` element; the web app serves the same file."""
+
+# JupyterLab has shortcuts on the keys that move the divider: they must not get that far.
+_SLIDER = """<div class="p2p-slider"><div class="p2p-pair" style="--p:{percent}%">
+{after_img}
+{before_img}
+<input type="range" min="0" max="100" step="0.5" value="{percent}" \
+aria-label="{before} on the left, {after} on the right: drag to compare" \
+oninput="this.parentNode.style.setProperty('--p', this.value + '%')" \
+onkeydown="if (/^(Arrow|Page|Home|End)/.test(event.key)) event.stopPropagation()">
+</div><div class="p2p-labels"><span>{before}</span> <span>{after}</span></div></div>"""
+
+
+@dataclass(frozen=True)
+class Html:
+    """HTML that notebooks display."""
+
+    text: str = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        return self.text
+
+
+def compare(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: tuple[str, str] = ("before", "after"),
+    percent: float = 50,
+    quality: int = 90,
+) -> Html:
+    """A before/after slider for a notebook cell; it also moves without a kernel. Arguments as of `slider_html`."""
+    return Html(f"<style>{STYLE}</style>" + slider_html(before, after, labels, percent, quality))
+
+
+def slider_html(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: tuple[str, str] = ("before", "after"),
+    percent: float = 50,
+    quality: int = 90,
+) -> str:
+    """A before/after slider as an HTML fragment; the page must hold `STYLE`. Mouse, touch and arrow keys move it.
+
+    Args:
+        before: uint8 (H, W, 3), to be seen left of the divider.
+        after: uint8 of the same size, to be seen right of it.
+        labels: what both are called.
+        percent: where the divider stands at first, from 0 (all `after`) to 100.
+        quality: of the JPEG files inside, to 95.
+    """
+    return _SLIDER.format(
+        percent=f"{percent:g}",
+        before=escape(labels[0]),
+        after=escape(labels[1]),
+        before_img=img_html(before, labels[0], quality, css_class="p2p-before"),
+        after_img=img_html(after, labels[1], quality),
+    )
+
+
+def img_html(image: np.ndarray, alt: str, quality: int = 90, css_class: str = "", scale: int | None = None) -> str:
+    """A uint8 image (H, W, 3) as an `<img>` that holds its JPEG file.
+
+    It is shown enlarged `scale` times; None enlarges images below 256 pixels to that.
+    """
+    height, width = image.shape[:2]
+    scale = scale or max(1, 256 // width)
+    attributes = f'class="{css_class}" ' if css_class else ""
+    attributes += 'style="image-rendering:pixelated" ' if scale > 1 else ""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)  # maps have sharp colored edges
+    return _img(buffer.getvalue(), alt, (width * scale, height * scale), attributes)
+
+
+def _img(jpeg: bytes, alt: str, size: tuple[int, int], attributes: str = "") -> str:
+    data = base64.b64encode(jpeg).decode()
+    width, height = size
+    source = f'src="data:image/jpeg;base64,{data}"'
+    return f'<img alt="{escape(alt)}" width="{width}" height="{height}" {attributes}{source}>'
+
+
+def browse(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    labels: tuple[str, str] = ("before", "after"),
+    names: Sequence[str] | None = None,
+) -> ipywidgets.VBox:
+    """Many pairs in one cell: one slider picks the pair, the divider on the images compares its halves.
+
+    The divider moves without a kernel. Where there is none, the first pair is left, as `compare` shows it.
+
+    Args:
+        pairs: (before, after), uint8 arrays (H, W, 3) of one size within a pair.
+        labels: what both sides are called.
+        names: what the pairs are called; None numbers them from 1.
+
+    Raises:
+        ConfigError: there are no pairs, `names` has another length, or ipywidgets is not installed.
+    """
+    pick = _image_slider(len(pairs), names)
+
+    def draw() -> str:
+        before, after = pairs[pick.index]
+        return slider_html(before, after, labels)
+
+    return _panel("p2p-browse", {"picture": pick}, draw)
+
+
+def explore(
+    model: Checkpoint,
+    images: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
+) -> ipywidgets.VBox:
+    """Run a model live: choose the image, the noise, and what stands left and right of the divider.
+
+    The choices for each side are the source, the generated image, the one without noise and, with `targets`, the
+    expected one. The noise is the paper's test-time dropout, off or drawn from a seed. What was once generated is kept.
+
+    Args:
+        model: what `p2plib.load` returns.
+        images: sources, uint8 arrays (H, W, 3) of any size, also as one array (N, H, W, 3).
+        targets: what the model should make of them, of the same sizes.
+        names: what the images are called; None numbers them from 1.
+
+    Raises:
+        ConfigError: there are no images, `targets` or `names` do not fit them, or ipywidgets is not installed.
+    """
+    if targets is not None and [np.shape(target) for target in targets] != [np.shape(source) for source in images]:
+        raise ConfigError("Each image needs a target of its own size.")
+    pick = _image_slider(len(images), names)
+    noise = _slider("noise seed", ["off", *map(str, range(100))], disabled=not model.info.config.dropout)
+
+    @cache
+    def generated(index: int, seed: int | None) -> np.ndarray:
+        from p2plib.inference.translate import translate
+
+        return translate(model, [images[index]], seed, fit=True)[0]
+
+    source, target = model.info.names
+    sides = {
+        source: lambda: images[pick.index],
+        f"generated {target}": lambda: generated(pick.index, noise.index - 1 if noise.index else None),
+        f"generated {target}, no noise": lambda: generated(pick.index, None),
+    }
+    if targets is not None:
+        sides[f"expected {target}"] = lambda: targets[pick.index]
+    left, right = (_ipywidgets().Dropdown(description=text, options=list(sides)) for text in ("left", "right"))
+    right.value = f"generated {target}"
+    return _panel(
+        "p2p-explore",
+        {"picture": pick, "noise": noise, "left": left, "right": right},
+        lambda: slider_html(sides[left.value](), sides[right.value](), (left.value, right.value)),
+    )
+
+
+def _image_slider(count: int, names: Sequence[str] | None) -> ipywidgets.SelectionSlider:
+    if not count:
+        raise ConfigError("There are no images to show; give at least one.")
+    if names is not None and len(names) != count:
+        raise ConfigError(f"There are {count} images, but {len(names)} names.")
+    return _slider("image", names or [str(i + 1) for i in range(count)])
+
+
+def _slider(description: str, options: Sequence[str], **more: Any) -> ipywidgets.SelectionSlider:
+    layout = {"width": "28em", "max_width": "100%"}  # room for file names
+    return _ipywidgets().SelectionSlider(
+        description=description, options=list(options), continuous_update=False, layout=layout, **more
+    )
+
+
+def _panel(name: str, controls: dict[str, ipywidgets.Widget], draw: Callable[[], str]) -> ipywidgets.VBox:
+    """Controls above what `draw` makes of their values: HTML, anew at each change.
+
+    Its CSS class is `name`, those of the controls are "NAME-KEY". A viewer without widgets shows the HTML alone.
+    """
+    from ipywidgets import HTML, VBox
+
+    class Panel(VBox):
+        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+            return super()._repr_mimebundle_(**options) | {"text/html": view.value}
+
+    view = HTML()
+
+    def show(change: Any = None) -> None:
+        view.value = f"<style>{STYLE}</style>{draw()}"
+
+    for key, control in controls.items():
+        control.add_class(f"{name}-{key}")
+        control.observe(show, "index")
+    show()
+    return Panel([*controls.values(), view]).add_class(name)
+
+
+def _ipywidgets() -> Any:
+    try:
+        import ipywidgets
+    except ImportError as error:
+        raise ConfigError("ipywidgets is not installed; run: pip install 'p2plib[notebooks]'") from error
+    return ipywidgets
+
+
+def progress(every: int = 1) -> Callable[[Snapshot], None]:
+    """A live display of one training: `p2plib.train(config, show=widgets.progress())`.
+
+    In a notebook, one output area holds learning curves and samples (source | generated | expected). It is drawn anew
+    in place, at most every two seconds and always at the last epoch. Elsewhere, and in Kaggle's batch runs, which
+    nobody watches, a line is printed instead.
+
+    Args:
+        every: epochs between updates.
+    """
+    handle: Any = None
+    drawn = -REDRAW_SECONDS
+
+    def show(snapshot: Snapshot) -> None:
+        nonlocal handle, drawn
+        epoch, last = snapshot.rows[-1]["epoch"], snapshot.config.epochs
+        if epoch % every and epoch < last:
+            return
+        if not _in_notebook():
+            from p2plib.training.loop import print_row
+
+            print_row(snapshot)
+        elif epoch == last or time.monotonic() - drawn >= REDRAW_SECONDS:
+            handle = _display(_training_html(snapshot), handle)
+            drawn = time.monotonic()
+
+    return show
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this code and someone may be watching."""
+    ipython = sys.modules.get("IPython")
+    in_kernel = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    return in_kernel and os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch"
+
+
+def _display(html: str, handle: Any) -> Any:
+    """Show HTML in the output area of `handle`, or in a new one; returns its handle."""
+    from IPython.display import display
+
+    bundle = {"text/html": html, "text/plain": "training progress"}
+    if handle is None:
+        return display(bundle, raw=True, display_id=True)
+    handle.update(bundle, raw=True)
+    return handle
+
+
+def _training_html(snapshot: Snapshot) -> str:
+    """Learning curves and samples; but for the images, the same text at every epoch, so that runs can be compared."""
+    curves = figures.learning_curves(snapshot.rows, snapshot.config.gan_loss)
+    jpeg, _ = curves._repr_jpeg_()
+    width, height = (round(96 * inches) for inches in curves.get_size_inches())  # CSS has 96 pixels an inch
+    style = 'style="max-width:100%;height:auto" '
+    return (
+        '<div class="p2p-progress" style="display:flex;flex-wrap:wrap;gap:1em">'
+        f"{_img(jpeg, 'learning curves so far', (width, height), style)}{_samples_html(snapshot)}</div>"
+    )
+
+
+def _samples_html(snapshot: Snapshot) -> str:
+    """A few rows of source | generated | expected, in one image that the browser enlarges."""
+    columns = [images[:SAMPLES] for images in snapshot.samples()]
+    sheet = tile_images([list(row) for row in zip(*columns, strict=True)])
+    source, target = snapshot.names
+    label = f"{source} | generated {target} | expected {target}"
+    image = img_html(sheet, f"samples: {label}", scale=max(1, 192 // columns[0].shape[2]))
+    return f"<div>{image}<div>{escape(label)}</div></div>"

@@ -1,0 +1,1 @@
+"""Training: the objective, the loop around stock `fit()`, and the run folder."""
