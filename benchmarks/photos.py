@@ -1,9 +1,9 @@
-"""How quickly photos become pairs on this machine: `python benchmarks/photos.py [FOLDER]`.
+"""How fast photos become pairs on this machine: `python benchmarks/photos.py [FOLDER]`.
 
-"first" reads every photo, makes its pair and resizes it for training at 256x256, as training does before it begins.
-"again" is what an epoch from disk takes where the pairs do not fit into memory: sketches come from the cache then.
-"batch" is random crops, flips and strokes of pairs in memory. Without a folder, the photos are toy cities, enlarged to
-640x480 and saved as JPEG.
+"first" reads every photo, makes its pair and resizes it for training at 256x256, as training does before the first
+epoch. "again" is the same as in an epoch from disk, for pairs that do not fit into memory: sketches then come from the
+cache. "batch" is random crops, flips and strokes of pairs in memory. Without a folder, the photos are toy cities,
+enlarged to 640x480 and saved as JPEG.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 
 from p2plib.config import TrainConfig
-from p2plib.data import pipeline, toy
+from p2plib.data import toy
+from p2plib.data.batches import Batches
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import resize_image, save_image
 
 COUNT = 200
@@ -29,17 +31,18 @@ def make(folder: Path) -> Path:
 
 
 def measure(config: TrainConfig) -> tuple[float, float, float]:
-    """Photos a second: first, again, batch."""
-    pairs, _ = pipeline.pairs_of(config, "train")
+    """Photos per second: first, again, batch."""
+    dataset = open_dataset(config)
+    split = dataset["train"]
     rates = []
     for _ in range(2):
         start = time.perf_counter()
-        pipeline.read_pairs(pairs, config.load_size, "AtoB")
-        rates.append(len(pairs) / (time.perf_counter() - start))
-    data = pipeline.TrainingData(config)
+        split.load(size=config.load_size)
+        rates.append(len(split) / (time.perf_counter() - start))
+    data = Batches(dataset, config)
     steps = 2000 // config.batch_size
     start = time.perf_counter()
-    for _ in data.batches().take(steps):
+    for _ in data.start().take(steps):
         pass
     return rates[0], rates[1], steps * config.batch_size / (time.perf_counter() - start)
 
@@ -49,7 +52,7 @@ def main() -> None:
     from p2plib.runtime import describe
 
     machine = describe()
-    print(f"{machine['processor']}, {machine['cores']} cores; photos a second at 256x256")
+    print(f"{machine['processor']}, {machine['cores']} cores; photos per second at 256x256")
     print(f"{'task':10}{'first':>8}{'again':>8}{'batch':>8}")
     with tempfile.TemporaryDirectory() as work:
         os.environ["P2PLIB_CACHE"] = work

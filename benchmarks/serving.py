@@ -100,7 +100,7 @@ def main() -> None:
     image = toy.city(0, 256)[0]
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    body = json.dumps({"picture": base64.b64encode(buffer.getvalue()).decode()}).encode()
+    body = json.dumps({"image": base64.b64encode(buffer.getvalue()).decode()}).encode()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(sys.argv[1]) if sys.argv[1:] else Path(folder) / "random.keras"
         if not sys.argv[1:]:

@@ -1,8 +1,9 @@
-"""Compare `sketch` with the edges that a data set of edges | photo brings, and count photos a second.
+"""Compare `sketch` with the edges of a data set of edges | photo, and measure photos per second.
 
     python benchmarks/sketches.py --data FOLDER [--split val] [--sheet sketches.png]
 
-A drawn pixel counts as right when one of theirs lies within `--within` pixels, and theirs as found when ours do.
+A drawn pixel is correct if a pixel of their edges is at most `--within` pixels away. A pixel of their edges is found if
+a drawn pixel is.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from p2plib.data.image import resize_image, save_image, tile_images
-from p2plib.data.pairs import find_pairs
 from p2plib.data.sketch import EDGES, PENCIL, sketch
+from p2plib.data.tasks.pairs import Pairs
 
 
 def overlap(drawn: np.ndarray, theirs: np.ndarray, within: float) -> tuple[float, float]:
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--sheet", help="where to write: theirs | EDGES | PENCIL | photo, of ten pairs")
     options = parser.parse_args()
 
-    pairs = [pair.read() for pair in find_pairs(options.data, options.split)[0]]
+    pairs = [pair.read() for pair in Pairs().list(options.data).splits[options.split]]
     drawn = [sketch(photo) for _, photo in pairs]
     scores = np.array([overlap(ours, edges, options.within) for ours, (edges, _) in zip(drawn, pairs, strict=True)])
     precision, recall = scores.mean(axis=0)

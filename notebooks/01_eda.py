@@ -36,7 +36,8 @@ import numpy as np
 from PIL import Image
 
 from p2plib import P2PError, TrainConfig
-from p2plib.data import catalog, check, download, pairs, pipeline, statistics, toy
+from p2plib.data import catalog, check, download, statistics, toy
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import read_rgb, resize_image, save_image, to_float
 from p2plib.show import figures
 
@@ -55,9 +56,11 @@ print(f"A is {dataset.names[0]}, B is {dataset.names[1]}; the usual direction is
 print(dataset.terms)
 
 # %%
-found, _ = pairs.find_pairs(DATA, "train")
-a, b = found[0].read()
-print(f"{found[0].name}: A {a.shape} {a.dtype}, B {b.shape} {b.dtype}")
+config = TrainConfig(data=DATA)
+data = open_dataset(config)
+train = data["train"]
+a, b = train.pairs[0].read()
+print(f"{train.name(0)}: A {a.shape} {a.dtype}, B {b.shape} {b.dtype}")
 
 # %% [markdown]
 # ## Counts, sizes, splits
@@ -78,14 +81,13 @@ print(report.table())
 # Sixty pairs, evenly spread over `train`, as source and target.
 
 # %%
-config = TrainConfig(data=DATA)
-both, shown, _ = pipeline.load_split(config, "train", limit=60)
+both, shown, _ = data["train"].load(limit=60)
 sources, targets = both[:, 0], both[:, 1]
-names = pipeline.side_names(config)
+names = data.names
 print(names, both.shape, both.dtype)
 
 # %%
-figures.pair_sheet(sources[:6], targets[:6], names, [pair.name for pair in shown[:6]])
+figures.pair_sheet(sources[:6], targets[:6], names, shown[:6])
 
 # %% [markdown]
 # Look for: edges that run on from one half into the same place of the other. Then ask what the source cannot tell:
@@ -178,7 +180,7 @@ with contextlib.chdir(work.name):
 # %%
 try:
     with contextlib.chdir(work.name):
-        pipeline.load_split(TrainConfig(data="pairs", image_size=128), "train")
+        open_dataset(TrainConfig(data="pairs", image_size=128))["train"].load()
 except P2PError as error:
     print(error)
 
@@ -211,7 +213,7 @@ def look_up(questions):
 
 
 # %%
-honest, _, _ = pipeline.load_split(config, "val", limit=20)
+honest = data["val"].load(limit=20).images
 leaky = np.concatenate([both[:10], honest[10:]])
 for name, split in {"honest": honest, "half leaked": leaky}.items():
     errors = np.abs(to_float(look_up(split[:, 0])) - to_float(split[:, 1]))

@@ -36,7 +36,9 @@ import numpy as np
 from PIL import Image
 
 from p2plib import TrainConfig
-from p2plib.data import catalog, download, pairs, pipeline, toy
+from p2plib.data import catalog, download, toy
+from p2plib.data.batches import Batches
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import read_rgb, resize_image, save_image, to_float, to_uint8
 from p2plib.show import figures
 
@@ -44,7 +46,8 @@ from p2plib.show import figures
 if catalog.find(DATA).url:
     download.get(DATA)
 config = TrainConfig(data=DATA, image_size=SIZE, batch_size=4)
-names = pipeline.side_names(config)
+dataset = open_dataset(config)
+names = dataset.names
 print(f"{names[0]} to {names[1]}: load size {config.load_size}, image size {config.image_size}")
 
 # %% [markdown]
@@ -84,8 +87,7 @@ figures.pair_sheet(np.stack(careless), np.stack(careful), ("convert", "read_rgb"
 # 5. **Normalise** from [0, 255] to [-1, 1], the range of the generator's tanh.
 
 # %%
-pair = pairs.find_pairs(DATA, "train")[0][1]
-halves = pair.read() if pipeline.direction(config) == "AtoB" else pair.read()[::-1]
+halves = dataset["train"].read(1)
 loaded = np.stack([resize_image(half, config.load_size, config.load_size) for half in halves])
 top, left = 4, 12
 cropped = loaded[:, top : top + SIZE, left : left + SIZE]
@@ -117,8 +119,9 @@ print("to [-1, 1] and back is exact:", np.array_equal(to_uint8(normalized), flip
 for i in range(9):
     twin = toy.city(i)[0]
     save_image(folder / "twins" / ("train" if i < 8 else "val") / f"{i}.png", np.hstack([twin, twin]))
-twins = pipeline.TrainingData(TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4))
-batches = list(twins.batches().take(5 * twins.steps_per_epoch).as_numpy_iterator())
+twins_config = TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4)
+twins = Batches(open_dataset(twins_config), twins_config)
+batches = list(twins.start().take(5 * twins.steps_per_epoch).as_numpy_iterator())
 print(len(batches), "batches of", batches[0][0].shape)
 print("source equals target in all:", all(np.array_equal(*batch) for batch in batches))
 
@@ -128,8 +131,9 @@ print("source equals target in all:", all(np.array_equal(*batch) for batch in ba
 # %%
 for split in ("train", "val"):
     save_image(folder / "single" / split / "1.png", np.hstack(halves))
-single = pipeline.TrainingData(TrainConfig(data=str(folder / "single"), image_size=SIZE))
-views = np.array(list(single.batches().take(6).as_numpy_iterator()))
+single_config = TrainConfig(data=str(folder / "single"), image_size=SIZE)
+single = Batches(open_dataset(single_config), single_config)
+views = np.array(list(single.start().take(6).as_numpy_iterator()))
 views = to_uint8(views[:, :, 0])
 print(views.shape)
 
@@ -189,13 +193,13 @@ figures.image_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
 # it would have seen.
 
 # %%
-data = pipeline.TrainingData(config)
+data = Batches(dataset, config)
 print(f"{data.count} pairs, {data.steps_per_epoch} steps an epoch, in memory: {data.in_memory}")
 
 
 # %%
 def take(epoch, step=0):
-    return np.array(list(data.batches(epoch, step).take(4).as_numpy_iterator()))
+    return np.array(list(data.start(epoch, step).take(4).as_numpy_iterator()))
 
 
 # %%
@@ -215,14 +219,14 @@ print("epoch 3 from step 2 on is its rest:", np.array_equal(take(epoch=3, step=2
 # %%
 def pairs_a_second(data, batches):
     start = time.perf_counter()
-    count = sum(len(source) for source, _ in data.batches().take(batches).as_numpy_iterator())
+    count = sum(len(source) for source, _ in data.start().take(batches).as_numpy_iterator())
     return count / (time.perf_counter() - start)
 
 
 # %% tags=["nbval-ignore-output", "timing"]
 from_disk = TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4, memory_budget=0)
 print(f"from memory: {pairs_a_second(data, 500):6.0f} pairs a second")
-print(f"from files:  {pairs_a_second(pipeline.TrainingData(from_disk), 50):6.0f} pairs a second")
+print(f"from files:  {pairs_a_second(Batches(open_dataset(from_disk), from_disk), 50):6.0f} pairs a second")
 
 # %% [markdown]
 # Look for: far more than training uses up. On two CPU cores a step takes 34.6 pairs a second at 128x128 with 32

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # The model
 #
-# The two networks of pix2pix, built step by step: their shapes, where the skips go, what the discriminator sees of a
+# The two networks of pix2pix, built step by step: their shapes, where the skips go, what the discriminator sees of an
 # image, and the objective that trains both. Takes about 20 seconds on two CPU cores.
 
 # %% tags=["parameters"]
@@ -28,11 +28,13 @@ DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list
 
 # %%
 import inspect
+import tempfile
 
 import numpy as np
 
-from p2plib import TrainConfig, runtime
-from p2plib.data import catalog, download, pipeline
+from p2plib import TrainConfig, load, runtime, train
+from p2plib.data import catalog, download
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import to_float, to_uint8
 from p2plib.show import figures
 
@@ -43,11 +45,10 @@ plan = runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
 import keras
 from keras import layers
 
-from p2plib.evaluation.evaluate import judge
-from p2plib.inference.checkpoint import Discriminator
 from p2plib.models import build_discriminator, build_generator, patchgan, stages
+from p2plib.registry import GAN_LOSSES, GENERATORS, TERMS
+from p2plib.training.discriminator import Discriminator, judge
 from p2plib.training.pix2pix import Pix2Pix
-from p2plib.training.terms import GAN_LOSSES
 
 keras.utils.set_random_seed(0)
 
@@ -55,9 +56,9 @@ keras.utils.set_random_seed(0)
 if catalog.find(DATA).url:
     download.get(DATA)
 config = TrainConfig(data=DATA)
-both, _, _ = pipeline.load_split(config, "train", limit=2)
-sources, targets = both[:, 0], both[:, 1]
-names = pipeline.side_names(config)
+dataset = open_dataset(config)
+sources, targets = np.moveaxis(dataset["train"].load(limit=2).images, 1, 0)
+names = dataset.names
 print(f"{names[0]} to {names[1]}, {sources.shape}")
 
 # %% [markdown]
@@ -201,14 +202,19 @@ figures.patch_map(columns)
 
 # %%
 print(inspect.getsource(Pix2Pix.compute_loss))
+print(inspect.getsource(Pix2Pix._judge))
 
 # %% [markdown]
 # Look for: `stop_gradient` around the generated image, so that the discriminator's loss does not train the generator,
-# and `frozen` around the discriminator, so that the generator's loss does not train the discriminator. With the two cut
-# apart, a single optimizer step on the sum is one step for each.
+# and around the discriminator's weights in `judged`, so that the generator's loss does not train the discriminator.
+# With the two cut apart, a single optimizer step on the sum is one step for each.
+#
+# The sum has three terms, each a function of this step:
 
 # %%
-print(inspect.getsource(GAN_LOSSES["vanilla"].generator).strip())
+for name in ("l1", "gan", "discriminator"):
+    print(inspect.getsource(TERMS[name]))
+print(inspect.getsource(GAN_LOSSES["vanilla"]))
 
 # %% [markdown]
 # What are the losses before the first step? A discriminator that says 1/2 to everything has $-\log 1/2 = 0.693$ in
@@ -226,6 +232,28 @@ for name, mean in model.trackers.items():
 # confident guess gains. In training, a discriminator that stays at 0.693 for good has learned nothing; one that falls
 # to zero leaves the generator no usable gradient. In between, the two keep each other busy.
 #
+# ## A generator of your own
+#
+# A function that builds a `keras.Model` becomes a generator by its name: for `TrainConfig`, checkpoints, the web app.
+# Loss terms, discriminators, tasks and metrics are registered the same way (`p2plib.registry`).
+
+
+# %%
+@GENERATORS.register("tiny")
+def tiny(*, image_size, base_filters, **settings):
+    source = keras.Input((image_size, image_size, 3))
+    x = layers.Conv2D(base_filters, 9, padding="same", activation="relu", name="see")(source)
+    return keras.Model(source, layers.Conv2D(3, 1, activation="tanh", dtype="float32", name="paint")(x))
+
+
+# %% tags=["nbval-ignore-output"]
+with tempfile.TemporaryDirectory() as folder:
+    small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 20}
+    mine = TrainConfig(data="toy", generator="tiny", epochs=2, decay_epochs=0, run_dir=folder + "/run", **small)
+    model = load(train(mine))
+print(model.info.config.generator, model.generator.count_params(), "weights, epoch", model.info.epoch)
+
+# %% [markdown]
 # ## What to try next
 #
 # - `TrainConfig(generator="resnet9")`: no U, no skips, nine residual blocks. `stages.table` shows it.

@@ -34,9 +34,9 @@ import numpy as np
 
 from p2plib import TrainConfig, evaluate, load, train, translate
 from p2plib.data import catalog, download
-from p2plib.evaluation.evaluate import judge
-from p2plib.inference.checkpoint import find, load_discriminator
+from p2plib.inference.checkpoint import find
 from p2plib.show import figures, widgets
+from p2plib.training.discriminator import judge, load_discriminator
 
 if not RUN and catalog.find(DATA).url:
     download.get(DATA)

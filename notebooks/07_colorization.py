@@ -32,7 +32,8 @@ from dataclasses import replace
 import numpy as np
 
 from p2plib import TrainConfig, load, train, translate
-from p2plib.data import catalog, color, download, pipeline
+from p2plib.data import catalog, color, download
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import resize_image, to_uint8
 from p2plib.show import figures, widgets
 
@@ -50,8 +51,8 @@ config = full if FULL else fast
 # teach the network to paint gray.
 
 # %%
-both, pairs, left_out = pipeline.load_split(config, "val", 3)
-print(both.shape, [pair.name for pair in pairs], f"{len(left_out)} left out")
+both, names, left_out = open_dataset(config)["val"].load(3)
+print(both.shape, names, f"{len(left_out)} left out")
 
 # %% [markdown]
 # ## Lab: light and color apart

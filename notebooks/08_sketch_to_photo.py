@@ -32,8 +32,8 @@ from dataclasses import replace
 import numpy as np
 
 from p2plib import TrainConfig, evaluate, load, train, translate
-from p2plib.data import catalog, download, pipeline
-from p2plib.data.image import resize_image
+from p2plib.data import catalog, download
+from p2plib.data.dataset import open_dataset
 from p2plib.data.sketch import EDGES, PENCIL, augment_strokes, sketch
 from p2plib.show import figures, widgets
 
@@ -52,8 +52,8 @@ config = full if FULL else fast
 # Gaussians). A `Style` says how much is smoothed before, how strong an edge must be, how thick lines are.
 
 # %%
-pairs, _ = pipeline.pairs_of(config, "val")
-photos = np.stack([resize_image(pair.photo(), 256, 256) for pair in pairs[:2]])
+val = open_dataset(replace(config, image_size=256))["val"]
+photos = np.stack([val.resized(i)[1] for i in range(2)])
 styles = {"EDGES": EDGES, "smoother": replace(EDGES, sigma=3.0), "thicker": replace(EDGES, thickness=3)}
 drawn = {name: np.stack([sketch(photo, style) for photo in photos]) for name, style in styles.items()}
 for name, sketches in drawn.items():

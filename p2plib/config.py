@@ -6,17 +6,20 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-from p2plib.data import Task
 from p2plib.errors import ConfigError
-from p2plib.models import GENERATORS
+from p2plib.registry import DISCRIMINATORS, GAN_LOSSES, GENERATORS, TASKS, TERMS, Registry
 
-# The registry is the only list of generators; type checkers see its names as plain strings.
+# The registries are the only lists of names: the command line shows those built in, type checkers see plain strings.
 if TYPE_CHECKING:
-    GeneratorName = str
+    GeneratorName: TypeAlias = str
+    DiscriminatorName: TypeAlias = str
+    GanLossName: TypeAlias = str
+    TaskName: TypeAlias = str
 else:
-    GeneratorName = Literal[tuple(GENERATORS)]
+    GeneratorName, DiscriminatorName = Literal[tuple(GENERATORS)], Literal[tuple(DISCRIMINATORS)]
+    GanLossName, TaskName = Literal[tuple(GAN_LOSSES)], Literal[tuple(TASKS)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class TrainConfig:
     """Name of a data set in the catalog (`data list` shows them), or a folder of pairs or, see `task`, photos."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
-    task: Task = "pairs"
+    task: TaskName = "pairs"
     """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colors from their
     lightness, sketch: the photo from a sketch of it."""
     image_size: int = 256
@@ -40,6 +43,8 @@ class TrainConfig:
     """Filters of the first layer of both networks; a quarter of the work at half the filters."""
     generator: GeneratorName = "unet"
     """Architecture of the generator."""
+    discriminator: DiscriminatorName = "patchgan"
+    """Architecture of the discriminator."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """Normalization. instance: the same image at any batch size; batch: running averages in use."""
     upsampling: Literal["transpose", "resize"] = "transpose"
@@ -48,18 +53,20 @@ class TrainConfig:
     """Dropout rate in the generator, from 0 to below 1: the noise of pix2pix."""
     receptive_field: Literal[1, 16, 70, 286] = 70
     """Side in pixels of the patches that the PatchGAN discriminator judges."""
-    gan_loss: Literal["vanilla", "lsgan", "hinge"] = "vanilla"
+    gan_loss: GanLossName = "vanilla"
     """GAN loss: cross-entropy (the paper's), least squares, or hinge."""
     gan_weight: float = 1.0
     """Weight of the generator's GAN loss; 0 trains on L1 alone, the control that shows what the GAN adds."""
     l1_weight: float = 100.0
     """Weight of the mean absolute error on [-1, 1], the paper's lambda."""
+    terms: dict[str, float] = dataclasses.field(default_factory=dict)
+    """More terms of the objective: name and weight of each; see `registry.TERMS`."""
     epochs: int = 200
     """Passes over the training pairs in all, warm-up and decay included."""
     warmup_epochs: int = 0
-    """The first so many epochs train the generator on L1 alone; then the GAN begins, each network with a new Adam."""
+    """Train the generator on L1 alone for this many epochs first; then the GAN begins, each network with a new Adam."""
     decay_epochs: int = 100
-    """The last so many epochs lower the learning rate linearly to zero (0: constant, as in the paper)."""
+    """Over this many last epochs, lower the learning rate linearly to zero (0: keep it constant, as in the paper)."""
     batch_size: int = 1
     """Pairs in an optimizer step, over all devices together."""
     learning_rate: float = 2e-4
@@ -84,11 +91,13 @@ class TrainConfig:
     keep: int = 3
     """How many of the named generator checkpoints to keep, the newest ones (0: all)."""
     validation_pairs: int = 200
-    """At most so many validation pairs are scored after an epoch, evenly spaced over the split (0: all)."""
+    """How many validation pairs to score after an epoch, at most; evenly spaced over the split (0: all)."""
     skip_broken: bool = False
     """Leave broken pairs out, counted, instead of refusing to train."""
     memory_budget: float = 4.0
     """Decoded pairs are kept in memory up to this many GiB; beyond it they are read from disk every epoch."""
+    deterministic: bool = False
+    """Have every operation repeat itself to the last bit, where the backend can; training is slower on GPUs."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run folder (needs the `tensorboard` extra)."""
     run_dir: str | None = None
@@ -96,11 +105,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every value and the combinations that matter."""
-        for field in dataclasses.fields(self):
-            choices = get_args(_HINTS[field.name])
-            value = getattr(self, field.name)
-            if choices and type(None) not in choices and value not in choices:
-                raise ConfigError(f"{field.name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
+        for name, registry in _REGISTRIES.items():
+            registry.check(getattr(self, name))
+        for name in self.terms:
+            TERMS.check(name)
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
         for name, low in _AT_LEAST.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
@@ -111,8 +122,8 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if self.gan_weight == 0 and self.l1_weight == 0:
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
-        if self.task != "pairs" and self.direction == "BtoA":
-            raise ConfigError(f"direction is 'BtoA', and task {self.task} knows only one; leave direction out.")
+        if self.direction == "BtoA":
+            TASKS[self.task]().direction(self.direction, None)
         if self.decay_epochs > self.epochs:
             raise ConfigError(f"decay_epochs ({self.decay_epochs}) is more than epochs ({self.epochs}); lower it.")
         self._check_warm_up()
@@ -173,8 +184,18 @@ class TrainConfig:
             raise ConfigError(f"{path}: cannot be read as a configuration ({error}).") from error
 
 
-# Evaluated once: the annotations are strings, and the choices live in them.
-_HINTS = get_type_hints(TrainConfig)
+_REGISTRIES: dict[str, Registry[Any]] = {
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+    "gan_loss": GAN_LOSSES,
+    "task": TASKS,
+}
+# The annotations are strings, and the choices live in them.
+_CHOICES = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(TrainConfig).items()
+    if get_origin(hint) is Literal and name not in _REGISTRIES
+}
 _AT_LEAST = {
     "base_filters": 1,
     "gan_weight": 0,
@@ -193,7 +214,7 @@ _AT_LEAST = {
 
 CHANGEABLE = frozenset(
     {"epochs", "decay_epochs", "learning_rate", "time_budget", "checkpoint_every", "sample_every", "keep"}
-    | {"memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir"}
+    | {"memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
 )
 """Fields that a resumed run may change: the others would make it another run."""
 

@@ -1,13 +1,18 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Writing files so that a reader sees the old content or the new, never half of it; and locks between processes."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import secrets
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -26,7 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")  # each writer has its own
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -67,3 +72,56 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with the same keys as CSV, the keys as its first line, atomically."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+class LockedError(OSError):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def locked(path: str | Path, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold `path` alone among processes; the system releases it when a process dies, however it dies.
+
+    Args:
+        path: an existing folder, or a file, which is made if missing and stays.
+        wait: called again and again while another process holds the lock; None does not wait.
+
+    Raises:
+        LockedError: another process holds it, and `wait` is None.
+    """
+    path = Path(path)
+    if path.is_dir() and sys.platform == "win32":  # which locks files only
+        path /= ".lock"
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    try:
+        while not _try_lock(handle):
+            if wait is None:
+                raise LockedError(f"{path} is locked")
+            wait()
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

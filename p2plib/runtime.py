@@ -124,7 +124,7 @@ def start(config: TrainConfig | None = None) -> Plan:
     """Decide for this machine and put the decision into force; prints it as one line. Call it before importing Keras.
 
     Args:
-        config: whose `backend`, `precision` and `xla` are explicit choices; None leaves all to the rules.
+        config: its `backend`, `precision`, `xla` and `deterministic` count; None leaves all to the rules.
 
     Raises:
         ConfigError: the chosen backend is not installed, or Keras already runs on another one.
@@ -143,14 +143,14 @@ def start(config: TrainConfig | None = None) -> Plan:
     plan = decide(machine, asked, *choices)
     os.environ["KERAS_BACKEND"] = plan.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors come as exceptions
+    if config is not None and config.deterministic:
+        _repeat_exactly(plan)
     seen = _visible_devices(plan)
     if plan.device != "cpu" and not seen:  # a driver is there, but this build of the backend cannot use it
         _say(f"{plan.backend} does not see the {plan.device.upper()} of this machine: is the right build installed?")
         plan = decide(replace(machine, gpus=(), tpu_cores=0), plan.backend, *choices)
         seen = 1
     plan = replace(plan, devices=max(seen, 1))
-    if plan.backend == "tensorflow":
-        _reads_before_updates()
     if str(plan) not in _said:
         _say(str(plan))
     return plan
@@ -250,17 +250,16 @@ def _visible_devices(plan: Plan) -> int:
     return len(tf.config.list_logical_devices(plan.device.upper()))
 
 
-def _reads_before_updates() -> None:
-    """Keep TensorFlow's graph optimizer from letting a weight be updated while the same step still reads it.
-
-    Its pass over control dependencies loses the one between the discriminator's judgment of what was generated and the
-    discriminator's update, so that in some steps the generator learned from weights that were half updated (seen on
-    TensorFlow 2.20 and 2.21, without XLA; 97 % of the steps of a tiny model with TF_ENABLE_ONEDNN_OPTS=0, under 1 %
-    without that). The pass makes no difference to the time of a step.
-    """
+def _repeat_exactly(plan: Plan) -> None:
+    """Turn on the backend's own switch for operations that repeat to the last bit; JAX reads it when it starts."""
+    if plan.backend == "jax":
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "xla_gpu_deterministic_ops" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        return
     import tensorflow as tf
 
-    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+    tf.config.experimental.enable_op_determinism()
 
 
 def _kind(jax_platform: str) -> str:

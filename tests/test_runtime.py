@@ -116,15 +116,17 @@ def test_start_keeps_to_the_backend_that_runs(capfd):
 
 REPEATED_STEP = """
 import numpy as np, p2plib
-from p2plib import callbacks, runtime, training
+from p2plib import runtime
 
 config = p2plib.TrainConfig(image_size=32, base_filters=4, receptive_field=16, dropout=0.0, precision="float32")
 plan = runtime.start(config)
+from p2plib.training import loop, recorder
+
 with runtime.distributed(plan) as scope:
-    [model] = training.build(config, plan, scope)
+    [model] = loop.build(config, plan, scope)
 source, target = np.random.default_rng(0).uniform(-1, 1, (2, 8, 32, 32, 3)).astype(np.float32)
 model.train_on_batch(source, target)
-variables = [variable for part in callbacks.training_variables(model).values() for variable in part]
+variables = [variable for part in recorder.training_variables(model).values() for variable in part]
 before, results = [variable.numpy() for variable in variables], set()
 for _ in range(20):
     for variable, value in zip(variables, before):

@@ -31,7 +31,7 @@ def png(image: np.ndarray | Image.Image, format: str = "PNG", **options) -> byte
 
 def form(image: bytes, **fields: object) -> dict:
     """Arguments that make the test client send a form."""
-    return {"data": {"picture": (io.BytesIO(image), "a.png"), **fields}, "content_type": "multipart/form-data"}
+    return {"data": {"image": (io.BytesIO(image), "a.png"), **fields}, "content_type": "multipart/form-data"}
 
 
 def generated(answer: dict) -> np.ndarray:

@@ -1,11 +1,13 @@
-"""The named data sets: where they come from, what they hold, and on what terms. A new one is one entry here."""
+"""The named data sets: their source, content and terms of use. Each is one entry here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
+
+import numpy as np
 
 from p2plib.data import toy
 from p2plib.errors import DataError
@@ -15,21 +17,23 @@ Direction = Literal["AtoB", "BtoA"]
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Entry:
     """One data set of image pairs, or of photos that pairs are made of.
 
     Attributes:
         name: what people type and, for pairs, the archive's top folder.
         title: one line for a list.
-        url: the .tar.gz archive; None when the project makes the images itself.
-        splits: pairs in each split; every one is checked after unpacking. Of photos: how many are chosen for it.
+        url: the .tar.gz archive; None if there is nothing to download.
+        splits: pairs in each split, which are counted after unpacking. Of photos: how many are chosen for the split.
         size: (height, width) in pixels of one side of a pair, or of the usual photo.
-        names: what people see on side A (left) and side B (right). Photos have no sides; the task names them.
+        names: the content of side A (left) and side B (right). Photos have no sides; the task names them.
         direction: the usual one.
         terms: license or terms of use, one sentence.
         citation: whom to cite.
-        classes: where side B is labels, the color of each class (RGB, 0 to 255); the first is the usual ground.
-        photos: it holds photos, at any depth, and trains with a task that makes pairs of them.
+        classes: if side B is labels, the color of each class (RGB, 0 to 255); the first one is the usual background.
+        photos: the data set holds photos, at any depth, for the tasks that make pairs of photos.
+        make: `make(index, size)` returns pair number `index`: A and B, uint8 (size, size, 3). For data sets without
+            a download.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Dataset:
     citation: str
     classes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     photos: bool = False
+    make: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 _ARCHIVES = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
@@ -88,7 +93,7 @@ _CITYSCAPES = {  # the data set's own colors of the 19 classes that are scored, 
 }
 
 _DATASETS = (
-    Dataset(
+    Entry(
         name="toy",
         title="A procedural city, aerial view and map, made on the spot",
         url=None,
@@ -99,8 +104,9 @@ _DATASETS = (
         terms="Made by p2plib, MIT license.",
         citation="p2plib",
         classes=toy.PALETTE,
+        make=toy.city,
     ),
-    Dataset(
+    Entry(
         name="maps",
         title="Aerial photos of New York and their Google maps",
         url=f"{_ARCHIVES}/maps.tar.gz",
@@ -111,7 +117,7 @@ _DATASETS = (
         terms="Images from Google Maps, under Google's terms; for research.",
         citation=_PIX2PIX,
     ),
-    Dataset(
+    Entry(
         name="facades",
         title="Photos of house fronts and their labeled parts",
         url=f"{_ARCHIVES}/facades.tar.gz",
@@ -124,7 +130,7 @@ _DATASETS = (
         "GCPR 2013",
         classes=_FACADES,
     ),
-    Dataset(
+    Entry(
         name="cityscapes",
         title="Street scenes of German cities and their labels",
         url=f"{_ARCHIVES}/cityscapes.tar.gz",
@@ -136,7 +142,7 @@ _DATASETS = (
         citation="Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
         classes=_CITYSCAPES,
     ),
-    Dataset(
+    Entry(
         name="edges2shoes",
         title="Edges of shoes and their product photos",
         url=f"{_ARCHIVES}/edges2shoes.tar.gz",
@@ -147,7 +153,7 @@ _DATASETS = (
         terms="UT Zappos50K, for academic, non-commercial use.",
         citation="Yu and Grauman, Fine-Grained Visual Comparisons with Local Learning, CVPR 2014",
     ),
-    Dataset(
+    Entry(
         name="edges2handbags",
         title="Edges of handbags and their product photos",
         url=f"{_ARCHIVES}/edges2handbags.tar.gz",
@@ -160,7 +166,7 @@ _DATASETS = (
     ),
     # Sides: the authors write that day to night needs BtoA, so A is night and B is day; their task is day to night.
     # 10 and 2287: a listing of the unpacked archive, which agrees with a public copy of 20,120 pairs in all.
-    Dataset(
+    Entry(
         name="night2day",
         title="Landscapes from webcams by night and by day",
         url=f"{_ARCHIVES}/night2day.tar.gz",
@@ -172,9 +178,9 @@ _DATASETS = (
         citation="Laffont et al., Transient Attributes for High-Level Understanding and Editing of Outdoor Scenes, "
         "SIGGRAPH 2014",
     ),
-    # From memory: about 21,800 photos in coco_sample/train_sample/, and annotations beside them. Nothing depends on it,
-    # as long as there are enough photos.
-    Dataset(
+    # Unverified: about 21,800 photos in coco_sample/train_sample/, with annotations next to them. The exact number does
+    # not matter, as long as there are enough photos.
+    Entry(
         name="coco-sample",
         title="A sample of COCO: photos of everyday scenes, to color or to sketch",
         url="https://s3.amazonaws.com/fast-ai-coco/coco_sample.tgz",
@@ -188,10 +194,16 @@ _DATASETS = (
     ),
 )
 
-CATALOG: dict[str, Dataset] = {dataset.name: dataset for dataset in _DATASETS}
+CATALOG: dict[str, Entry] = {dataset.name: dataset for dataset in _DATASETS}
 
 
-def find(name: str) -> Dataset:
+def register(entry: Entry) -> Entry:
+    """Add a data set to the catalog, or replace one, until the process ends. `TrainConfig(data=NAME)` then finds it."""
+    CATALOG[entry.name] = entry
+    return entry
+
+
+def find(name: str) -> Entry:
     """The data set called `name`.
 
     Raises:

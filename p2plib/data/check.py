@@ -1,4 +1,4 @@
-"""The pair checker: opens every file of a data set and says, by name, what is broken and what is noteworthy."""
+"""The pair checker: opens every file of a data set and reports broken pairs and notes by file name."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib.data import photos
 from p2plib.data.image import has_alpha, resize_image, tile_images
-from p2plib.data.pairs import FilePair, Pair, PairError, Problem
-from p2plib.data.photos import PhotoPair, Task, ToyPhoto
+from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
+from p2plib.registry import TASKS
 
 NEAR_CONSTANT = 2.0
-"""An image whose channels all have a standard deviation below this (of 255) shows next to nothing."""
+"""An image whose channels all have a standard deviation below this (of 255) is near-constant."""
 NEAR_DUPLICATE = 30
-"""Pairs whose perceptual hashes differ in at most so many of their 512 bits are copies; of single photos, half as many.
+"""Pairs are near-duplicates if their perceptual hashes differ in at most this many of 512 bits. A photo has 256 bits
+and half this limit.
 
 Measured: copies at 400x200 and JPEG quality 60 differ in 17 bits (median; 90 % in at most 30), the nearest pairs of
 train and val in 104 (facades), 198 (maps) and 44 (edges2shoes).
@@ -35,7 +35,7 @@ class Report:
     Attributes:
         data: the data set's name or folder.
         counts: usable pairs per split.
-        sizes: how many of them have which (height, width), one side, per split.
+        sizes: per split, the number of pairs of each size: (height, width) of one side.
         problems: broken pairs and notes, in the order of the splits and of the names.
         ignored: files that belong to no split, by what they are.
         noun: what is counted, "pairs" or "photos".
@@ -57,7 +57,7 @@ class Report:
         """The report as text: splits, kinds of problems, then the problems by file name.
 
         Args:
-            limit: show at most so many notes of a kind (None: all) and count the rest; broken pairs are all shown.
+            limit: how many notes of each kind to show (None: all); the rest are counted. Broken pairs are all shown.
         """
         lines = [f"{self.data}: {sum(self.counts.values())} usable {self.noun}, {len(self.broken)} broken"]
         for split, count in self.counts.items():
@@ -76,16 +76,16 @@ class Report:
         return "\n".join(lines)
 
 
-def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> Report:
-    """Open every pair of every split and report what is wrong, by name.
+def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> Report:
+    """Open every pair of every split and report problems by file name.
 
     Broken, so that training refuses the pair: unreadable, different size, odd width, not a pair, missing partner,
     ambiguous stem. Notes: 16-bit, alpha, grayscale and palette files (they are converted), near-constant images, and
-    images that another split holds too, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
-    gray photos are noted that have nothing to teach, and those that look like two images side by side.
+    images that are also in another split, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
+    there are also notes on photos the task cannot use, and on photos that look like two images side by side.
 
     Args:
-        data: a name from the catalog, or a folder; as `photos.splits`.
+        data: a name from the catalog, or a folder; see `tasks.base.Task.list`.
         task: what the data set is for.
         progress: show a progress bar.
 
@@ -94,26 +94,26 @@ def check(data: str | Path, task: Task = "pairs", *, progress: bool = False) -> 
     """
     from tqdm import tqdm
 
-    noun = "pairs" if task == "pairs" else "photos"
-    found = {split: photos.find_pairs(data, split, task) for split in photos.splits(data, task)}
+    kind = TASKS[task]()
+    listing = kind.list(data)
     seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
-        for split, (pairs, _) in found.items():
-            seen[split] = list(tqdm(pool.map(_inspect, pairs), split, len(pairs), unit=noun[:-1], disable=not progress))
+        for split, pairs in listing.splits.items():
+            bar = tqdm(pool.map(_inspect, pairs), split, len(pairs), unit=kind.noun[:-1], disable=not progress)
+            seen[split] = list(bar)
     problems = []
-    for split, (_, unpaired) in found.items():
-        problems += unpaired + [problem for pair in seen[split] for problem in pair.problems]
+    for split, pairs in seen.items():
+        problems += listing.unpaired.get(split, []) + [problem for pair in pairs for problem in pair.problems]
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
-    ignored = photos.ignored(data, task)
-    return Report(str(data), counts, sizes, problems + list(_duplicates(seen)), ignored, noun)
+    return Report(str(data), counts, sizes, problems + list(_duplicates(seen)), listing.ignored, kind.noun)
 
 
-def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs") -> np.ndarray:
-    """A small image of `count` pairs, A beside B, spread evenly over the first split; square, as training sees them.
+def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs") -> np.ndarray:
+    """Make a contact sheet of pairs, A beside B, evenly spaced over the first split; square, as training sees them.
 
     Args:
-        data: a name from the catalog, or a folder; as `photos.splits`.
+        data: a name from the catalog, or a folder; see `tasks.base.Task.list`.
         count: number of pairs; fewer if the split has fewer. Broken ones are left out.
         size: width and height of each side, in pixels.
         task: what the data set is for.
@@ -124,7 +124,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs
     Raises:
         DataError: as `check`, or none of these pairs can be read.
     """
-    pairs, _ = photos.find_pairs(data, photos.splits(data, task)[0], task)
+    pairs = next(iter(TASKS[task]().list(data).splits.values()))
     rows = []
     for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int):
         try:
@@ -138,7 +138,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: Task = "pairs
 
 @dataclass
 class _Seen:
-    """What is kept of a pair when its pixels are let go; what follows is missing if it is broken."""
+    """What is kept of a pair after its pixels are freed. A broken pair has a name and problems only."""
 
     name: str
     problems: list[Problem] = field(default_factory=list)
@@ -150,30 +150,22 @@ class _Seen:
 def _inspect(pair: Pair) -> _Seen:
     seen = _Seen(pair.name)
     try:
-        sides = _sides(pair)
+        sides = pair.views()
     except PairError as error:
         seen.problems.append(error.problem)
         return seen
     seen.size = next(iter(sides.values())).shape[:2]
-    if isinstance(pair, FilePair | PhotoPair):
-        seen.problems += _conversions(pair)
-    if isinstance(pair, PhotoPair):
+    seen.problems += _conversions(pair)
+    if list(pair.files) == ["photo"]:
         seen.problems += _side_by_side(pair.name, *seen.size)
     for side, image in sides.items():
         if image.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
-            seen.problems.append(Problem(pair.name, "near-constant", f"{side} is all but one color", broken=False))
+            seen.problems.append(Problem(pair.name, "near-constant", f"{side} is nearly one solid color", broken=False))
         else:
             seen.digests[side] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
     if len(seen.digests) == len(sides):
         seen.fingerprint = np.concatenate([_perceptual_hash(image) for image in sides.values()])
     return seen
-
-
-def _sides(pair: Pair) -> dict[str, np.ndarray]:
-    """The images to look at: of a pair that is made of a photo, the photo alone."""
-    if isinstance(pair, PhotoPair | ToyPhoto):
-        return {"photo": pair.photo()}
-    return dict(zip("AB", pair.read(), strict=True))
 
 
 def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
@@ -182,7 +174,7 @@ def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
         yield Problem(name, "side by side?", detail, broken=False)
 
 
-def _conversions(pair: FilePair | PhotoPair) -> Iterator[Problem]:
+def _conversions(pair: Pair) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, from their headers."""
     for side, path in pair.files.items():
         which = "" if len(pair.files) == 1 else f"{side} is "
@@ -204,16 +196,17 @@ def _png_bit_depth(path: Path) -> int:
 
 
 def _perceptual_hash(image: np.ndarray) -> np.ndarray:
-    """256 bits, as uint8 (32,): whether brightness rises from each cell of a 16x17 grid to its right neighbor.
+    """The difference hash, which is stable under resizing and recompression.
 
-    The "difference hash": it outlives resizing and recompression.
+    Returns:
+        256 bits as uint8 (32,): whether brightness rises from each cell of a 16x17 grid to its right neighbor.
     """
     gray = Image.fromarray(image).convert("L").resize((17, 16), Image.Resampling.BOX)
     return np.packbits(np.diff(np.asarray(gray, np.int16), axis=1) > 0)
 
 
 def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
-    """Notes on images of one split that an earlier split has too."""
+    """Notes on images that are also in an earlier split."""
     earlier: list[_Seen] = []
     for pairs in seen.values():
         names = {(side, digest): pair.name for pair in reversed(earlier) for side, digest in pair.digests.items()}

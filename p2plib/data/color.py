@@ -1,7 +1,7 @@
-"""Color as the eye weighs it: sRGB and CIE Lab (D65, 2 degrees), and new colors for an image that keeps its light.
+"""Conversion between sRGB and CIE Lab (D65, 2 degrees), and new colors for an image of the same lightness.
 
-The formulas work on NumPy arrays and, with `xp=keras.ops`, inside a network: there every gradient is finite. Channels
-are weighed one by one, not by a matrix product, which GPUs and TPUs compute with fewer digits.
+The formulas work on NumPy arrays and, with `xp=keras.ops`, on tensors inside a network, with finite gradients
+everywhere. The sums over channels are written out, because GPUs and TPUs compute matrix products with lower precision.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RGB_OF_XYZ = tuple(map(tuple, np.linalg.inv(np.array(XYZ_OF_RGB)).tolist()))
 WHITE = (0.95047, 1.0, 1.08883)
 """XYZ of D65, the white of sRGB."""
 GRAY_CHROMA = 8.0
-"""Chroma that old paper, or a compressor, adds to an image without colors; see `is_gray`."""
+"""Chroma below this counts as none: old paper and compression add about this much. See `is_gray`."""
 LOOK = 64
-"""`is_gray` looks at so many pixels a side."""
+"""`is_gray` shrinks images to this many pixels a side."""
 STRIP = 256
-"""Rows of an image that are recolored at a time: a big photo then needs little memory."""
+"""Number of rows that are recolored at a time, so that a large photo needs little memory."""
 
 
 def rgb_to_lab(rgb: Any, xp: ModuleType = np) -> Any:
@@ -43,7 +43,7 @@ def rgb_to_lab(rgb: Any, xp: ModuleType = np) -> Any:
 
 
 def lab_to_rgb(lab: Any, xp: ModuleType = np) -> Any:
-    """SRGB of CIE Lab, the inverse of `rgb_to_lab`. Colors that sRGB cannot show come out below 0 or above 1."""
+    """SRGB of CIE Lab, the inverse of `rgb_to_lab`. Colors that sRGB cannot show are below 0 or above 1."""
     y = (lab[..., 0] + 16) / 116
     roots = (y + lab[..., 1] / 500, y, y - lab[..., 2] / 200)
     xyz = xp.stack([white * _unroot(root, xp) for root, white in zip(roots, WHITE, strict=True)], axis=-1)
@@ -57,29 +57,29 @@ def lightness(rgb: Any, xp: ModuleType = np) -> Any:
 
 def gray(image: np.ndarray) -> np.ndarray:
     """The image without its colors: uint8 (H, W, 3) to the same, R = G = B, of the same L."""
-    red, green, blue = _LUMINANCE  # looked up: three times as quick
+    red, green, blue = _LUMINANCE  # a look-up table is three times as fast
     luminance = red[image[..., 0]] + green[image[..., 1]] + blue[image[..., 2]]
     values = _to_gamma(luminance, np)
     return np.repeat(_to_uint8(values)[..., None], 3, axis=-1)
 
 
 def is_gray(image: np.ndarray) -> bool:
-    """Whether 95% of an image, uint8 (H, W, 3), has next to no chroma, looked at from afar."""
+    """Whether 95% of the pixels of a shrunken image, uint8 (H, W, 3), have almost no chroma."""
     lab = rgb_to_lab(np.float32(resize_image(image, LOOK, LOOK)) / 255)
     return bool(np.percentile(np.hypot(lab[..., 1], lab[..., 2]), 95) < GRAY_CHROMA)
 
 
 def recolor(source: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-    """Give an image new colors. Its lightness stays, pixel by pixel, so that no detail is lost.
+    """Give an image new colors. The lightness of every pixel stays the same, so no detail is lost.
 
-    Where sRGB has no color of this lightness and chroma, chroma gives way, hue and lightness do not.
+    Where sRGB has no color of this lightness and chroma, chroma is reduced; hue and lightness are kept.
 
     Args:
         source: uint8 (H, W, 3), in color or gray.
         chroma: floats (h, w, 2), the a and b of CIE Lab; of any size, resized to the source's.
 
     Returns:
-        uint8 (H, W, 3), of the source's L within 0.5.
+        uint8 (H, W, 3), whose L differs from the source's by less than 0.5.
     """
     height, width = source.shape[:2]
     rows, columns = chroma.shape[:2]
@@ -96,7 +96,7 @@ def recolor(source: np.ndarray, chroma: np.ndarray) -> np.ndarray:
 
 
 def _into_gamut(lab: np.ndarray, steps: int = 10) -> np.ndarray:
-    """SRGB of Lab; where it does not exist, of the most chroma that does, found by bisection."""
+    """SRGB of Lab. Colors outside of sRGB get the highest chroma that is inside, found by bisection."""
     rgb = lab_to_rgb(lab)
     outside = ~_shown(rgb)
     wrong = lab[outside]
@@ -114,7 +114,7 @@ def _faded(lab: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _shown(rgb: np.ndarray) -> np.ndarray:
-    """Whether rounding to uint8 leaves the color as it is: half a step beyond 0 and 255 is still right."""
+    """Whether sRGB can show a color; values up to half a step below 0 or above 255 are rounded to the right one."""
     return np.all(np.abs(rgb - 0.5) <= 0.5 + 0.5 / 255, axis=-1)
 
 
@@ -131,7 +131,7 @@ def _weigh(values: Any, rows: tuple[tuple[float, ...], ...]) -> list[Any]:
     return [values[..., 0] * r + values[..., 1] * g + values[..., 2] * b for r, g, b in rows]
 
 
-# Both branches of `where` are computed, and differentiated: each power gets an argument that is never below its joint.
+# `where` computes and differentiates both branches, so the argument of each power is kept above the joint.
 
 
 def _to_linear(rgb: Any, xp: ModuleType) -> Any:

@@ -1,6 +1,7 @@
-"""New folders of pairs from those that are there: two folders side by side in one, and one folder in splits.
+"""Make new folders of pairs: combine two folders side by side, or divide one into splits.
 
-The originals stay as they are. A new folder appears whole or not at all, and what cannot go into it is named before.
+The originals are not changed. A new folder appears complete or not at all. Files that cannot be used are all named
+first.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from p2plib.data import pairs
-from p2plib.data.image import IMAGE_SUFFIXES, image_files, resize_image, save_image
-from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem
+from p2plib.data.image import IMAGE_SUFFIXES, files_below, image_files, images_in, is_image, resize_image, save_image
+from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem, count_others, list_pairs, pair_up
 from p2plib.errors import DataError
 from p2plib.files import replacing_folder
 
@@ -33,7 +33,7 @@ class Made:
     Attributes:
         folder: where it is.
         counts: pairs per split; "train" for a folder without splits.
-        ignored: files that are no images and were left out, by what they are (".txt", "hidden", ...).
+        ignored: the number of files that were left out because they are not images, by type (".txt", "hidden", ...).
     """
 
     folder: Path
@@ -47,20 +47,20 @@ class Made:
 
 
 def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Made:
-    """Write the images of two folders as pairs side by side, A left and B right: PNG, so that no color changes.
+    """Write the images of two folders as side-by-side pairs, A left and B right, as PNG files, which are lossless.
 
-    Partners have the same stem. Both folders hold images, or both hold `train/`, `val/` and `test/` or some of them.
+    Partners have the same stem. Both folders hold images, or both hold some of `train/`, `val/` and `test/`.
 
     Args:
         a: folder of the images on the left.
         b: folder of the images on the right.
         out: the folder to write, which must be new or empty.
-        resize: make all images squares of this many pixels; otherwise partners must have the same size.
+        resize: resize all images to squares of this side in pixels. None: partners must have the same size.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: an image has no partner, cannot be read, differs from its partner in size or is too narrow (all
-            such are named), a folder is missing or holds no images, or `out` is not empty or cannot be written.
+        DataError: an image has no partner, cannot be read, differs from its partner in size or is too narrow (the
+            message names all of them); a folder is missing or holds no images; `out` is not empty or not writable.
     """
     a, b = _folder(a), _folder(b)
     if resize is not None and resize < 1:
@@ -80,30 +80,32 @@ def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bo
 
 
 def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int = 0, progress: bool = False) -> Made:
-    """Copy a folder of pairs into `train/`, `val/` and `test/`, chosen by the seed; the layout stays.
+    """Copy a folder of pairs into `train/`, `val/` and `test/`, chosen by the seed. The layout stays the same.
 
     Args:
         data: a folder without splits: side-by-side files, or `A/` and `B/` (which become `train/A/`, `train/B/` ...).
-            Files are copied unopened; `data check` opens them. A folder of plain photos can be split, too.
+            Files are copied without a check of their content, which `data check` does. Photos can be split, too.
         out: the folder to write, which must be new or empty.
         val: share of the pairs for validation, at least one pair if it is above 0.
-        test: share of the pairs for the final test, likewise.
-        seed: another seed chooses other pairs.
+        test: share of the pairs for the final test, at least one pair if it is above 0.
+        seed: decides which pairs go where.
         progress: show a bar on stderr.
 
     Raises:
-        DataError: the shares are wrong, the folder has splits already, is too small, or holds files that make no pair
-            (all such are named), or `out` is not empty or cannot be written.
+        DataError: the shares are wrong; the folder has splits already, is too small, or holds files that form no pair
+            (the message names all of them); `out` is not empty or not writable.
     """
     data = _folder(data)
     if not (val >= 0 and test >= 0 and 0 < val + test < 1):
         raise DataError(f"val {val:g} and test {test:g} must be shares that leave some pairs to train on.")
-    if (there := pairs.splits(data)) != ["train"]:
-        raise DataError(f"{data}: has the splits {', '.join(there)} already; take a folder without.")
-    found, problems = pairs.find_pairs(data, "train")
-    files = [pair for pair in found if isinstance(pair, FilePair)]
+    listing = list_pairs(data)
+    if list(listing.splits) != ["train"]:
+        raise DataError(f"{data}: has the splits {', '.join(listing.splits)} already; take a folder without.")
+    problems = listing.unpaired["train"]
+    files = [pair for pair in listing.splits["train"] if isinstance(pair, FilePair)]
     if files:
         problems += _outside(data, [data], {path.parent for pair in files for path in pair.files.values()})
+    problems += _dead_links(files)
     _refuse(problems)
     names = _chosen(len(files), {"val": val, "test": test}, seed, data)
     jobs = [(pair, Path(name)) for pair, name in zip(files, names, strict=True)]
@@ -126,7 +128,7 @@ def _folder(path: Path) -> Path:
 
 
 def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
-    """The pairs of two folders and where they go, and what cannot be paired."""
+    """The pairs of two folders and their new places, and the files that cannot be paired."""
     if a == b:
         raise DataError(f"{a}: A and B are the same folder; name two.")
     try:
@@ -136,7 +138,8 @@ def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
     names = [name for name in SPLITS if (a / name).is_dir() or (b / name).is_dir()] or [""]
     jobs, problems = [], []
     for name in names:
-        together, alone = pairs.pair_up(root, [a / name, b / name])
+        folders = [a / name, b / name]
+        together, alone = pair_up(root, folders, [images_in(folder) for folder in folders])
         problems += alone
         jobs += [(pair, Path(name, f"{pair.a.stem}.png")) for pair in together if isinstance(pair, FilePair)]
     return jobs, problems + _outside(root, (a, b), {folder / name for folder in (a, b) for name in names})
@@ -165,18 +168,25 @@ def _chosen(count: int, shares: dict[str, float], seed: int, data: Path) -> list
 
 
 def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Problem]:
-    """The images below the sources that lie in none of the folders taken."""
+    """The images below the sources that are in none of the folders taken."""
     names = [path for source in sources for path in image_files(source) if path.parent not in taken]
-    detail = "lies in none of the folders that are taken; move or remove it"
+    detail = "is outside the folders that are used; move or remove it"
     return [Problem(path.relative_to(root).as_posix(), "outside", detail) for path in names]
 
 
+def _dead_links(pairs: Iterable[FilePair]) -> list[Problem]:
+    """The pairs that cannot be copied, because a link leads to no file."""
+    broken = [pair for pair in pairs if not all(path.exists() for path in pair.files.values())]
+    return [Problem(pair.name, "unreadable", "is a link to a missing file; remove it") for pair in broken]
+
+
 def _others(folder: Path) -> Counter[str]:
-    return pairs.unused(folder, set(image_files(folder)))
+    files = files_below(folder)
+    return count_others(folder, files, {path for path in files if is_image(path, folder)})
 
 
 def _each(task: Callable[[_Job], None], jobs: Sequence[_Job], progress: bool) -> list[Problem]:
-    """Do `task` for all jobs, in threads; returns what is wrong with which."""
+    """Run `task` on all jobs, in threads; returns the problems."""
     from tqdm import tqdm
 
     def attempt(job: _Job) -> Problem | None:
@@ -202,7 +212,7 @@ def _refuse(problems: Sequence[Problem]) -> None:
 
 @contextmanager
 def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
-    """A place to write to, beside `out`, which becomes `out` when the block ends well."""
+    """A temporary folder next to `out`, which becomes `out` when the block ends without an error."""
     if any(out.resolve().is_relative_to(source) for source in sources):
         raise DataError(f"{out}: lies where the images come from; choose another folder.")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):

@@ -1,8 +1,11 @@
-"""Data sets from the network: fetch the archive, verify it, unpack it; whole or not at all.
+"""Download data sets: fetch the archive, unpack it and verify the content. A data set is complete or not there at all.
 
-While a download of NAME runs, these lie beside the finished folder NAME: the archive so far and what identifies it on
-the server (`NAME.tar.gz.part`, `NAME.tar.gz.part.json`, both kept when the transfer breaks, so that the next call goes
-on from there), the place where it is unpacked (`.NAME.unpack`), and a lock (`.NAME.lock`).
+While NAME is downloaded, these files are next to its final folder NAME:
+
+    NAME.tar.gz.part        the archive so far; kept when the transfer fails, so that the next call resumes it
+    NAME.tar.gz.part.json   the archive's address, size and validator, which show whether it can be resumed
+    .NAME.unpack/           the folder where it is unpacked
+    .NAME.lock              a lock between processes
 """
 
 from __future__ import annotations
@@ -16,26 +19,25 @@ import sys
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from p2plib.data.catalog import Dataset, find
+from p2plib.data.catalog import Entry, find
 from p2plib.data.image import IMAGE_SUFFIXES, image_files
 from p2plib.errors import DataError
-from p2plib.files import write_text
+from p2plib.files import locked, write_text
 
 if TYPE_CHECKING:
     from requests import Response
 
 TIMEOUT = 30.0
-"""Seconds without a byte after which a connection counts as broken."""
+"""Seconds without data after which a connection counts as broken."""
 RETRIES = 3
-"""How often in a row a broken transfer is taken up again without getting any further."""
+"""How often in a row a broken transfer is retried without progress."""
 BACKOFF = 1.0
-"""Seconds before the first retry; doubles with each."""
+"""Seconds before the first retry; doubled for each further one."""
 
 _CHUNK = 1 << 16
 _GZIP = b"\x1f\x8b"
@@ -46,34 +48,33 @@ _DISK_BLOCK = 4096
 
 
 def cache_dir() -> Path:
-    """Where downloads are kept: `$P2PLIB_CACHE`, or else the user's cache folder."""
+    """Where downloads are stored: `$P2PLIB_CACHE`, or the user's cache folder by default."""
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False)).expanduser()
 
 
 def dataset_dir(name: str) -> Path:
-    """Where the finished data set `name` lies, or will lie: a folder that holds `train/` and the other splits."""
+    """The folder of data set `name`, downloaded or not; it holds `train/` and the other splits."""
     return cache_dir() / "datasets" / find(name).name
 
 
 def get(name: str, *, force: bool = False, progress: bool = True) -> Path:
-    """Download, verify and unpack a data set of the catalog, unless that has been done.
+    """Download, unpack and verify a data set of the catalog, unless that has been done.
 
-    A broken transfer is retried, and the next call resumes it. Calls from several processes wait for one another.
+    A broken transfer is retried, and the next call resumes it. Calls from several processes wait for each other.
 
     Args:
         name: a name in the catalog.
-        force: fetch it anew; the old folder stays until the new one is complete.
+        force: download it again. The old folder stays until the new one is complete.
         progress: show progress bars on stderr.
 
     Returns:
         The folder that holds `train/` and the other splits.
 
     Raises:
-        DataError: unknown name, nothing to download, the server does not deliver the archive, the archive is damaged,
-            hostile or not what the catalog describes, or the disk cannot take it. The message is one sentence, and
-            there is no half data set.
+        DataError: the name is unknown, there is nothing to download, the server does not send the archive, the archive
+            is damaged, hostile or not what the catalog describes, or the disk is full or not writable.
     """
     dataset, target = find(name), dataset_dir(name)
     if dataset.url is None:
@@ -83,7 +84,8 @@ def get(name: str, *, force: bool = False, progress: bool = True) -> Path:
     part = target.with_name(f"{name}.tar.gz.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(target.with_name(f".{name}.lock"), progress):
+        lock = target.with_name(f".{name}.lock")
+        with locked(lock, _wait(lock, progress)):
             if force or not target.is_dir():  # another process may have brought it meanwhile
                 _fetch(dataset, dataset.url, part, progress)
                 _install(dataset, part, target, progress)
@@ -95,40 +97,25 @@ def get(name: str, *, force: bool = False, progress: bool = True) -> Path:
     return target
 
 
-@contextmanager
-def _lock(path: Path, progress: bool) -> Iterator[None]:
-    """Hold `path` alone among processes; the system lets go of it when a process dies, however it dies."""
-    with open(path, "ab") as file:
-        waiting = False
-        while not _try_lock(file):
-            if progress and not waiting:
-                sys.stderr.write(f"Waiting for another process that is downloading here ({path}).\n")
-            waiting = True
-            time.sleep(0.2)
-        yield
+def _wait(path: Path, progress: bool) -> Callable[[], None]:
+    """The function to call while another process downloads: it says so once, then waits."""
+    said = not progress
 
+    def wait() -> None:
+        nonlocal said
+        if not said:
+            sys.stderr.write(f"Waiting for another process that is downloading here ({path}).\n")
+        said = True
+        time.sleep(0.2)
 
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+    return wait
 
 
 # Fetching.
 
 
-def _fetch(dataset: Dataset, url: str, part: Path, progress: bool) -> None:
-    """Bring the archive at `url` to `part`, taking up broken transfers as long as each gets further than the last."""
+def _fetch(dataset: Entry, url: str, part: Path, progress: bool) -> None:
+    """Download the archive at `url` to `part`, and retry as long as each attempt gets further than the last."""
     import requests
     import urllib3
 
@@ -151,8 +138,8 @@ def _fetch(dataset: Dataset, url: str, part: Path, progress: bool) -> None:
             time.sleep(BACKOFF * 2 ** (failures - 1))
 
 
-def _transfer(dataset: Dataset, url: str, part: Path, progress: bool) -> None:
-    """One request that starts, resumes, or finds complete what `part` holds."""
+def _transfer(dataset: Entry, url: str, part: Path, progress: bool) -> None:
+    """Send one request, which starts or resumes the download; none if `part` is complete."""
     import requests
 
     have, known = _kept(part, url)
@@ -171,13 +158,13 @@ def _transfer(dataset: Dataset, url: str, part: Path, progress: bool) -> None:
 
 
 def _kept(part: Path, url: str) -> tuple[int, dict[str, Any]]:
-    """How many bytes an earlier transfer from `url` left, and the file's size and validator as the server gave them."""
+    """The number of bytes from an earlier transfer, and the file's size and validator, as the server sent them."""
     try:
         known = json.loads(_notes(part).read_text(encoding="utf-8"))
         if known["url"] == url and {"size", "validator"} <= known.keys():
             return part.stat().st_size, known
     except (OSError, ValueError, TypeError, KeyError):
-        pass  # nothing there, or nothing that can be trusted: start over
+        pass  # missing or not to be trusted: start over
     return 0, {"size": None, "validator": None}
 
 
@@ -191,7 +178,7 @@ def _discard(part: Path) -> None:
 
 
 def _does_not_fit(response: Response, have: int, known: dict[str, Any]) -> bool:
-    """Whether a server, asked to continue, has other bytes than those that belong behind the ones here, or none."""
+    """Whether the answer to a range request does not continue the bytes that are here."""
     if response.status_code == 206:
         start, total = _content_range(response)
         same_file = _validator(response) in (None, known["validator"]) and total in (None, known["size"])
@@ -208,13 +195,13 @@ def _content_range(response: Response) -> tuple[int | None, int | None]:
 
 
 def _validator(response: Response) -> str | None:
-    """What proves later that the file is still the same: a strong ETag, else the time of its last change."""
+    """The value that shows later whether the file is still the same: a strong ETag, or the time of its last change."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
-def _check_answer(dataset: Dataset, url: str, response: Response, resumed: bool) -> None:
-    """Refuse errors and web pages; errors that may pass are raised as requests' own, to be retried."""
+def _check_answer(dataset: Entry, url: str, response: Response, resumed: bool) -> None:
+    """Refuse errors and web pages. Temporary errors are raised as requests' own, so that they are retried."""
     status = response.status_code
     if status in (408, 429) or status >= 500:
         response.raise_for_status()
@@ -225,15 +212,15 @@ def _check_answer(dataset: Dataset, url: str, response: Response, resumed: bool)
         raise _moved(dataset, url, f"answers with a web page or text ({kind}), not with an archive")
 
 
-def _moved(dataset: Dataset, url: str, what: str) -> DataError:
+def _moved(dataset: Entry, url: str, what: str) -> DataError:
     return DataError(
-        f"{dataset.name}: {url} {what}; look at the address in a browser, it may have moved or want a login, "
+        f"{dataset.name}: {url} {what}; look at the address in a browser, it may have moved or require a login, "
         f"or unpack the data set into {dataset_dir(dataset.name)} yourself."
     )
 
 
-def _receive(dataset: Dataset, url: str, response: Response, part: Path, progress: bool) -> None:
-    """Write the body to `part`, behind what is there if the server continues, else from the start."""
+def _receive(dataset: Entry, url: str, response: Response, part: Path, progress: bool) -> None:
+    """Write the body to `part`: appended if the server resumes the transfer, from the start otherwise."""
     import requests
     from tqdm import tqdm
 
@@ -264,7 +251,7 @@ def _receive(dataset: Dataset, url: str, response: Response, part: Path, progres
         raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes arrived")
 
 
-def _check_room(dataset: Dataset, folder: Path, need: int) -> None:
+def _check_room(dataset: Entry, folder: Path, need: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < need:
         raise DataError(
@@ -276,10 +263,10 @@ def _check_room(dataset: Dataset, folder: Path, need: int) -> None:
 # Unpacking.
 
 
-def _install(dataset: Dataset, part: Path, target: Path, progress: bool) -> None:
-    """Unpack and verify the archive beside `target`, then put it there in one step.
+def _install(dataset: Entry, part: Path, target: Path, progress: bool) -> None:
+    """Unpack and verify the archive next to `target`, then rename the result in one step.
 
-    Pairs have their splits in the archive's top folder. Photos may lie anywhere, so that the whole archive is kept.
+    Pairs have their splits in the archive's top folder. Photos can be anywhere, so the whole archive is kept.
     """
     place = target.with_name(f".{dataset.name}.unpack")
     shutil.rmtree(place, ignore_errors=True)  # a killed process may have left one
@@ -293,14 +280,14 @@ def _install(dataset: Dataset, part: Path, target: Path, progress: bool) -> None
         os.replace(made, target)
         _discard(part)
     except DataError:
-        _discard(part)  # resuming could not mend it
+        _discard(part)  # resuming could not repair it
         raise
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _unpack(dataset: Dataset, archive: Path, folder: Path, progress: bool) -> None:
-    """Unpack the images of a .tar.gz into `folder`: regular files and folders only, within a bound on their size."""
+def _unpack(dataset: Entry, archive: Path, folder: Path, progress: bool) -> None:
+    """Unpack the images of a .tar.gz into `folder`: only regular files and folders, up to a limit of their size."""
     from tqdm import tqdm
 
     budget = _MAX_GROWTH * archive.stat().st_size + _MAX_GROWTH_FREE
@@ -312,20 +299,20 @@ def _unpack(dataset: Dataset, archive: Path, folder: Path, progress: bool) -> No
             for member in tqdm(tar, f"unpacking {dataset.name}", unit=" files", disable=not progress, leave=False):
                 budget -= max(member.size, _DISK_BLOCK)
                 _check_member(dataset, member, budget)
-                if not any(part.startswith(".") for part in PurePosixPath(member.name).parts):  # macOS adds such
+                if not any(part.startswith(".") for part in PurePosixPath(member.name).parts):  # macOS adds these
                     tar.extract(member, folder)
-            while stream.read(_CHUNK):  # the checksum stands at the end
+            while stream.read(_CHUNK):  # the checksum is at the end
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, ValueError) as error:
         raise DataError(
-            f"{dataset.name}: the archive from {dataset.url} is damaged ({error}); run the same again to fetch it anew."
+            f"{dataset.name}: the archive from {dataset.url} is damaged ({error}); run this again to fetch it again."
         ) from error
 
 
-def _check_member(dataset: Dataset, member: tarfile.TarInfo, budget: int) -> None:
-    """Refuse what an archive of images has no reason to hold, before anything of it is written."""
+def _check_member(dataset: Entry, member: tarfile.TarInfo, budget: int) -> None:
+    """Refuse members that have no place in an archive of images, before they are written."""
     path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or re.search(r"[\\:]", member.name):  # \ and : act as such on Windows
+    if path.is_absolute() or ".." in path.parts or re.search(r"[\\:]", member.name):  # as on Windows
         fault = "would be written outside the data set"
     elif not (member.isreg() or member.isdir()):
         fault = "is a link or a device"
@@ -336,8 +323,8 @@ def _check_member(dataset: Dataset, member: tarfile.TarInfo, budget: int) -> Non
     raise DataError(f"{dataset.name}: the archive from {dataset.url} is refused, {member.name!r} in it {fault}.")
 
 
-def _verify(dataset: Dataset, folder: Path) -> None:
-    """Compare the images in each split with the catalog; of photos, there must be enough for all splits."""
+def _verify(dataset: Entry, folder: Path) -> None:
+    """Compare the number of images in each split with the catalog. Photos must be enough for all splits."""
     if dataset.photos:
         found, wanted = len(image_files(folder)), sum(dataset.splits.values())
         if found < wanted:

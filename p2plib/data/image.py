@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +17,52 @@ from p2plib.files import replacing
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """File endings (lower case) that count as images."""
 
+Color = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class ImageKind:
+    """What the images of one side of a data set are: 8-bit RGB, and labels where they have classes."""
+
+    name: str
+    """For example "satellite"."""
+    classes: Mapping[str, Color] = field(default_factory=dict)
+    """The color of each class, if the catalog has it."""
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed."""
+    found = []
+    above = {os.fspath(folder): frozenset({os.path.realpath(folder)})}  # each folder to walk, and all that it lies in
+    for here, folders, names in os.walk(folder, followlinks=True):
+        found += [Path(here, name) for name in names]
+        around = above.pop(here)
+        for name in list(folders):
+            path = os.path.join(here, name)  # noqa: PTH118 (there may be hundreds of thousands)
+            real = os.path.realpath(path)
+            if real in around:  # a link that leads back: following it would never end
+                folders.remove(name)
+            else:
+                above[path] = around | {real}
+    return sorted(found)
+
+
+def is_image(path: Path, below: Path) -> bool:
+    """Whether a file counts as an image: by its ending, and no part of its path below `below` begins with a dot."""
+    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in a folder itself, sorted; none if it is not there."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if is_image(path, folder) and not path.is_dir())
+
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder, at any depth and sorted; names that begin with a dot are passed over."""
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    """The image files in a folder, at any depth and sorted; names that begin with a dot are skipped."""
+    return [path for path in files_below(folder) if is_image(path, folder)]
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -84,6 +128,13 @@ def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:
+    """Shrink a uint8 image until its shorter side has `side` pixels; None leaves it as it is."""
+    scale = (side or np.inf) / min(image.shape[:2])
+    height, width = (round(length * scale) if scale < 1 else length for length in image.shape[:2])
+    return resize_image(image, height, width)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pairs of images: where a data set keeps them, and how one pair is read whole or refused by name.
+"""Pairs of images: how a folder stores them, and how one is read or refused by name.
 
 A folder keeps its pairs in one of these ways (SPLIT is train, val or test):
 
@@ -8,26 +8,23 @@ A folder keeps its pairs in one of these ways (SPLIT is train, val or test):
     SPLITA/12.jpg   SPLITB/12.png    the same
     12.jpg    or    A/12.jpg  B/12.png    no splits: all of it is the split "train"
 
-By its shape alone, a photo can look like two halves. A side-by-side file must therefore be at least `MIN_ASPECT` times
-as wide as high: pix2pix files are 2:1, while 4:3, 3:2, 16:9 and upright photos stay below. Pairs whose halves are
-narrower than that go into two folders, which has no such limit.
+A single photo must not be mistaken for two halves. A side-by-side file must therefore be at least `MIN_ASPECT` times as
+wide as high: pix2pix files are 2:1, while 4:3, 3:2, 16:9 and portrait photos stay below. Pairs with narrower halves go
+into two folders, which have no such limit.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from p2plib.data.catalog import CATALOG
-from p2plib.data.download import dataset_dir
-from p2plib.data.image import IMAGE_SUFFIXES, read_rgb
-from p2plib.data.toy import city
+from p2plib.data.image import IMAGE_SUFFIXES, files_below, is_image, read_rgb
 from p2plib.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -36,13 +33,13 @@ MIN_ASPECT = 1.8
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing the checker has to say about one pair.
+    """A fault of one pair, or a note on it.
 
     Attributes:
         name: the pair's name, or that of a file without a partner.
-        kind: what it is, in one or two words; equal problems have equal kinds.
+        kind: a category, in one or two words.
         detail: one clause: what was found and, for a broken pair, what to do.
-        broken: training refuses (or skips) the pair; else it is a note.
+        broken: training refuses (or skips) the pair. False for a note.
     """
 
     name: str
@@ -63,14 +60,36 @@ class PairError(DataError):
 
 
 class Pair(Protocol):
-    """What the pipeline needs of a pair, wherever it comes from."""
+    """What every kind of pair can do."""
 
     @property
     def name(self) -> str:
         """What messages call it, unique in its data set."""
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Its files by their content ("A", "B", "A|B" or "photo"); empty if a function makes the pair."""
+
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """A and B: uint8 (H, W, 3) each, of the same size. Raises PairError."""
+
+    def views(self) -> dict[str, np.ndarray]:
+        """The images that the checker examines, by name: both sides, or the photo that the pair is made of."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a data set, sorted into splits and pairs; none of them was opened.
+
+    Attributes:
+        splits: the pairs of each split, in natural order of their names.
+        unpaired: by split, the files that make no pair.
+        ignored: the number of files that belong to no split, by type ("hidden", ".txt", ...).
+    """
+
+    splits: dict[str, list[Pair]]
+    unpaired: dict[str, list[Problem]] = field(default_factory=dict)
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -86,11 +105,11 @@ class FilePair:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files by what they hold: "A" and "B", or "A|B"."""
+        """The files by their content: "A" and "B", or "A|B"."""
         return {"A|B": self.a} if self.b is None else {"A": self.a, "B": self.b}
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Decode both images as `read_rgb` does.
+        """Decode both images as `image.read_rgb` does.
 
         Returns:
             A and B: uint8 (H, W, 3) each, of the same size.
@@ -102,6 +121,10 @@ class FilePair:
         if a.shape != b.shape:
             raise self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
         return a, b
+
+    def views(self) -> dict[str, np.ndarray]:
+        """A and B. Raises PairError as `read`."""
+        return dict(zip("AB", self.read(), strict=True))
 
     def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
@@ -134,132 +157,100 @@ class FilePair:
 
 
 @dataclass(frozen=True)
-class ToyPair:
-    """A pair of the procedural city, drawn when it is read; the splits have no index in common."""
+class MadePair:
+    """A pair that a function makes when it is read: `make(index, size)` returns A and B, uint8 (size, size, 3)."""
 
     name: str
     index: int
     size: int
+    make: Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """None."""
+        return {}
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Aerial photo and map: uint8 (size, size, 3) each."""
-        return city(self.index, self.size)
+        """A and B: uint8 (size, size, 3) each."""
+        return self.make(self.index, self.size)
+
+    def views(self) -> dict[str, np.ndarray]:
+        """A and B."""
+        return dict(zip("AB", self.read(), strict=True))
 
 
-def splits(data: str | Path) -> list[str]:
-    """The splits of a data set, in the order train, val, test.
+class _Files:
+    """The files below a folder, listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.all = root, files_below(root)
+        self.images: dict[Path, list[Path]] = defaultdict(list)
+        for path in self.all:
+            if is_image(path, root):
+                self.images[path.parent].append(path)
+
+    def choose(self, *layouts: Sequence[Path]) -> Sequence[Path]:
+        """Return the one layout whose folders hold images; an empty one if there is none.
+
+        Raises:
+            DataError: there are several.
+        """
+        found = [folders for folders in layouts if any(self.images.get(folder) for folder in folders)]
+        if len(found) > 1:
+            folders = " and in ".join(str(folder) for folder, *_ in found)
+            raise DataError(f"Images lie in {folders}: these are two layouts for one split; keep one of them.")
+        return found[0] if found else ()
+
+    def layout(self) -> dict[str, Sequence[Path]]:
+        """Each split's folders: one that holds side-by-side files, or those of A and of B."""
+        root, layout = self.root, {}
+        for split in SPLITS:
+            both, a, b = root / split, root / "A" / split, root / "B" / split
+            two = (root / f"{split}A", root / f"{split}B")
+            layout[split] = self.choose((both,), (both / "A", both / "B"), (a, b), two)
+        if not any(layout.values()):
+            layout["train"] = self.choose((root,), (root / "A", root / "B"))
+        if not any(layout.values()):
+            raise DataError(
+                f"{root}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}); put side-by-side files into train/ "
+                "and val/, or the two sides into trainA/, trainB/, valA/ and valB/."
+            )
+        return {split: folders for split, folders in layout.items() if folders}
+
+
+def list_pairs(root: Path) -> Listing:
+    """Find the pairs of all splits in a folder, in one pass over its files.
+
+    Raises:
+        DataError: there are no images, or two layouts at once.
+    """
+    files = _Files(root)
+    splits, unpaired, used = {}, {}, set()
+    for split, folders in files.layout().items():
+        sides = [files.images.get(folder, []) for folder in folders]
+        used |= {path for side in sides for path in side}
+        splits[split], unpaired[split] = pair_up(root, folders, sides)
+    return Listing(splits, unpaired, count_others(root, files.all, used))
+
+
+def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]) -> tuple[list[Pair], list[Problem]]:
+    """Pair the files of one split.
 
     Args:
-        data: a name from the catalog, or a folder. A name of the catalog wins over a folder of that name in the
-            current directory: write "./maps" for the folder. A `Path` is always a folder.
-
-    Raises:
-        DataError: no such data set, not downloaded yet, no images, or two layouts at once.
-    """
-    return list(_toy_starts() if data == "toy" else _layout(folder_of(data)))
-
-
-def find_pairs(data: str | Path, split: str) -> tuple[list[Pair], list[Problem]]:
-    """Find the pairs of one split, without opening a file.
+        root: the data set's folder, which names are relative to.
+        folders: the one folder of side-by-side files, or the two of A and of B.
+        sides: the image files in each of them.
 
     Returns:
-        The pairs in natural order of their names, and what could not be paired: files that lack a partner, and
-        files that share their stem with another in the same folder.
-
-    Raises:
-        DataError: as `splits`, or the data set has no such split.
+        The pairs in natural order of their names, and a problem for each file that has no partner or has the same stem
+        as another file in its folder.
     """
-    available = splits(data)
-    if split not in available:
-        raise DataError(f"{data}: there is no split {split!r}; it has {', '.join(available)}.")
-    if data == "toy":
-        toy, start = CATALOG["toy"], _toy_starts()[split]
-        return [ToyPair(f"{split}/{i}", start + i, toy.size[0]) for i in range(toy.splits[split])], []
-    root = folder_of(data)
-    return pair_up(root, _layout(root)[split])
-
-
-def ignored(data: str | Path) -> Counter[str]:
-    """Count the files in a data set's folder that belong to no split, by what they are ("hidden", ".txt", ...)."""
-    if data == "toy":
-        return Counter()
-    root = folder_of(data)
-    used = {path for folders in _layout(root).values() for folder in folders for path in _images(folder)}
-    return unused(root, used)
-
-
-def unused(root: Path, used: set[Path]) -> Counter[str]:
-    """Count the files below a folder that are not among `used`, by what they are."""
-    return Counter(_label(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path not in used)
-
-
-def _label(path: Path) -> str:
-    if any(part.startswith(".") for part in path.parts):
-        return "hidden"
-    suffix = path.suffix.lower()
-    return "images outside the splits" if suffix in IMAGE_SUFFIXES else suffix or "without suffix"
-
-
-def _toy_starts() -> dict[str, int]:
-    """The index of each split's first city."""
-    counts = [CATALOG["toy"].splits.get(split, 0) for split in SPLITS]
-    return {split: sum(counts[:i]) for i, split in enumerate(SPLITS) if counts[i]}
-
-
-def folder_of(data: str | Path) -> Path:
-    """The folder of a data set, be it downloaded or the user's."""
-    if data in CATALOG:
-        root = dataset_dir(str(data))
-        if not root.is_dir():
-            hint = f", or write ./{data} for the folder" if Path(data).is_dir() else ""
-            raise DataError(f"{data}: not downloaded yet; run `python -m p2plib data get {data}`{hint}.")
-        return root
-    root = Path(data).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{data}: neither a folder nor a data set of the catalog ({', '.join(CATALOG)}).")
-    return root
-
-
-def _layout(root: Path) -> dict[str, Sequence[Path]]:
-    """Each split's folders: one that holds side-by-side files, or those of A and of B."""
-    layout = {}
-    for split in SPLITS:
-        both, a, b = root / split, root / "A" / split, root / "B" / split
-        layout[split] = _choose((both,), (both / "A", both / "B"), (a, b), (root / f"{split}A", root / f"{split}B"))
-    if not any(layout.values()):
-        layout["train"] = _choose((root,), (root / "A", root / "B"))
-    if not any(layout.values()):
-        raise DataError(
-            f"{root}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}); put side-by-side files into train/ and "
-            "val/, or the two sides into trainA/, trainB/, valA/ and valB/."
-        )
-    return {split: folders for split, folders in layout.items() if folders}
-
-
-def _choose(*layouts: Sequence[Path]) -> Sequence[Path]:
-    """The one layout whose folders hold images; empty if none does."""
-    found = [folders for folders in layouts if any(any(_images(folder)) for folder in folders)]
-    if len(found) > 1:
-        folders = " and in ".join(str(folder) for folder, *_ in found)
-        raise DataError(f"Images lie in {folders}: these are two layouts for one split; keep one of them.")
-    return found[0] if found else ()
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """The image files in a folder that may not exist; hidden files are none."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield path
-
-
-def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Problem]]:
-    """As `find_pairs`, for the one folder of side-by-side files, or the two of A and of B, below `root`."""
     if len(folders) == 1:
-        files = sorted(_images(folders[0]), key=lambda path: (_natural(path.stem), path.name))
+        files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
         return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []
     by_stem: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    for side, folder in enumerate(folders):
-        for path in sorted(_images(folder)):
+    for side, paths in enumerate(sides):
+        for path in sorted(paths):
             by_stem[path.stem][side].append(path)
     pairs: list[Pair] = []
     problems = []
@@ -275,6 +266,27 @@ def pair_up(root: Path, folders: Sequence[Path]) -> tuple[list[Pair], list[Probl
             detail = f"there is no image called {stem} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
     return pairs, problems
+
+
+def count_others(root: Path, files: Iterable[Path], used: set[Path]) -> Counter[str]:
+    """Count the files in a folder that are not used, by type.
+
+    Args:
+        root: the folder.
+        files: all files in it, at any depth.
+        used: those that are part of a split.
+
+    Returns:
+        The number of the others by type: "hidden", ".txt", ...
+    """
+    return Counter(_label(path.relative_to(root)) for path in files if path not in used)
+
+
+def _label(path: Path) -> str:
+    if any(part.startswith(".") for part in path.parts):
+        return "hidden"
+    suffix = path.suffix.lower()
+    return "images outside the splits" if suffix in IMAGE_SUFFIXES else suffix or "without suffix"
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

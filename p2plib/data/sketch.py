@@ -1,4 +1,4 @@
-"""Sketches of photos, by scikit-image and without weights, and the small faults that a hand makes when it draws."""
+"""Sketches of photos, made by scikit-image without a neural network, and random variations like those of a hand."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from p2plib.errors import DataError
 from p2plib.files import replacing
 
 VERSION = 1
-"""Of the images that `sketch` makes: raise it with every change that they show, so that no cached one is used."""
+"""Version of the drawings. Raise it with every change that is visible in them, so that cached ones are not used."""
 WEAK = 0.3
-"""A line goes on down to this share of the slope at which it began."""
+"""A line continues while its slope is at least this share of the slope that starts a line."""
 FAINTEST = 0.01
-"""Slopes below this, in brightness a pixel, are noise in any photo."""
+"""Slopes below this, in brightness per pixel, count as noise in any photo."""
 CELLS = 4
-"""`augment_strokes` shifts the corners of so many cells a side, and all between them smoothly."""
+"""Cells per side of the grid whose corners `augment_strokes` shifts; points in between shift in proportion."""
 SHIFT = 0.012
-"""How far, as a standard deviation and a share of the side: 3 pixels of 256."""
+"""Standard deviation of these shifts, as a share of the side: 3 pixels of 256."""
 GAPS = 5
-"""At most so many gaps are torn into the strokes."""
+"""The highest number of gaps in the strokes."""
 GAP = 0.03
-"""Their width, as a share of the side."""
+"""Width of a gap, as a share of the side."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Style:
     Attributes:
         method: "canny" draws lines of even thickness along edges (Canny 1986); "dog" draws what is darker than its
             surroundings, in grays, as a pencil does (difference of Gaussians; Winnemoeller et al. 2012).
-        sigma: how much is smoothed before, in pixels of the drawing: more leaves out more detail.
-        strength: canny: how steep an edge must be for a line to begin, as a share of the photo's steepest ones, so that
-            dim photos have lines, too. dog: how dark a difference becomes.
-        thickness: of canny's lines, in pixels of the drawing.
-        smallest: canny's lines of fewer pixels than this are left out.
-        size: the photo is shrunk to this many pixels on its longer side before, and the drawing enlarged after: lines
-            then look alike at any size of photo.
+        sigma: standard deviation of the Gaussian blur, in pixels of the drawing. A higher value leaves out more detail.
+        strength: canny: the slope that starts a line, as a share of the photo's steepest slopes, so that dim photos
+            have lines, too. dog: how dark a difference becomes.
+        thickness: thickness of canny's lines, in pixels of the drawing.
+        smallest: canny's lines with fewer pixels than this are left out.
+        size: the photo is shrunk to this many pixels on its longer side first, and the drawing is enlarged afterward,
+            so that lines look the same for photos of any size.
     """
 
     method: Literal["canny", "dog"] = "canny"
@@ -61,18 +61,18 @@ class Style:
 
 
 EDGES = Style()
-"""Thin black lines, tuned to look like those of edges2shoes: `benchmarks/sketches.py` compares."""
+"""Thin black lines, tuned to look like those of edges2shoes; `benchmarks/sketches.py` compares them."""
 PENCIL = Style(method="dog", sigma=1.0, strength=18.0)
 """Soft grays."""
 
 
 def available() -> bool:
-    """Whether scikit-image, which draws, is installed."""
+    """Whether scikit-image, which sketches need, is installed."""
     return find_spec("skimage") is not None
 
 
 def require() -> None:
-    """Raise a DataError that says how to install scikit-image, unless it is there."""
+    """Raise a DataError that says how to install scikit-image, if it is missing."""
     if not available():
         raise DataError("scikit-image is not installed, which sketches need; run: pip install 'p2plib[sketch]'")
 
@@ -82,7 +82,7 @@ def sketch(image: np.ndarray, style: Style = EDGES) -> np.ndarray:
 
     Args:
         image: uint8 (H, W, 3), of any size.
-        style: how.
+        style: how to draw it.
 
     Returns:
         uint8 (H, W, 3), gray: the three channels are equal.
@@ -94,15 +94,15 @@ def sketch(image: np.ndarray, style: Style = EDGES) -> np.ndarray:
 
 
 def cached_sketch(path: Path, style: Style = EDGES, image: np.ndarray | None = None) -> np.ndarray:
-    """The sketch of a photo file, drawn once and then kept in the user's cache, beside the downloaded data sets.
+    """The sketch of a photo file, drawn once and then kept in the user's cache, next to the downloaded data sets.
 
-    It is found again by the photo's content and the style: a changed photo is drawn anew, a copied one is not. A cache
-    that cannot be written to is done without.
+    The key is the photo's content and the style: a changed photo is drawn again, a copied one is not. If the cache is
+    not writable, sketches are drawn each time.
 
     Args:
         path: an image file.
         style: how to draw it.
-        image: what `read_rgb(path)` gives, where that is known already.
+        image: the result of `read_rgb(path)`, if it is known already.
 
     Returns:
         uint8 (H, W, 3), of the size of `image`.
@@ -122,11 +122,11 @@ def cached_sketch(path: Path, style: Style = EDGES, image: np.ndarray | None = N
 
 
 def augment_strokes(sketch: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
-    """Draw a sketch as an unsteady hand would: lines bent by a few pixels, here and there broken, thinner or thicker.
+    """Vary a sketch as an unsteady hand would: bend lines by a few pixels, break some, and make them thicker.
 
     Args:
         sketch: uint8 (H, W, 3), dark strokes on white.
-        seed: not negative; the same seed gives the same result.
+        seed: 0 or more; the same seed gives the same result.
 
     Returns:
         uint8 (H, W, 3). White paper stays white.
@@ -149,7 +149,7 @@ def _draw(image: np.ndarray, style: Style) -> np.ndarray:
 def _lines(brightness: np.ndarray, style: Style) -> np.ndarray:
     from skimage import feature, filters, measure
 
-    slopes = filters.sobel(filters.gaussian(brightness, style.sigma, mode="nearest")) / 2**0.5  # brightness a pixel
+    slopes = filters.sobel(filters.gaussian(brightness, style.sigma, mode="nearest")) / 2**0.5  # brightness per pixel
     steep = 8 * max(FAINTEST, style.strength * np.percentile(slopes, 99.5))  # canny's Sobel filter sums to 8
     edges = feature.canny(brightness, style.sigma, WEAK * steep, steep, mode="nearest")
     pieces = measure.label(edges)
@@ -161,7 +161,7 @@ def _shades(brightness: np.ndarray, style: Style) -> np.ndarray:
     from skimage import filters
 
     difference = filters.difference_of_gaussians(brightness, style.sigma, mode="nearest")
-    light = 1 + np.tanh(style.strength * np.minimum(difference + 0.005, 0))  # what is hardly darker stays paper
+    light = 1 + np.tanh(style.strength * np.minimum(difference + 0.005, 0))  # small differences stay white
     return np.rint(255 * light).astype(np.uint8)
 
 
@@ -180,7 +180,7 @@ def _key(path: Path, style: Style) -> str:
 
 
 def _keep(path: Path, drawn: np.ndarray, size: tuple[int, ...]) -> None:
-    """Write the drawing at its own size, and note the photo's: enlarged ones would fill the disk."""
+    """Write the drawing at its own size, with the photo's size as a note: enlarged drawings would fill the disk."""
     notes = PngImagePlugin.PngInfo()
     notes.add_text("size", json.dumps(size))
     with replacing(path) as temporary:
@@ -188,7 +188,7 @@ def _keep(path: Path, drawn: np.ndarray, size: tuple[int, ...]) -> None:
 
 
 def _bend(sketch: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shift the corners of a coarse grid at random, and all between them in proportion."""
+    """Shift the corners of a coarse grid at random, and the points in between in proportion."""
     height, width = sketch.shape[:2]
     rows, columns = (np.linspace(0, side, min(CELLS, side) + 1).round() for side in (height, width))
     corners = np.stack(np.meshgrid(columns, rows), axis=-1)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-Color = tuple[int, int, int]
+from p2plib.data.image import Color
 
-_PIXELS = 1 << 20  # so many decide on a palette
-_APART = 20  # in one channel at least: less than between the closest classes of the toy map, more than JPEG moves most
+_PIXELS = 1 << 20  # a palette is made from about this many
+_APART = 20  # levels in one channel: less than between the closest classes of the toy map, more than most JPEG noise
 _STEP = 3  # levels between neighbors in a flat area of a JPEG file
-_CLOSE = 6  # levels that JPEG moves the color of a flat area
+_CLOSE = 6  # levels by which JPEG changes the color of a flat area
 _LABELS = 0.3  # see `label_palette`
-_MOST = 32  # classes; cityscapes has 30
+_MOST = 32  # classes at most; cityscapes has 30
 
 
 def channel_statistics(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -27,10 +27,10 @@ def channel_statistics(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.nda
 
 
 def palette(images: Sequence[np.ndarray], count: int = 8) -> dict[str, Color]:
-    """The most common colors, the first one first; colors next to one that is already there are left out.
+    """The most common colors, most common first. Colors close to one already found are left out.
 
-    This finds the classes of label images; also in JPEG files of good quality, whose artifacts mostly lie next to the
-    true color. About a million evenly spaced pixels decide.
+    This finds the classes of label images, even in JPEG files of good quality, whose artifacts are mostly close to the
+    true color. About a million evenly spaced pixels are used.
 
     Args:
         images: uint8 (H, W, 3).
@@ -51,16 +51,16 @@ def palette(images: Sequence[np.ndarray], count: int = 8) -> dict[str, Color]:
 
 
 def label_palette(images: Sequence[np.ndarray]) -> dict[str, Color] | None:
-    """The colors of the classes of label images; None where the images are no labels.
+    """The colors of the classes of label images; None if the images are not labels.
 
     Labels are flat areas of few colors. A pixel is flat here if it differs from its right and lower neighbors by no
     more than JPEG adds. A color is a class if the flat pixels close to it make up a thousandth of all pixels or more.
     The images are labels if, of the pixels not close to the most common color (which may be the white around a
-    product), at least 0.3 are flat and close to a class. It was 0.45 to 0.76 for facades, maps and the toy map, and no
-    more than 0.18 for photos of any kind. Drawn lines have no areas, and are no labels.
+    product), at least 0.3 are flat and close to a class. This share was 0.45 to 0.76 for facades, maps and the toy map,
+    and at most 0.18 for photos of any kind. Line drawings have no flat colored areas, so they are not labels.
 
     Args:
-        images: uint8 (H, W, 3), at their own size: resizing adds colors between the classes. Forty are plenty.
+        images: uint8 (H, W, 3), at their own size: resizing adds colors between the classes. Forty are enough.
 
     Returns:
         Colors by name, the most common one first, as `palette` names them; or None.
@@ -94,7 +94,7 @@ def nearest(image: np.ndarray, palette: Mapping[str, Sequence[int]]) -> np.ndarr
 
 
 def class_shares(images: Iterable[np.ndarray], palette: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """What share of all pixels each class has, where a pixel belongs to the nearest color.
+    """The share of all pixels in each class, where a pixel belongs to the class of the nearest color.
 
     Args:
         images: uint8 (H, W, 3).
@@ -110,12 +110,12 @@ def class_shares(images: Iterable[np.ndarray], palette: Mapping[str, Sequence[in
 
 
 def _step(images: Sequence[np.ndarray]) -> int:
-    """Every which pixel to take for about a million in all."""
+    """The step between pixels that leaves about a million of all images' pixels."""
     return sum(image.size // 3 for image in images) // _PIXELS + 1
 
 
 def _flat(image: np.ndarray) -> np.ndarray:
-    """Which pixels look like their right and lower neighbors: bool (H - 1, W - 1)."""
+    """Which pixels are nearly equal to their right and lower neighbors: bool (H - 1, W - 1)."""
     values = image.astype(np.int16)
     here = values[:-1, :-1]
     step = np.maximum(np.abs(values[1:, :-1] - here), np.abs(values[:-1, 1:] - here))

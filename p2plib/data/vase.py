@@ -1,7 +1,7 @@
-"""Procedural product photos, vases before white paper: something to sketch without a download.
+"""Procedural product photos of vases on white, to try the sketch task without a download.
 
-Shape and glaze go together, so that there is something to learn from an outline: slim ones are blue, round ones are of
-terracotta, the others are green.
+The shape determines the glaze, so a network can learn the color from an outline: slim vases are blue, round ones are
+terracotta, and the others are green.
 """
 
 from __future__ import annotations

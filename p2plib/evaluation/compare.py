@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2plib import files
-from p2plib.data import pipeline
+from p2plib.data.dataset import spread
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, without_infinity
 from p2plib.inference.checkpoint import find, load, short_name
@@ -96,7 +96,7 @@ class Comparison:
             count: number of images, evenly spaced.
         """
         first = next(iter(self.evaluations.values()))
-        shown = pipeline.spread(range(len(first.images)), count)
+        shown = spread(range(len(first.images)), count)
         generated = {name: evaluation.generated[shown] for name, evaluation in self.evaluations.items()}
         return {self.names[0]: first.sources[shown]} | generated | {f"expected {self.names[1]}": first.targets[shown]}
 
@@ -127,7 +127,7 @@ def compare(
         DataError: the data set or the split cannot be used, or it lends other pairs to one checkpoint than to another.
     """
     infos = {name: model.info for name, model in checkpoints.items()}
-    directions = {name: pipeline.direction(info.config) for name, info in infos.items()}
+    directions = {name: info.config.direction for name, info in infos.items()}
     tasks = {name: info.config.task for name, info in infos.items()}
     if len(set(tasks.values())) > 1:
         raise ConfigError(f"These checkpoints do different tasks ({tasks}); compare like with like.")

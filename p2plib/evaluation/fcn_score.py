@@ -21,12 +21,14 @@ from tqdm import tqdm
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
-from p2plib.data import pipeline, statistics
+from p2plib.data import statistics
+from p2plib.data.batches import Batches
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import to_float
 from p2plib.data.statistics import Color
 from p2plib.errors import CheckpointError, DataError
 from p2plib.evaluation import metrics
-from p2plib.evaluation.evaluate import conditions, label_palette
+from p2plib.evaluation.evaluate import conditions, opened
 from p2plib.files import replacing
 from p2plib.inference.translate import generate
 
@@ -102,10 +104,11 @@ def train_segmenter(
     Raises:
         DataError: the sources are no labels, or the pairs cannot be used.
     """
-    config = dataclasses.replace(config, direction=pipeline.direction(config), seed=seed, augment="jitter_flip")
-    palette = palette or label_palette(config, "train", "source")
+    config = dataclasses.replace(config, seed=seed, augment="jitter_flip")
+    dataset = open_dataset(config)
+    palette = palette or dataset.classes("source")
     if palette is None:
-        source, target = pipeline.side_names(config)
+        source, target = dataset.names
         raise DataError(
             f"{config.data}: the FCN score is for generators from labels to photo, and the sources ({source}) are no "
             f"flat areas of few colors; if the labels are the targets ({target}), evaluate scores them."
@@ -113,17 +116,17 @@ def train_segmenter(
     plan = runtime.start(TrainConfig(precision="float32"))
     import keras
 
-    count = len(pipeline.pairs_of(config, "train")[0])
-    data = pipeline.TrainingData(dataclasses.replace(config, batch_size=min(BATCH, count)))
+    batch_size = min(BATCH, len(dataset["train"]))
+    data = Batches(dataset, dataclasses.replace(config, batch_size=batch_size))
     keras.utils.set_random_seed(seed)
     with runtime.one_device(), runtime.dtype_policy("float32"), data.plain_errors():
         model = _build(config.image_size, len(palette))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=plan.xla)
         for epoch in tqdm(range(epochs), desc="segmenter", unit="epoch", leave=False, disable=None):
-            batches = data.batches(epoch).map(_photo_and_classes(palette))
+            batches = data.start(epoch).map(_photo_and_classes(palette))
             model.fit(batches, steps_per_epoch=data.steps_per_epoch, verbose=0, shuffle=False)
-    return Segmenter(model, dict(palette), config.data, config.direction, config.image_size, epochs, seed)
+    return Segmenter(model, dict(palette), config.data, dataset.direction, config.image_size, epochs, seed)
 
 
 def save(path: str | Path, segmenter: Segmenter) -> None:
@@ -175,7 +178,7 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
         save(path, segmenter)
         return segmenter
     segmenter = load(path)
-    wanted = {"data": config.data, "direction": pipeline.direction(config), "size": config.image_size}
+    wanted = {"data": config.data, "direction": open_dataset(config).direction, "size": config.image_size}
     wanted |= {"epochs": epochs} if epochs else {}
     other = [f"{name} {getattr(segmenter, name)}" for name in wanted if getattr(segmenter, name) != wanted[name]]
     if other:
@@ -201,19 +204,17 @@ def fcn_score(
         DataError: the data set or the split cannot be used.
         CheckpointError: the segmenter works at another size.
     """
-    config = checkpoint.info.config
-    if data is not None:
-        config = dataclasses.replace(config, data=data)
-    if segmenter.size != config.image_size:
+    dataset = opened(checkpoint, data)
+    if segmenter.size != dataset.size:
         raise CheckpointError(
-            f"The segmenter works at {segmenter.size} pixels, the generator at {config.image_size}; train another one."
+            f"The segmenter works at {segmenter.size} pixels, the generator at {dataset.size}; train another one."
         )
-    both, _, _ = pipeline.load_split(config, split, limit)
+    both = dataset[split].load(limit).images
     labels = np.stack([statistics.nearest(source, segmenter.palette) for source in both[:, 0]])
     photos = {"generated": generate(checkpoint.generator, both[:, 0]), "real": both[:, 1]}
     classes = len(segmenter.palette)
     matrices = {name: metrics.count(labels, segmenter.label(shown), classes) for name, shown in photos.items()}
-    protocol = conditions(checkpoint, config, split, len(both)) | {
+    protocol = conditions(checkpoint, dataset, split, len(both)) | {
         "dropout": "off",
         "classes": classes,
         "most_common_class": round(float(matrices["real"].sum(1).max() / matrices["real"].sum()), 4),

@@ -7,26 +7,30 @@ They work on one image at a time, which bounds the memory for any number of them
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from p2plib.data import color, statistics
+from p2plib.registry import METRICS
 
 
-def l1(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+@METRICS.register("l1")
+def l1(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
     """Mean absolute difference on [-1, 1], the scale of the training loss: 0 (equal) to 2. Returns (N,)."""
     return _each(lambda x, y: 2 * np.abs(x - y).mean(dtype=np.float64), target, generated)
 
 
-def psnr(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+@METRICS.register("psnr")
+def psnr(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
     """Peak signal-to-noise ratio in dB for images on [0, 1]; infinite for equal images. Returns (N,)."""
     error = _each(lambda x, y: ((x - y) ** 2).mean(dtype=np.float64), target, generated)
     with np.errstate(divide="ignore"):
         return -10 * np.log10(error)
 
 
-def ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+@METRICS.register("ssim")
+def ssim(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
     """Structural similarity for images on [0, 1]: -1 to 1, 1 for equal images. Returns (N,).
 
     Wang et al. 2004, equation 13, with their 11x11 Gaussian window (sigma 1.5), K1 = 0.01 and K2 = 0.03; computed per
@@ -35,7 +39,8 @@ def ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
     return _each(lambda x, y: _ssim(x, y)[0].mean(), target, generated)
 
 
-def ms_ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+@METRICS.register("ms_ssim")
+def ms_ssim(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
     """Multi-scale structural similarity for images on [0, 1]: 0 to 1, 1 for equal images. Returns (N,).
 
     Wang, Simoncelli and Bovik 2003, equation 7: the contrast and structure terms of `ssim` at up to five scales, each
@@ -48,12 +53,19 @@ def ms_ssim(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
     return _each(_ms_ssim, target, generated)
 
 
-def ab_error(target: np.ndarray, generated: np.ndarray) -> np.ndarray:
+@METRICS.register("ab")
+def ab_error(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
     """Mean Euclidean distance of colors in the plane of a and b of CIE Lab, lightness apart: 0 to about 250.
 
     A gray image has that of the target's mean chroma: the number that a colorizer must beat. Returns (N,).
     """
     return _each(lambda x, y: np.linalg.norm(_ab(x) - _ab(y), axis=-1).mean(dtype=np.float64), target, generated)
+
+
+@METRICS.register("ab_grey")
+def ab_gray(target: np.ndarray, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """`ab_error` of the gray source: the number that a colorizer must beat. Returns (N,)."""
+    return ab_error(target, source)
 
 
 def colorfulness(images: np.ndarray) -> np.ndarray:
@@ -68,17 +80,32 @@ def colorfulness(images: np.ndarray) -> np.ndarray:
     return np.array([_colorfulness(image) for image in images])
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "l1": l1,
-    "psnr": psnr,
-    "ssim": ssim,
-    "ms_ssim": ms_ssim,
-}
-"""What every evaluation reports, by name."""
-COLOR = {"ab": ab_error}
-"""What is reported of colorizers, too."""
+COMMON = ("l1", "psnr", "ssim", "ms_ssim")
+"""What every evaluation reports."""
 VALIDATION = ("l1", "psnr", "ssim")
 """The metrics that training logs after every epoch: columns of `log.csv`, so they stay."""
+
+
+def score(
+    targets: np.ndarray, generated: np.ndarray, sources: np.ndarray, names: Iterable[str] = COMMON
+) -> dict[str, np.ndarray]:
+    """Metrics of generated images against the expected ones.
+
+    Args:
+        targets: uint8 (N, H, W, 3), as are `generated` and `sources`.
+        generated: what was made in their place.
+        sources: what it was made from.
+        names: of the metrics, in `registry.METRICS`.
+
+    Returns:
+        A metric's name: its values (N,).
+    """
+    return {name: METRICS[name](targets, generated, sources) for name in names}
+
+
+def means(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean of every metric, as plain numbers."""
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def scales(side: int) -> int:

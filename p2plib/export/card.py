@@ -6,8 +6,6 @@ records give the same text.
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import hashlib
 import json
 import re
@@ -21,14 +19,16 @@ import numpy as np
 
 from p2plib import files
 from p2plib.config import TrainConfig
-from p2plib.data import pipeline
-from p2plib.data.catalog import CATALOG, Dataset
+from p2plib.data.catalog import CATALOG, Entry
+from p2plib.data.dataset import open_dataset, spread
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Info
+from p2plib.registry import TASKS
 from p2plib.runtime import Plan
+from p2plib.training.run import read_log
 
 SAMPLES = 3
 SAMPLE_SIDE = 128  # pixels: smaller images are enlarged by a whole number
@@ -110,7 +110,7 @@ def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str
     run = file.parent.parent
     in_run = file.parent.name == "checkpoints" and (run / "config.json").exists()
     info = checkpoint.read_info(file)
-    counts = _pairs(info.config)
+    counts = _counts(info.config)
     sections = [
         HEADER + _title(info),
         _sample_section(info, evaluation) if evaluation else "",
@@ -127,18 +127,10 @@ def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str
 
 def sample(evaluation: Evaluation) -> np.ndarray:
     """A few rows of source | generated | expected, evenly spaced over the images; uint8 (H, W, 3)."""
-    shown = pipeline.spread(range(len(evaluation.images)), SAMPLES)
+    shown = spread(range(len(evaluation.images)), SAMPLES)
     scale = max(1, SAMPLE_SIDE // evaluation.sources.shape[1])
     columns = (evaluation.sources, evaluation.generated, evaluation.targets)
     return tile_images([[column[i].repeat(scale, 0).repeat(scale, 1) for column in columns] for i in shown])
-
-
-def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
-    if not Path(path).exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -170,15 +162,16 @@ def _evaluate(path: str | Path) -> Evaluation | None:
         return None
 
 
-def _pairs(config: TrainConfig) -> dict[str, int]:
+def _counts(config: TrainConfig) -> dict[str, int]:
     """How many pairs a split has, as far as that can be known: counted, or else as the catalog says."""
     try:
-        return {split: len(pipeline.pairs_of(config, split)[0]) for split in SPLITS}
+        dataset = open_dataset(config)
+        return {split: len(dataset[split]) for split in SPLITS}
     except DataError:
         return dict(CATALOG[config.data].splits) if config.data in CATALOG else {}
 
 
-def _entry(config: TrainConfig) -> Dataset | None:
+def _entry(config: TrainConfig) -> Entry | None:
     return CATALOG.get(config.data)
 
 
@@ -193,9 +186,10 @@ def _title(info: Info) -> str:
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
     does = f"takes an image of the kind “{source}” and generates the “{target}” that belongs to it"
     made, works = "image pairs", "in RGB"
-    if info.config.task != "pairs":
+    task = TASKS[info.config.task]()
+    if task.from_photos:
         made = "photos"
-    if info.config.task == "colorize":
+    if task.keeps_lightness:
         does = "gives colors to a black-and-white photo, or new ones to a photo in color"
         works = "and chooses a and b of CIE Lab; the lightness of the result is the photo's own, at any size"
     return (
@@ -207,7 +201,7 @@ def _title(info: Info) -> str:
 
 
 def _sample_section(info: Info, evaluation: Evaluation) -> str:
-    shown = pipeline.spread(evaluation.images, SAMPLES)
+    shown = spread(evaluation.images, SAMPLES)
     source, target = map(_text, info.names)
     split = _text(evaluation.protocol["split"])
     return (
@@ -232,12 +226,7 @@ def _data(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, Any]:
     entry = _entry(config)
     known = {"title": entry.title, "terms": entry.terms, "citation": entry.citation} if entry else {"terms": UNKNOWN}
     pairs = {f"{word} pairs": counts.get(split, UNKNOWN) for split, word in SPLITS.items()}
-    return (
-        {"name": _data_name(config.data)}
-        | known
-        | pairs
-        | {"direction": f"{pipeline.direction(config)} (A is the left half)"}
-    )
+    return {"name": _data_name(config.data)} | known | pairs | {"direction": f"{config.direction} (A is the left half)"}
 
 
 def _scores(evaluation: Evaluation) -> str:
@@ -272,7 +261,7 @@ def _training(info: Info, run: Path | None) -> dict[str, Any]:
 
 def _settings(config: TrainConfig) -> str:
     """The settings that were chosen, then all; `run_dir` is a folder of the machine."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    defaults = TrainConfig().to_dict()
     values = config.to_dict() | {"data": _data_name(config.data)}
     del values["run_dir"]
     chosen = {f"`{name}`": value for name, value in values.items() if value != defaults[name]}
@@ -288,7 +277,7 @@ def _limits(info: Info, file: Path, counts: Mapping[str, int], evaluation: Evalu
     yield f"It learned from one data set, of {train or 'an unknown number of'} training pairs.{few}"
     yield "On other kinds of images than those it was not tested."
     yield "What it draws is a guess in the manner of its training images, not a record of what is there."
-    if config.task == "colorize":
+    if TASKS[config.task].keeps_lightness:
         yield f"Its colors have {size} x {size} pixels, enlarged to the photo: those of small things spill over."
     else:
         yield f"It sees {size} x {size} pixels at a time: of finer detail, or of what lies beyond, it knows nothing."

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2plib import runtime
-from p2plib.data import pipeline, toy
-from p2plib.data.download import dataset_dir
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import to_float
 from p2plib.errors import DataError, ExportError
 from p2plib.export import card
@@ -118,12 +117,11 @@ def parity_images(model: checkpoint.Checkpoint) -> tuple[str, np.ndarray]:
     """
     config = model.info.config
     try:
-        if config.data == "toy" or Path(config.data).is_dir() or dataset_dir(config.data).exists():
-            both, pairs, _ = pipeline.load_split(config, "val", IMAGES)
-            return f"{len(pairs)} validation images", both[:, 0]
+        images = open_dataset(config)["val"].load(IMAGES).images[:, 0]
+        return f"{len(images)} validation images", images
     except DataError:
         pass  # moved, or spoilt since: any image tells engines apart
-    return f"{IMAGES} toy images", np.stack([toy.city(i, model.size)[0] for i in range(IMAGES)])
+    return f"{IMAGES} toy images", np.stack([model.task.example(i, model.size)[0] for i in range(IMAGES)])
 
 
 def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> tuple[float, float]:

@@ -1,4 +1,15 @@
-"""Whole folders of image files: found, decoded ahead, translated, written one by one; and again after a break."""
+"""Whole folders of image files: found, decoded ahead, translated, written one by one; and again after a break.
+
+Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes
+`out/trip/a.png`. Names that begin with a dot are skipped, as is an `out` inside an input. A broken image is noted and
+left out.
+
+Each result holds a record of what made it (PNG text chunk "p2plib"): the model's description, the settings, and its
+source's size and time of change. When the command runs again, results whose record still holds are skipped.
+
+Results are upright and sRGB. They keep the EXIF fields that hold for another image of the same place: title, dates,
+author, copyright, GPS position. Camera, exposure, orientation and thumbnail belong to the source alone.
+"""
 
 from __future__ import annotations
 
@@ -68,22 +79,11 @@ def translate_files(
     force: bool = False,
     progress: bool = False,
 ) -> Translated:
-    """Translate image files into the folder `out`, as PNG files of the same names.
-
-    Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes
-    `out/trip/a.png`. Names that begin with a dot, and an `out` inside an input, are passed over. A broken image is
-    noted and left out.
-
-    Each result holds a record of what made it (PNG text chunk "p2plib"): the model's description, the settings, and
-    its source's size and time of change. When the command runs again, results whose record still holds are skipped.
-
-    Results are upright and sRGB. They keep the EXIF fields that hold for another image of the same place: title,
-    dates, author, copyright, GPS position. Camera, exposure, orientation and thumbnail are those of the source alone.
+    """Translate image files into the folder `out`, as PNG files of the same names; see the top of this file.
 
     Args:
         checkpoint: what `p2plib.load` returns.
-        inputs: image files, or folders whose images are meant. An image is taken whole: one that holds a pair
-            side by side is not cut.
+        inputs: image files, or folders of them. Each is taken whole: a pair side by side is not cut.
         out: folder, made if missing; files of the same names in it are replaced.
         noise: see `translate`.
         fit: see `translate`.
@@ -92,8 +92,7 @@ def translate_files(
         progress: show bars on stderr.
 
     Raises:
-        DataError: an input is missing, two inputs would give one file, an input would be overwritten, or `out` cannot
-            be written to.
+        DataError: an input is missing or would be overwritten, two would give one file, or `out` cannot be written.
         ConfigError: see `translate`.
     """
     jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare))
@@ -101,31 +100,32 @@ def translate_files(
     finished = set() if force else {job.target for job in jobs if _recorded(job.target) == job.record}
     todo = [job for job in jobs if job.target not in finished]
     failed: dict[Path, str] = {}
-
-    def run(batch: list[tuple[_Job, np.ndarray]]) -> None:
-        sources = [image for _, image in batch]
-        generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
-        for (job, source), result in zip(batch, generated, strict=True):
-            _write(job, np.hstack([source, result]) if compare else result)
-        bar.update(len(batch))
-
-    small: list[tuple[_Job, np.ndarray]] = []
     with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        for job, image in _ahead(_read, todo):
-            if isinstance(image, DataError):
-                failed[job.source] = str(image)
-                bar.update()
-            elif max(image.shape[:2]) > checkpoint.size:
-                run([(job, image)])
-            else:
-                small.append((job, image))
-            if len(small) == BATCH:
-                run(small)
-                small = []
-        if small:
-            run(small)
+        for batch in _batches(todo, checkpoint.size, failed):
+            sources = [image for _, image in batch]
+            generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
+            for (job, source), result in zip(batch, generated, strict=True):
+                _write(job, np.hstack([source, result]) if compare else result)
+            bar.update(len(batch))
     written = [job.target for job in todo if job.source not in failed]
     return Translated(written, [job.target for job in jobs if job.target in finished], failed)
+
+
+def _batches(jobs: Sequence[_Job], size: int, failed: dict[Path, str]) -> Iterator[list[tuple[_Job, np.ndarray]]]:
+    """The decoded images: up to `BATCH` that fit the model together, larger ones alone. Adds to `failed` what fails."""
+    small: list[tuple[_Job, np.ndarray]] = []
+    for job, image in _ahead(_read, jobs):
+        if isinstance(image, DataError):
+            failed[job.source] = str(image)
+        elif max(image.shape[:2]) > size:
+            yield [(job, image)]
+        else:
+            small.append((job, image))
+        if len(small) == BATCH:
+            yield small
+            small = []
+    if small:
+        yield small
 
 
 def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> list[_Job]:

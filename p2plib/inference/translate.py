@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from p2plib import runtime
-from p2plib.data import color
 from p2plib.data.image import resize_image, to_float, to_uint8
 from p2plib.errors import ConfigError
 from p2plib.inference.tiling import Function, batched, tiled
@@ -36,19 +35,15 @@ def translate(
 ) -> list[np.ndarray]:
     """Translate images of any size.
 
-    The generator works at its own size, `checkpoint.size`. Images that are larger in height or width are translated
-    in overlapping tiles (see `tiling`); others are resized there and back. The generator learned the scale at which it
-    saw its training pairs, each resized to its size as a whole. Tiles keep an image's own scale: right for a piece of
-    a larger map, say. Where an image shows what a whole training image shows, only finer, `fit=True` is right.
-
-    A colorizer needs no tiles. It sees every image whole, resized to its size, and its colors, enlarged, are joined
-    with the image's own lightness: no detail is lost at any size, and `fit` makes no difference.
+    Images that are larger than the generator in height or width are translated in overlapping tiles (see `tiling`),
+    at their own scale: right for a piece of a larger map, say. Others are resized there and back. Where an image shows
+    what a whole training image shows, only finer, `fit=True` is right. A colorizer needs no tiles: it sees every image
+    whole, and its colors, enlarged, are joined with the image's own lightness.
 
     Args:
         checkpoint: what `p2plib.load` returns.
         images: uint8 arrays (H, W, 3).
-        noise: None switches dropout off: the same image every time. A number seeds the paper's test-time dropout;
-            an image then gets the same noise alone or among others, and so does every tile.
+        noise: None switches dropout off. A number seeds the paper's test-time dropout, alike for every image and tile.
         batch_size: images or tiles in a call of the network; it does not change the result.
         fit: resize larger images, too, there and back.
         progress: show a bar on stderr while an image is translated in tiles.
@@ -59,25 +54,16 @@ def translate(
     Raises:
         ConfigError: there is noise, but the model is an exported one.
     """
-    size = checkpoint.size
-    whole = [fit or checkpoint.colorizes or max(image.shape[:2]) <= size for image in images]
+    size, task = checkpoint.size, checkpoint.task
+    whole = [fit or task.keeps_lightness or max(image.shape[:2]) <= size for image in images]
     with _running(checkpoint.generator, noise) as network:
         batch_size = batch_size if noise is None else 1
         resized = (resize_image(image, size, size) for image, small in zip(images, whole, strict=True) if small)
         fitted = batched(network, resized, batch_size)
         return [
-            _fitted(next(fitted), image, checkpoint.colorizes)
-            if small
-            else tiled(network, image, size, batch_size=batch_size, progress=progress)
+            task.finish(next(fitted), image) if small else tiled(network, image, size, None, batch_size, progress)
             for image, small in zip(images, whole, strict=True)
         ]
-
-
-def _fitted(generated: np.ndarray, image: np.ndarray, colorizes: bool) -> np.ndarray:
-    """The network's float image at the size of its source; of a colorizer, its colors alone."""
-    if colorizes:
-        return color.recolor(image, color.rgb_to_lab((generated + 1) / 2)[..., 1:])
-    return resize_image(to_uint8(generated), *image.shape[:2])
 
 
 def generate(generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8) -> np.ndarray:

@@ -1,6 +1,11 @@
 """A video in, the generated video out: frame by frame through the one engine, the sound kept, flicker measured.
 
 PyAV (FFmpeg's libraries) decodes and encodes; it is imported when a video is translated.
+
+Frames keep their presentation times, constant rate or not, so the sound stays in step. All sound tracks are copied as
+they are where the container takes them, else encoded anew as AAC. Subtitles and titles are left out. A video that a
+phone marked as turned is written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an even size: an
+odd height or width grows by repeating the last row or column. Memory holds a few frames, not the video.
 """
 
 from __future__ import annotations
@@ -66,12 +71,6 @@ def translate_video(
 ) -> Video:
     """Translate a video frame by frame; each frame becomes the pixels that `p2plib.translate` gives for it.
 
-    Frames keep their presentation times, constant rate or not, so the sound stays in step. All sound tracks are copied
-    as they are where the container takes them, else encoded anew as AAC. Subtitles and titles are left out. A video
-    that a phone marked as turned is written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an
-    even size: an odd height or width grows by repeating the last row or column. Memory holds a few frames, not the
-    video.
-
     Args:
         checkpoint: what `p2plib.load` returns.
         source: a video file that FFmpeg reads.
@@ -95,7 +94,7 @@ def translate_video(
         encode = _encoder(writer, track, size)
         frames = _frames(reader, track, source, _sound(reader, writer))
         bar = tqdm(frames, total=track.frames or None, unit="frame", disable=not progress)
-        before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.colorizes)
+        before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.task.keeps_lightness)
         times: list[int] = []
         for batch in _batches(bar):
             images = [resize_image(image, *size) for image, _ in batch]  # some streams change their size

@@ -18,12 +18,12 @@ from typing import Any
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
-from p2plib.data import photos
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import DataError, KaggleError, P2PError
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
+from p2plib.registry import TASKS
 
 MAX_NOTEBOOK = 900_000
 """Bytes of a notebook; Kaggle refuses 1 MB or more."""
@@ -105,7 +105,7 @@ def _chain(kernel: Kernel) -> Iterator[str]:
 def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     data, attached = config.data, kernel.dataset_sources
     try:
-        photos.require(data, config.task)
+        TASKS[config.task]().check(CATALOG.get(data))
     except DataError as error:
         yield f"{CONFIG}: {error}"
     if data not in CATALOG:
@@ -115,7 +115,7 @@ def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
                 "pairs as a Kaggle data set, attach it (dataset_sources), and write data as OWNER/SLUG or "
                 "OWNER/SLUG/FOLDER."
             )
-    elif data != "toy" and not kernel.internet:
+    elif not CATALOG[data].make and not kernel.internet:
         mirrors = [mirror.slug for mirror in MIRRORS.get(data, ())]
         others = {mirror.slug for entry in MIRRORS.values() for mirror in entry} - set(mirrors)
         if set(attached) <= others:  # what is no known mirror may well hold a folder of that name

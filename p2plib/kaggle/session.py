@@ -21,15 +21,16 @@ from pathlib import Path
 
 from p2plib import files, runtime
 from p2plib.config import TrainConfig
-from p2plib.data import download, photos
+from p2plib.data import download
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import CheckpointError, DataError, KaggleError
-from p2plib.inference import checkpoint
 from p2plib.kaggle import manifest
 from p2plib.kaggle.mirrors import MIRRORS
+from p2plib.registry import TASKS
 from p2plib.show.report import write_report
 from p2plib.training import loop
 from p2plib.training.loop import say
+from p2plib.training.state import read_progress
 
 HOURS, TPU_HOURS = 12, 9
 """How long Kaggle lets a session run."""
@@ -79,7 +80,8 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
         KaggleError: the pairs are not attached and cannot be downloaded; the message says what to attach.
     """
     data = config.data
-    if data == "toy" or (data not in CATALOG and Path(data).is_dir() and _below_input(data) is None):
+    entry = CATALOG.get(data)
+    if (entry and entry.make) or (not entry and Path(data).is_dir() and _below_input(data) is None):
         return config
     cache = root() / "temp" / "p2plib"
     os.environ["P2PLIB_CACHE"] = str(cache)
@@ -91,7 +93,7 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
             _link(download.dataset_dir(data), folder)
         return config
     if folder is None:
-        noun = "pairs" if config.task == "pairs" else "photos"
+        noun = TASKS[config.task]().noun
         raise KaggleError(
             f"{data}: no such folder with {noun} is attached; attach the Kaggle data set that holds it "
             "(in kernel-metadata.json: dataset_sources)."
@@ -207,7 +209,7 @@ def _download(data: str) -> None:
 def _suits(folder: Path, config: TrainConfig) -> bool:
     """Whether a folder holds pairs, or photos where the task makes pairs of them."""
     with suppress(DataError):
-        return "train" in photos.splits(folder, config.task)
+        return "train" in TASKS[config.task]().list(folder).splits
     return False
 
 
@@ -245,5 +247,5 @@ def _bring(resume: str, run: Path) -> None:
 
 def _finished(run: Path, config: TrainConfig) -> bool:
     with suppress(CheckpointError):  # training says it better
-        return checkpoint.read_progress(run / "checkpoints" / "state.npz")["epoch"] >= config.epochs
+        return read_progress(run / "checkpoints" / "state.npz")["epoch"] >= config.epochs
     return False

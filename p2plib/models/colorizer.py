@@ -57,3 +57,7 @@ class Colored(layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Three channels."""
         return (*input_shape[0][:-1], 3)
+
+
+LAYERS = {"p2plib>Lightness": Lightness, "p2plib>Colored": Colored, "p2plib>Coloured": Colored}
+"""Our own layers by their names in `.keras` files; "Coloured" is that of version 0.1."""

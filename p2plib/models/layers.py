@@ -6,6 +6,7 @@ TensorFlow adds gradients in the order of names, so that a second model in a pro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -55,8 +56,14 @@ def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
     Keras does not keep these states in its files, and they advance with each call; setting them makes the noise of a
     step, or of an image, repeatable.
     """
-    dropouts = [layer for layer in model._flatten_layers() if isinstance(layer, layers.Dropout) and layer.rate > 0]
+    dropouts = [layer for layer in _flat(model) if isinstance(layer, layers.Dropout) and layer.rate > 0]
     generators = [layer.seed_generator for layer in dropouts]
     words = np.random.SeedSequence(entropy).generate_state(max(1, len(generators)), np.uint32)
     for generator, word in zip(generators, words, strict=False):
         generator.state.assign(np.array([word, 0], np.uint32))
+
+
+def _flat(model: keras.Model) -> Iterator[keras.Layer]:
+    """All layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield from _flat(layer) if isinstance(layer, keras.Model) else (layer,)

@@ -8,11 +8,13 @@ import keras
 from keras import layers
 
 from p2plib.models.layers import conv, normalize
+from p2plib.registry import DISCRIMINATORS
 
 STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
 """Receptive field of one logit in pixels: number of stride-2 convolutions that give it."""
 
 
+@DISCRIMINATORS.register("patchgan")
 def patchgan(
     image_size: int = 256, base_filters: int = 64, norm: str = "instance", receptive_field: int = 70
 ) -> keras.Model:
@@ -34,19 +36,21 @@ def patchgan(
     strided = STRIDED_LAYERS[receptive_field]
     kernel, padding = (4, 1) if strided else (1, 0)
 
-    x = conv(x, "patch1", base_filters, kernel, 2 if strided else 1)
+    # Shapes for 70-pixel patches of 256x256 images and 64 filters.
+    x = conv(x, "patch1", base_filters, kernel, 2 if strided else 1)  # (N, 128, 128, 64)
     x = layers.LeakyReLU(0.2, name="patch1_activation")(x)
     for level in range(1, strided):
         name = f"patch{level + 1}"
-        x = conv(x, name, base_filters * min(2**level, 8), kernel, 2, use_bias=norm == "none")
+        filters = base_filters * min(2**level, 8)
+        x = conv(x, name, filters, kernel, 2, use_bias=norm == "none")  # (N, 64, 64, 128), (N, 32, 32, 256)
         x = layers.LeakyReLU(0.2, name=f"{name}_activation")(normalize(x, name, norm))
     # The paper's last two layers have stride 1 and no padding but one pixel on each side.
     filters = base_filters * min(2 ** max(strided, 1), 8)
     x = layers.ZeroPadding2D(padding, name="last_padding")(x)
-    x = conv(x, "last", filters, kernel, padding="valid", use_bias=norm == "none")
+    x = conv(x, "last", filters, kernel, padding="valid", use_bias=norm == "none")  # (N, 31, 31, 512)
     x = layers.LeakyReLU(0.2, name="last_activation")(normalize(x, "last", norm))
     x = layers.ZeroPadding2D(padding, name="logits_padding")(x)
-    x = conv(x, "logits", 1, kernel, padding="valid", dtype="float32")
+    x = conv(x, "logits", 1, kernel, padding="valid", dtype="float32")  # (N, 30, 30, 1)
     return keras.Model([source, target], x, name="discriminator")
 
 

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
+from p2plib.registry import GENERATORS
 
 
 def resnet(
@@ -25,7 +26,7 @@ def resnet(
 
     Args:
         image_size: height and width in pixels, a multiple of 4.
-        base_filters: filters of the first layer (64 in the paper).
+        base_filters: filters of the first layer.
         norm: "instance", "batch" or "none".
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
@@ -35,32 +36,34 @@ def resnet(
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
     """
-    use_bias = norm == "none"
-    inputs = layers.Input((image_size, image_size, 3), name="source")
+    use_bias, inputs = norm == "none", layers.Input((image_size, image_size, 3), name="source")
     seen = lightness(inputs) if colorizes else inputs
-    x = conv(_reflect(seen, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)
+    # Shapes for 256x256 images and 64 filters.
+    x = conv(_reflect(seen, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)  # (N, 256, 256, 64)
     x = _activate(x, "first", norm)
     for i, factor in enumerate((2, 4), 1):
-        x = conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias)
+        x = conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias)  # (N, 128, 128, 128), (N, 64, 64, 256)
         x = _activate(x, f"down{i}", norm)
     for i in range(1, blocks + 1):
-        x = _residual(x, f"block{i}", base_filters * 4, norm, dropout)
+        x = _residual(x, f"block{i}", base_filters * 4, norm, dropout)  # (N, 64, 64, 256)
     for i, factor in ((2, 2), (1, 1)):
-        x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)
+        x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)  # (N, 128, 128, 128), ...
         x = _activate(x, f"up{i}", norm)
-    channels = 2 if colorizes else 3
-    x = conv(_reflect(x, 3), "last", channels, 7, padding="valid", activation="tanh", dtype="float32")
+    options = {"padding": "valid", "activation": "tanh", "dtype": "float32"}
+    x = conv(_reflect(x, 3), "last", 2 if colorizes else 3, 7, **options)  # (N, 256, 256, 3)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
 
-def resnet6(*args: Any, **options: Any) -> keras.Model:
+@GENERATORS.register("resnet6")
+def resnet6(**options: Any) -> keras.Model:
     """`resnet` with 6 residual blocks."""
-    return resnet(*args, **options, blocks=6)
+    return resnet(**options, blocks=6)
 
 
-def resnet9(*args: Any, **options: Any) -> keras.Model:
+@GENERATORS.register("resnet9")
+def resnet9(**options: Any) -> keras.Model:
     """`resnet` with 9 residual blocks."""
-    return resnet(*args, **options, blocks=9)
+    return resnet(**options, blocks=9)
 
 
 def _activate(x: Any, name: str, norm: str) -> Any:

@@ -26,10 +26,11 @@ def stages(model: keras.Model) -> list[Stage]:
         model: what `models.build_generator` or `models.build_discriminator` returns.
     """
     found = []
+    made_by = {id(layer.output): layer for layer in model.layers}
     for name, group in groupby(model.layers, _stage_name):
         members = list(group)
         parameters = sum(layer.count_params() for layer in members)
-        joined = [_stage_name(x._keras_history.operation) for x in _inputs(members[-1])]
+        joined = [_stage_name(made_by[id(x)]) for x in _inputs(members[-1])]
         if parameters:
             shape = tuple(members[-1].output.shape[1:])
             found.append(Stage(name, shape, parameters, next((other for other in joined if other != name), "")))

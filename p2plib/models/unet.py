@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers
 
 from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
+from p2plib.registry import GENERATORS
 
 
+@GENERATORS.register("unet")
 def unet(
     image_size: int = 256,
     base_filters: int = 64,
@@ -33,31 +38,42 @@ def unet(
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
     """
-    depth = image_size.bit_length() - 1
-    filters = [base_filters * min(2**level, 8) for level in range(depth)]
-    use_bias = norm == "none"
-
+    filters = [base_filters * min(2**level, 8) for level in range(image_size.bit_length() - 1)]
     inputs = layers.Input((image_size, image_size, 3), name="source")
-    x = seen = lightness(inputs) if colorizes else inputs
-    skips = []
+    seen = lightness(inputs) if colorizes else inputs
+    x = _decode(_encode(seen, filters, norm), filters, norm, upsampling, dropout)
+    channels = 2 if colorizes else 3
+    x = upsample(x, "up1", channels, upsampling, activation="tanh", dtype="float32")  # (N, 256, 256, channels)
+    return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
+
+
+def _encode(x: Any, filters: Sequence[int], norm: str) -> list[Any]:
+    """The output of every level; shapes for 256 pixels and 64 filters."""
+    depth, outputs = len(filters), []
     for level in range(depth):
         name, outermost, bottleneck = f"down{level + 1}", level == 0, level == depth - 1
         if not outermost:
             x = layers.LeakyReLU(0.2, name=f"{name}_activation")(x)
-        x = conv(x, name, filters[level], 4, 2, use_bias=use_bias or outermost or bottleneck)
+        bias = norm == "none" or outermost or bottleneck
+        x = conv(
+            x, name, filters[level], 4, 2, use_bias=bias
+        )  # (N, 128, 128, 64), (N, 64, 64, 128), ... (N, 1, 1, 512)
         if not (outermost or bottleneck):
             x = normalize(x, name, norm)
-        skips.append(x)
+        outputs.append(x)
+    return outputs
 
-    skips.pop()
+
+def _decode(outputs: list[Any], filters: Sequence[int], norm: str, upsampling: str, dropout: float) -> Any:
+    """From the bottleneck up to half the size, each level joined with the encoder's of the same size."""
+    *skips, x = outputs
+    depth = len(filters)
     for level in reversed(range(depth - 1)):
         name = f"up{level + 2}"
         x = layers.ReLU(name=f"{name}_activation")(x)
-        x = upsample(x, name, filters[level], upsampling, use_bias=use_bias)
+        x = upsample(x, name, filters[level], upsampling, use_bias=norm == "none")
         x = normalize(x, name, norm)
         if level >= depth - 4:
             x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-        x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
-    x = layers.ReLU(name="up1_activation")(x)
-    x = upsample(x, "up1", 2 if colorizes else 3, upsampling, activation="tanh", dtype="float32")
-    return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
+        x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])  # (N, 2, 2, 1024), ... (N, 128, 128, 128)
+    return layers.ReLU(name="up1_activation")(x)

@@ -11,14 +11,15 @@ from string import Template
 from typing import Any
 
 from p2plib import files
-from p2plib.data import pipeline
+from p2plib.data.dataset import spread
 from p2plib.data.image import read_rgb
 from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation, evaluate
-from p2plib.export.card import read_log, training_facts
+from p2plib.export.card import training_facts
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Info
 from p2plib.show import figures, widgets
+from p2plib.training.run import read_log
 
 GRID_ROWS = 6
 QUALITY = 80  # of the JPEG files in the page: 50 images of 128 pixels come to less than 2 MB
@@ -73,7 +74,7 @@ def write_report(run: str | Path, limit: int = 100) -> Path:
 
 
 def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
-    shown = pipeline.spread(range(len(evaluation.images)), GRID_ROWS)
+    shown = spread(range(len(evaluation.images)), GRID_ROWS)
     captions = [f"{evaluation.images[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
     images = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
     return figures.result_grid(*images, names, captions)
@@ -81,7 +82,7 @@ def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
 
 def _page(run: Path, info: Info, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
     source, target = info.names
-    count, total = len(evaluation.images), len(pipeline.pairs_of(info.config, "val")[0])
+    count, total = len(evaluation.images), evaluation.total
     config = info.config.to_dict()
     template = package_files("p2plib").joinpath("show", "report.html").read_text(encoding="utf-8")
     return Template(template).substitute(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from p2plib.training.terms import GAN_LOSSES, l1
-
-GAN_TRACKERS = ("gan", "discriminator")
-"""What a model with a discriminator tells beside `l1`."""
+from p2plib.registry import GAN_LOSSES, TERMS
+from p2plib.training.terms import Step
 
 
 class Pix2Pix(keras.Model):
@@ -23,10 +22,15 @@ class Pix2Pix(keras.Model):
 
     Args:
         generator: source (N, S, S, 3) -> generated (N, S, S, 3), in [-1, 1].
-        discriminator: [source, target] -> logits; None trains on L1 alone (the paper's control, its table 1).
-        gan_loss: a name in `losses.GAN_LOSSES`.
-        gan_weight: weight of the generator's GAN loss.
-        l1_weight: weight of L1, the paper's lambda (100).
+        discriminator: [source, target] -> logits; None trains without a GAN (the paper's control, its table 1).
+        gan_loss: a name in `registry.GAN_LOSSES`.
+        terms: the objective: names in `registry.TERMS` and their weights. Default: L1 with the paper's lambda of 100,
+            and the GAN loss with 1. D's own loss has the weight 1.
+
+    Example:
+        >>> model = Pix2Pix(unet(128), patchgan(128), terms={"l1": 100, "gan": 1})
+        >>> model.compile(keras.optimizers.Adam(2e-4, beta_1=0.5))
+        >>> model.fit(sources, targets, batch_size=4, epochs=10)
     """
 
     def __init__(
@@ -34,18 +38,19 @@ class Pix2Pix(keras.Model):
         generator: keras.Model,
         discriminator: keras.Model | None,
         gan_loss: str = "vanilla",
-        gan_weight: float = 1.0,
-        l1_weight: float = 100.0,
+        terms: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(name="pix2pix")
         self.generator = generator
         self.discriminator = discriminator
         self.gan_loss = GAN_LOSSES[gan_loss]
-        self.gan_weight = gan_weight
-        self.l1_weight = l1_weight
-        names = ["l1"] if discriminator is None else ["l1", *GAN_TRACKERS]
-        self.trackers = {name: keras.metrics.Mean(name) for name in names}
-        """Epoch means of `l1` (on [-1, 1]), `gan` (the generator's GAN loss) and `discriminator` (its loss)."""
+        weights = dict(terms or {"l1": 100.0, "gan": 1.0}) | {"discriminator": 1.0}
+        if discriminator is None:
+            weights = {name: weight for name, weight in weights.items() if name not in ("gan", "discriminator")}
+        self.terms = {name: (TERMS[name], weight) for name, weight in weights.items()}
+        """Name of a term: its function and its weight."""
+        self.trackers = {name: keras.metrics.Mean(name) for name in self.terms}
+        """Name of a term: its mean over the epoch so far, without its weight."""
 
     def call(self, source: Any, training: bool = False) -> Any:
         """Generate the target from the source."""
@@ -54,7 +59,7 @@ class Pix2Pix(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Return the scalar whose gradient is D's on D's weights and G's on G's.
+        """Return the scalar whose gradient is D's on D's weights and G's on G's: the weighted sum of the terms.
 
         Args:
             x: source images (N, S, S, 3).
@@ -63,24 +68,37 @@ class Pix2Pix(keras.Model):
             sample_weight: not used.
             training: whether D runs in training mode.
         """
-        source, target, generated = x, y, y_pred
-        losses = {"l1": l1(target, generated)}
-        objective = self.l1_weight * losses["l1"]
-        if self.discriminator is not None:
-            real = self.discriminator([source, target], training=training)
-            fake = self.discriminator([source, ops.stop_gradient(generated)], training=training)
-            judged = frozen(self.discriminator, [source, generated], training)
-            losses["discriminator"] = self.gan_loss.discriminator(real, fake)
-            losses["gan"] = self.gan_loss.generator(judged)
-            objective += losses["discriminator"] + self.gan_weight * losses["gan"]
-        for name, value in losses.items():
+        step = Step(x, y, y_pred, self.gan_loss, *self._judge(x, y, y_pred, training))
+        objective = 0.0
+        for name, (term, weight) in self.terms.items():
+            value = term(step)
             self.trackers[name].update_state(value)
-        return self._aggregate_additional_loss(objective)  # MirroredStrategy sums gradients: a device's share of them
+            objective += weight * value
+        return objective / _replicas()
+
+    def _judge(self, source: Any, target: Any, generated: Any, training: bool) -> tuple[Any, ...]:
+        """D's logits: of real pairs and of generated ones, to train D; of generated ones, to train G (D constant).
+
+        D's weights are read once, and all three use that reading. D's update depends on its gradient, and so on that
+        reading: whatever the backend reorders, G learns from the D of this step, not from one that is half updated.
+        """
+        if self.discriminator is None:
+            return ()
+        judge = self.discriminator.stateless_call
+        weights = [ops.copy(variable.value) for variable in self.discriminator.trainable_variables]
+        state = [variable.value for variable in self.discriminator.non_trainable_variables]
+        real, state = judge(weights, state, [source, target], training=training)
+        fake, state = judge(weights, state, [source, ops.stop_gradient(generated)], training=training)
+        judged, _ = judge(list(map(ops.stop_gradient, weights)), state, [source, generated], training=training)
+        for variable, value in zip(self.discriminator.non_trainable_variables, state, strict=True):
+            variable.assign(value)
+        return real, fake, judged
 
 
-def frozen(model: keras.Model, inputs: Any, training: bool) -> Any:
-    """Call `model` with constant weights: the gradient passes through to the inputs, and the weights get none."""
-    weights = [ops.stop_gradient(variable.value) for variable in model.trainable_variables]
-    state = [variable.value for variable in model.non_trainable_variables]
-    outputs, _ = model.stateless_call(weights, state, inputs, training=training)
-    return outputs
+def _replicas() -> int:
+    """How many devices TensorFlow's distribution sums gradients over: each gives its share. JAX takes means itself."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf  # only where it is the backend
+
+    return tf.distribute.get_strategy().num_replicas_in_sync

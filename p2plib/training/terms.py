@@ -1,50 +1,49 @@
-"""The GAN losses and L1. Logits are float32 of any shape, positive for "real"; every loss is a scalar, a mean.
+"""The terms of the training objective: each a function of one step that returns a scalar, a mean over the batch.
 
-Discriminator losses carry the factor 1/2 of Isola et al. 2017, section 3.3: "we divide the objective by 2 while
-optimizing D, which slows down the rate at which D learns relative to G".
+A weight in the configuration brings a term into the objective (`l1_weight`, `gan_weight`, `terms`); its name is that of
+its column in the log, its line in the curves and its number in the progress line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from keras import ops
 
-
-class GANLoss(NamedTuple):
-    """What each player minimizes, and how a logit is read."""
-
-    discriminator: Callable[[Any, Any], Any]
-    """(logits of real pairs, logits of generated pairs) -> scalar"""
-    generator: Callable[[Any], Any]
-    """logits of generated pairs -> scalar"""
-    realness: Callable[[Any], Any]
-    """logits -> how real the discriminator finds each patch, in [0, 1]; 1/2 is undecided"""
+from p2plib.registry import TERMS
 
 
-GAN_LOSSES = {
-    # Goodfellow et al. 2014, with the non-saturating generator loss -log D(G(x)); softplus(-z) = -log sigmoid(z).
-    "vanilla": GANLoss(
-        lambda real, fake: (ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))) / 2,
-        lambda fake: ops.mean(ops.softplus(-fake)),
-        ops.sigmoid,  # a probability
-    ),
-    # Mao et al. 2017, equation 9.
-    "lsgan": GANLoss(
-        lambda real, fake: (ops.mean(ops.square(real - 1)) + ops.mean(ops.square(fake))) / 2,
-        lambda fake: ops.mean(ops.square(fake - 1)),
-        lambda logits: ops.clip(logits, 0, 1),
-    ),
-    # Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17.
-    "hinge": GANLoss(
-        lambda real, fake: (ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))) / 2,
-        lambda fake: -ops.mean(fake),
-        lambda logits: ops.clip((logits + 1) / 2, 0, 1),
-    ),
-}
+@dataclass(frozen=True)
+class Step:
+    """What a term may look at. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1)."""
+
+    source: Any
+    target: Any
+    generated: Any
+    gan_loss: Any = None
+    """A `gan_losses.GANLoss`."""
+    real: Any = None
+    """Logits of (source, target), to train D."""
+    fake: Any = None
+    """Logits of (source, generated), to train D: no gradient leads back to G."""
+    judged: Any = None
+    """Logits of (source, generated), to train G: D's weights are constant."""
 
 
-def l1(target: Any, generated: Any) -> Any:
-    """Mean absolute difference of two tensors, computed in float32."""
-    return ops.mean(ops.abs(ops.cast(target, "float32") - ops.cast(generated, "float32")))
+@TERMS.register("l1")
+def l1(step: Step) -> Any:
+    """Mean absolute difference on [-1, 1], in float32 (Isola et al. 2017, equation 3)."""
+    return ops.mean(ops.abs(ops.cast(step.target, "float32") - ops.cast(step.generated, "float32")))
+
+
+@TERMS.register("gan")
+def gan(step: Step) -> Any:
+    """What G minimizes to fool D (Isola et al. 2017, equation 1, non-saturating)."""
+    return step.gan_loss.generator(step.judged)
+
+
+@TERMS.register("discriminator")
+def discriminator(step: Step) -> Any:
+    """What D minimizes to tell real pairs from generated ones."""
+    return step.gan_loss.discriminator(step.real, step.fake)

@@ -160,7 +160,7 @@ def _read_order() -> _Order:
 def _form_order() -> _Order:
     if request.mimetype != "multipart/form-data":
         raise RequestError(SENTENCES[415], 415)
-    file, fields = request.files.get("image") or request.files.get("picture"), request.form
+    file, fields = request.files.get("image", request.files.get("picture")), request.form  # version 0.1: "picture"
     if file is None:
         raise RequestError("There is no image in the request; send it as the file field `image`.")
     return _order(file.read(), fields.get("model"), fields.get("fit"), fields.get("noise"))

@@ -10,16 +10,14 @@ import numpy as np
 from PIL import Image
 
 from p2plib.config import TrainConfig
-from p2plib.data import photos, pipeline
-from p2plib.data.image import image_files, read_rgb
-from p2plib.data.pairs import Pair
-from p2plib.data.statistics import Color
+from p2plib.data.dataset import Dataset, open_dataset
+from p2plib.data.image import Color, image_files, read_rgb
 from p2plib.errors import DataError
-from p2plib.evaluation.evaluate import label_palette
+from p2plib.registry import TASKS
 
 LARGEST = 1024
 """Side in pixels that the user's images are shrunk to."""
-_TOY_START = 10_000  # toy images that no split holds
+_MADE_START = 10_000  # toy images that no split holds
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Examples:
 
     config: TrainConfig
     files: Sequence[Path] = ()
-    pairs: Sequence[Pair] = ()
+    dataset: Dataset | None = None
+    """What the model was trained on, if it is at hand."""
     palette: dict[str, Color] = field(default_factory=dict)
     """The color of each class, where the model's sources are labels; else empty."""
 
@@ -39,7 +38,12 @@ class Examples:
         Raises:
             DataError: `folder` holds no images.
         """
-        return cls(config, _files(folder) if folder else (), _validation(config), _classes(config))
+        files = _files(folder) if folder else ()
+        try:
+            dataset = open_dataset(replace(config, skip_broken=True))
+            return cls(config, files, dataset, dataset.classes("source", "val") or {})
+        except DataError:
+            return cls(config, files)
 
     def image(self, seed: int) -> np.ndarray:
         """The source image number `seed`, uint8 (H, W, 3); beyond the last it begins again.
@@ -49,32 +53,11 @@ class Examples:
         """
         if self.files:
             return _shrunk(read_rgb(self.files[seed % len(self.files)]))
-        return self._source(seed)
-
-    def _source(self, seed: int) -> np.ndarray:
-        size, direction = self.config.image_size, pipeline.direction(self.config)
-        if self.pairs:
-            return pipeline.read_pair(self.pairs[seed % len(self.pairs)], size, direction)[0]
-        toy = photos.toy_pair(f"{seed}", _TOY_START + seed, size, self.config.task)
-        return toy.read()[0 if direction == "AtoB" else 1]
-
-
-def _classes(config: TrainConfig) -> dict[str, Color]:
-    """The classes of the sources, if these are labels; none can be found in images that are not at hand."""
-    try:
-        return label_palette(replace(config, skip_broken=True), "val", "source") or {}
-    except DataError:
-        return {}
-
-
-def _validation(config: TrainConfig) -> Sequence[Pair]:
-    """The pairs that the model was validated on, if they are at hand; toy images are made by seed instead."""
-    if config.data == "toy":
-        return ()
-    try:
-        return pipeline.pairs_of(replace(config, skip_broken=True), "val")[0]
-    except DataError:
-        return ()
+        if self.dataset is None or (self.dataset.entry and self.dataset.entry.make):
+            a, b = TASKS[self.config.task]().example(_MADE_START + seed, self.config.image_size)
+            return a if self.config.direction == "AtoB" else b
+        split = self.dataset["val"]
+        return split.resized(seed % len(split))[0]
 
 
 def _files(folder: Path) -> list[Path]:

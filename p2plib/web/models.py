@@ -86,7 +86,7 @@ class Model:
         """
         model = self._loaded.checkpoint
         size = model.size
-        tiled = not fit and not model.colorizes and max(height, width) > size
+        tiled = not fit and not model.task.keeps_lightness and max(height, width) > size
         if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
             raise RequestError(
                 f"{width}x{height} is too large to be translated in tiles (at most {limits.tiled_pixels / 1e6:g} "

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from p2plib.data.catalog import CATALOG, Dataset, Direction, find
+from p2plib.data.catalog import CATALOG, Direction, Entry, find
 from p2plib.data.image import read_rgb
 from p2plib.errors import DataError
 
@@ -43,7 +43,7 @@ def test_facade_colors_are_those_of_the_files(shared_data: Path):
 
 
 @pytest.mark.parametrize("entry", [d for d in CATALOG.values() if d.url and not d.photos], ids=lambda d: d.name)
-def test_address_names_the_archive(entry: Dataset):
+def test_address_names_the_archive(entry: Entry):
     assert entry.url is not None
     parts = urlsplit(entry.url)
     assert parts.scheme in ("http", "https") and parts.hostname

@@ -12,7 +12,7 @@ from PIL import Image
 from server import Server, sends
 
 import p2plib
-from p2plib.__main__ import main
+from p2plib.cli.main import main
 from p2plib.data import toy
 from p2plib.data.catalog import CATALOG
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from p2plib.data.check import check, sheet
-from p2plib.data.pairs import PairError, find_pairs
-from p2plib.data.photos import Task
+from p2plib.data.pairs import PairError, list_pairs
 from p2plib.errors import DataError
 
 
@@ -88,11 +87,11 @@ def test_broken_files_are_reported_and_refused_by_name(root, kind):
     assert [(problem.name, problem.kind) for problem in report.broken] == [("train/2.png", kind)]
     assert report.counts == {"train": 1, "val": 1}
     with pytest.raises(PairError) as caught:  # training comes to the same judgment
-        find_pairs(root, "train")[0][1].read()
+        list_pairs(root).splits["train"][1].read()
     assert caught.value.problem == report.broken[0]
 
 
-def test_other_bytes_under_a_image_name_are_unreadable(root):
+def test_other_bytes_under_an_image_name_are_unreadable(root):
     (root / "val" / "1.png").write_text("<html>404</html>")
     assert found(root) == [("val/1.png", "unreadable", True)]
 
@@ -132,7 +131,7 @@ def test_16_bit_grayscale_is_both_and_keeps_its_brightness(root):
     gray = noise(9, 32, 64)[..., 0]
     save(root / "train" / "2.png", gray.astype(np.uint16) * 257)
     assert found(root) == [("train/2.png", "16-bit", False), ("train/2.png", "greyscale", False)]
-    np.testing.assert_array_equal(np.hstack(find_pairs(root, "train")[0][1].read())[..., 1], gray)
+    np.testing.assert_array_equal(np.hstack(list_pairs(root).splits["train"][1].read())[..., 1], gray)
 
 
 def test_notes_say_which_of_two_files(tmp_path):
@@ -182,7 +181,7 @@ def test_a_recompressed_copy_is_nearly_in_two_splits(tmp_path):
     assert "train/3.png" in problem.detail
 
 
-def photo_problems(folder: Path, task: Task) -> list[tuple[str, str, bool]]:
+def photo_problems(folder: Path, task: str) -> list[tuple[str, str, bool]]:
     return [(problem.name, problem.kind, problem.broken) for problem in check(folder, task).problems]
 
 
@@ -206,7 +205,7 @@ def test_photos_are_checked_as_photos(tmp_path):
         ("val/copy.jpg", "nearly in two splits", False),
         ("val/same.png", "in two splits", False),
     ]
-    assert photo_problems(tmp_path, "colorize") == [common[0], ("val/gray.png", "gray", False), *common[1:]]
+    assert photo_problems(tmp_path, "colorize") == [common[0], ("val/gray.png", "grey", False), *common[1:]]
     assert photo_problems(tmp_path, "sketch") == [common[0], ("val/gray.png", "greyscale", False), *common[1:]]
 
 
@@ -234,7 +233,7 @@ def test_the_sheet_shows_pairs_and_leaves_broken_ones_out(root):
     truncate(root / "train" / "1.png")
     image = sheet(root, count=6, size=32)
     assert image.shape == (32, 68, 3) and image.dtype == np.uint8
-    a, b = find_pairs(root, "train")[0][1].read()
+    a, b = list_pairs(root).splits["train"][1].read()
     np.testing.assert_array_equal(image[:, :32], a)
     np.testing.assert_array_equal(image[:, 36:], b)
     truncate(root / "train" / "2.png")

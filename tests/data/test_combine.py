@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2plib.__main__ import main
-from p2plib.data import combine, pairs
+from p2plib.cli.main import main
+from p2plib.data import combine
 from p2plib.data.image import read_rgb, save_image
-from p2plib.data.pairs import find_pairs, splits
+from p2plib.data.pairs import list_pairs
 from p2plib.errors import DataError
 
 
@@ -39,9 +39,9 @@ def test_two_folders_become_side_by_side_pairs(folders, tmp_path):
     made = combine.combine(a, b, tmp_path / "out")
     assert files(tmp_path / "out") == [f"{i}.png" for i in range(5)]
     assert str(made) == f"{tmp_path / 'out'}: 5 train; not images, left out: 1 .txt, 1 hidden"
-    found, problems = find_pairs(tmp_path / "out", "train")
-    assert not problems
-    for i, pair in enumerate(found):
+    listing = list_pairs(tmp_path / "out")
+    assert listing.unpaired == {"train": []} and len(listing.splits["train"]) == 5
+    for i, pair in enumerate(listing.splits["train"]):
         for side, original in zip(pair.read(), expected[i], strict=True):
             assert (side == original).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "out"]
@@ -53,7 +53,8 @@ def test_splits_stay(tmp_path):
             save_image(tmp_path / side / split / "x.png", image(ord(side)))
     made = combine.combine(tmp_path / "a", tmp_path / "b", tmp_path / "out")
     assert made.counts == {"train": 1, "val": 1}
-    assert files(tmp_path / "out") == ["train/x.png", "val/x.png"] and splits(tmp_path / "out") == ["train", "val"]
+    assert files(tmp_path / "out") == ["train/x.png", "val/x.png"]
+    assert list(list_pairs(tmp_path / "out").splits) == ["train", "val"]
 
 
 def test_every_problem_is_named_and_nothing_is_written(folders, tmp_path):
@@ -71,7 +72,7 @@ def test_every_problem_is_named_and_nothing_is_written(folders, tmp_path):
     assert "a/2.png | b/2.jpg | b/2.png: files of one folder share a stem; keep one of them." in text
     assert "a/0.png | b/0.png: A is 9x9 and B is 14x12; make them equal." in text
     assert "a/3.png | b/3.webp: B cannot be read as an image" in text
-    assert "a/deep/down.png: lies in none of the folders that are taken; move or remove it." in text
+    assert "a/deep/down.png: is outside the folders that are used; move or remove it." in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
@@ -150,9 +151,9 @@ def test_a_split_copies_every_file_once(whole, tmp_path):
     made = combine.split(whole, tmp_path / "out", val=0.2, test=0.1, seed=3)
     assert made.counts == {"train": 14, "val": 4, "test": 2}
     assert contents(whole) == before and contents(tmp_path / "out") == before
-    found = {name: find_pairs(tmp_path / "out", name) for name in splits(tmp_path / "out")}
-    assert {name: len(found[name][0]) for name in found} == made.counts
-    assert not any(problems for _, problems in found.values())
+    listing = list_pairs(tmp_path / "out")
+    assert {name: len(found) for name, found in listing.splits.items()} == made.counts
+    assert not any(listing.unpaired.values())
 
 
 def test_the_seed_chooses(whole, tmp_path):
@@ -168,7 +169,10 @@ def test_a_split_of_what_is_split_or_broken_is_refused(whole, tmp_path):
     with pytest.raises(DataError, match="is there already"):
         combine.split(whole, tmp_path / "out")
     save_image(whole / "elsewhere" / "x.png", image(0))
-    with pytest.raises(DataError, match=r"1 problem\(s\), nothing was written:\n  elsewhere/x.png: lies in none"):
+    with pytest.raises(
+        DataError,
+        match=r"1 problem\(s\), nothing was written:\n  elsewhere/x.png: is outside the folders",
+    ):
         combine.split(whole, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -179,6 +183,23 @@ def test_a_file_without_partner_is_named_once(tmp_path):
     with pytest.raises(DataError) as error:
         combine.split(tmp_path / "whole", tmp_path / "out", val=0.4)
     assert "2 problem(s)" in str(error.value) and "A/2.png" in str(error.value) and "B/3.png" in str(error.value)
+
+
+def test_links_to_files_that_are_gone_are_named(whole, tmp_path):
+    path = next(whole.rglob("7.*"))
+    path.unlink()
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(
+        DataError, match=r"1 problem\(s\), nothing was written:\n.*7\.png.*: is a link to a missing file"
+    ):
+        combine.split(whole, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_no_image_whatever_it_is_called(folders, tmp_path):
+    a, b = folders
+    (a / "folder.png").mkdir()
+    assert combine.combine(a, b, tmp_path / "out").counts == {"train": 5}
 
 
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (1, 0), (0.5, 0.5), (-0.1, 0.3), (float("nan"), 0)])
@@ -199,4 +220,4 @@ def test_from_the_command_line(folders, tmp_path, capsys):
     assert main(["data", "split", str(tmp_path / "pairs"), "--val", "0.4"]) == 0
     assert "3 train, 2 val" in capsys.readouterr().out
     assert main(["data", "check", str(tmp_path / "pairs-split"), "--sheet", str(tmp_path / "sheet.png")]) == 0
-    assert pairs.splits(tmp_path / "pairs-split") == ["train", "val"]
+    assert list(list_pairs(tmp_path / "pairs-split").splits) == ["train", "val"]

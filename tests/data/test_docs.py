@@ -80,16 +80,15 @@ def _two_folders(root: Path) -> None:
 
 
 def kinds_in_code() -> set[str]:
-    """Every kind of problem that a module of the data room can name."""
-    calls = [
-        node
-        for path in (ROOT / "p2plib" / "data").glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-    ]
+    """Every kind of problem that a module of the data room can name, or a task find at fault in a photo."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "p2plib" / "data").rglob("*.py")]
+    everything = [node for tree in trees for node in ast.walk(tree)]
+    calls = [node for node in everything if isinstance(node, ast.Call)]
     names = {"Problem": 1, "_error": 0}  # where the kind stands among the arguments
     found = [(call, names.get(getattr(call.func, "id", getattr(call.func, "attr", "")))) for call in calls]
     kinds = [call.args[place] for call, place in found if place is not None]
+    faults = [node for node in everything if isinstance(node, ast.FunctionDef) and node.name == "fault"]
+    kinds += [node.elts[0] for fault in faults for node in ast.walk(fault.body[-1]) if isinstance(node, ast.Tuple)]
     return {kind.value for kind in kinds if isinstance(kind, ast.Constant)}
 
 

@@ -22,9 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import Server, says, sends
 
-from p2plib.data import catalog, download, photos
-from p2plib.data.catalog import Dataset
+from p2plib.data import catalog, download
+from p2plib.data.catalog import Entry
 from p2plib.errors import DataError
+from p2plib.registry import TASKS
 
 pytestmark = pytest.mark.once
 
@@ -72,8 +73,8 @@ def cache(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path / "cache" / "datasets"
 
 
-def tiny(url: str) -> Dataset:
-    return Dataset("tiny", "Noise", url, {"train": 3, "val": 2}, (8, 8), ("a", "b"), "AtoB", "None.", "Nobody")
+def tiny(url: str) -> Entry:
+    return Entry("tiny", "Noise", url, {"train": 3, "val": 2}, (8, 8), ("a", "b"), "AtoB", "None.", "Nobody")
 
 
 def get() -> dict[str, bytes]:
@@ -361,8 +362,9 @@ def test_photos_may_lie_anywhere_in_the_archive(server: Server, cache: Path, mon
     there = {f"Tiny_1/{name}": content for name, content in IMAGES.items()} | {"Tiny_1/list.json": b"{}"}
     server.answers = [sends(pack(*there.items()))]
     assert get() == there
-    assert photos.splits("tiny", "colorize") == ["train", "val"]
-    found = [pair.name for split in ("train", "val") for pair in photos.find_pairs("tiny", split, "colorize")[0]]
+    splits = TASKS["colorize"]().list("tiny").splits
+    assert list(splits) == ["train", "val"]
+    found = [pair.name for pairs in splits.values() for pair in pairs]
     assert sorted(found) == sorted(f"Tiny_1/{name}" for name in NAMES)
 
 
@@ -457,9 +459,9 @@ def test_full_disk_while_fetching(server: Server, cache: Path):
 
 SCRIPT = """
 import sys
-from p2plib.data import catalog, download, photos
+from p2plib.data import catalog, download
 download.BACKOFF = 0.01
-catalog.CATALOG["tiny"] = catalog.Dataset(
+catalog.CATALOG["tiny"] = catalog.Entry(
     "tiny", "Noise", sys.argv[1], {"train": 3, "val": 2}, (8, 8), ("a", "b"), "AtoB", "None.", "Nobody"
 )
 """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2plib.data.catalog import CATALOG
-from p2plib.data.download import dataset_dir
-from p2plib.data.pairs import FilePair, PairError, find_pairs, ignored, splits
-from p2plib.data.toy import city
+from p2plib.data.pairs import FilePair, Pair, PairError, Problem, list_pairs
 from p2plib.errors import DataError
 
 quick = settings(derandomize=True, max_examples=25, deadline=None)
@@ -32,8 +30,17 @@ def save_pair(path: Path, seed: int = 0) -> Path:
     return save(path, np.hstack([noise(seed), noise(seed + 1)]))
 
 
-def names(pairs) -> list[str]:
+def names(pairs: Sequence[Pair]) -> list[str]:
     return [pair.name for pair in pairs]
+
+
+def find_pairs(root: Path, split: str) -> tuple[Sequence[Pair], list[Problem]]:
+    listing = list_pairs(root)
+    return listing.splits[split], listing.unpaired[split]
+
+
+def splits(root: Path) -> list[str]:
+    return list(list_pairs(root).splits)
 
 
 @given(st.data())
@@ -96,14 +103,6 @@ def test_splits_come_in_fixed_order_and_empty_ones_do_not_count(tmp_path):
         save_pair(tmp_path / name)
     (tmp_path / "val").mkdir()
     assert splits(tmp_path) == ["train", "test"]
-    with pytest.raises(DataError, match=r"no split 'val'; it has train, test"):
-        find_pairs(tmp_path, "val")[0]
-
-
-def test_no_such_data_set(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"mapz: neither a folder nor a data set of the catalog \(.*maps.*\)"):
-        splits("mapz")
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
@@ -158,30 +157,7 @@ def test_files_of_no_split_are_counted(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert names(find_pairs(tmp_path, "train")[0]) == ["train/1.png"]
-    assert ignored(tmp_path) == {".txt": 1, "hidden": 3, "images outside the splits": 2, "without suffix": 1}
-
-
-def test_catalog_names_win_over_folders_and_say_how_to_download(tmp_path, monkeypatch):
-    monkeypatch.setenv("P2PLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    save_pair(tmp_path / "maps" / "train" / "mine.png")
-    with pytest.raises(DataError, match=r"python -m p2plib data get maps`, or write \./maps"):
-        find_pairs("maps", "train")[0]
-    assert names(find_pairs("./maps", "train")[0]) == names(find_pairs(Path("maps"), "train")[0]) == ["train/mine.png"]
-    save_pair(dataset_dir("maps") / "val" / "7.png")
-    assert names(find_pairs("maps", "val")[0]) == ["val/7.png"]
-
-
-def test_toy_pairs_are_drawn_and_no_split_shares_a_city():
-    available = splits("toy")
-    assert available == list(CATALOG["toy"].splits)
-    pairs = {split: find_pairs("toy", split)[0] for split in available}
-    assert {split: len(found) for split, found in pairs.items()} == dict(CATALOG["toy"].splits)
-    everything = [pair for found in pairs.values() for pair in found]
-    assert len({pair.index for pair in everything}) == len({pair.name for pair in everything}) == len(everything)
-    first = pairs["val"][0]
-    np.testing.assert_array_equal(first.read(), city(first.index, CATALOG["toy"].size[0]))
-    assert ignored("toy") == {}
+    assert list_pairs(tmp_path).ignored == {".txt": 1, "hidden": 3, "images outside the splits": 2, "without suffix": 1}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from p2plib.data import toy
-from p2plib.data.pairs import find_pairs
+from p2plib.data.pairs import list_pairs
 from p2plib.data.statistics import channel_statistics, class_shares, label_palette, nearest, palette
 
 RED, GREEN, GRAY = (250, 10, 10), (10, 250, 10), (128, 128, 128)
@@ -66,7 +66,7 @@ def test_palette_finds_the_classes_of_the_toy_map(maps, quality):
 
 
 def test_palette_finds_classes_in_the_jpeg_files_of_facades(shared_data):
-    labels = [pair.read()[1] for pair in find_pairs(shared_data / "facades", "train")[0][:40]]
+    labels = [pair.read()[1] for pair in list_pairs(shared_data / "facades").splits["train"][:40]]
     known = [(0, 0, 170), (0, 0, 222), (0, 48, 255), (0, 128, 255), (0, 207, 255), (32, 255, 224)]
     known += [(112, 255, 143), (192, 255, 63), (255, 159, 0), (255, 80, 0), (255, 0, 0), (174, 0, 0)]
     found = np.array(list(palette(labels, 10).values()))
@@ -102,7 +102,7 @@ def test_a_product_on_white_is_no_labels():
 
 @pytest.mark.parametrize(("name", "classes"), [("facades", {12}), ("maps", {6, 7}), ("edges2shoes", {0})])
 def test_which_real_images_are_labels(shared_data, name, classes):
-    pairs = [pair.read() for pair in find_pairs(shared_data / name, "train")[0][:30]]
+    pairs = [pair.read() for pair in list_pairs(shared_data / name).splits["train"][:30]]
     sides = [label_palette([pair[side] for pair in pairs]) for side in (0, 1)]
     assert sides[0] is None
     assert len(sides[1] or ()) in classes

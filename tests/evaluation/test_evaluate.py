@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ pytestmark = pytest.mark.keras
 
 import p2plib  # noqa: E402
 from p2plib.data import toy  # noqa: E402
-from p2plib.data.image import read_rgb, resize_image, save_image, to_float  # noqa: E402
+from p2plib.data.dataset import open_dataset  # noqa: E402
+from p2plib.data.image import read_rgb, resize_image, save_image  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
 from p2plib.evaluation import metrics  # noqa: E402
 from p2plib.evaluation.distances import Extractor, fid, kid, sliced_wasserstein  # noqa: E402
-from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning, judge, label_palette, score  # noqa: E402
-from p2plib.inference.checkpoint import load_discriminator  # noqa: E402
-from p2plib.models.patchgan import logits_size  # noqa: E402
+from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning  # noqa: E402
+from p2plib.evaluation.metrics import score  # noqa: E402
+from p2plib.registry import METRICS  # noqa: E402
 
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
 
@@ -41,7 +43,7 @@ def perfect() -> Evaluation:
     targets = np.stack([toy.city(i, 32)[1] for i in range(2)])
     generated = targets.copy()
     generated[1] = 255 - targets[1]
-    return Evaluation({"step": 1}, ["a.png", "b.png"], score(targets, generated), targets, generated, targets)
+    return Evaluation({"step": 1}, ["a.png", "b.png"], score(targets, generated, targets), targets, generated, targets)
 
 
 def strict(text: str) -> dict:
@@ -66,7 +68,7 @@ def test_the_numbers_are_those_of_the_images(model, result, tiny_pairs):
 
 def test_the_images_belong_to_the_numbers(result):
     assert result.sources.shape == result.generated.shape == result.targets.shape == (3, 32, 32, 3)
-    for name, values in score(result.targets, result.generated).items():
+    for name, values in score(result.targets, result.generated, result.sources).items():
         np.testing.assert_array_equal(values, result.scores[name])
 
 
@@ -134,6 +136,28 @@ def test_a_colorizer_is_scored_by_its_colors(tiny_colorizer):
     assert {"ab", "ab_grey", "colourfulness", "colourfulness_real"} <= set(found.table().split())
 
 
+@pytest.fixture
+def redness() -> Iterator[None]:
+    """A metric of one's own."""
+
+    @METRICS.register("redness")
+    def redness(targets, generated, sources):
+        return np.abs(targets[..., 0].mean((1, 2)) - generated[..., 0].mean((1, 2)))
+
+    yield
+    del METRICS._things["redness"]
+
+
+def test_a_metric_of_ones_own_is_reported(redness, model, result, tmp_path):
+    found = p2plib.evaluate(model)
+    red = [images[..., 0].mean((1, 2)) for images in (found.targets, found.generated)]
+    np.testing.assert_allclose(found.scores["redness"], np.abs(red[0] - red[1]))
+    assert set(found.scores) == {*result.scores, "redness"}
+    assert found.table().splitlines()[0].split()[-1] == "redness"
+    found.write_csv(tmp_path / "scores.csv")
+    assert (tmp_path / "scores.csv").read_text().splitlines()[0].split(",") == ["picture", *found.scores]
+
+
 MEAN_COLOR = Extractor("mean color", lambda images: images.mean((1, 2)))
 
 
@@ -162,7 +186,7 @@ def test_json_and_csv_hold_the_same(result, tmp_path):
     whole = {"mean": result.mean, "sets": result.sets, "protocol": result.protocol}
     assert content == whole | {"pictures": list(result.rows())}
     rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
-    assert [{"picture": row.pop("image")} | {k: float(v) for k, v in row.items()} for row in rows] == list(
+    assert [{"picture": row.pop("picture")} | {k: float(v) for k, v in row.items()} for row in rows] == list(
         result.rows()
     )
 
@@ -184,7 +208,7 @@ def test_an_infinite_psnr_is_inf_in_csv_and_table(perfect, tmp_path):
     assert "inf" in perfect.table()
 
 
-def test_the_table_has_a_line_a_image_and_the_mean(result):
+def test_the_table_has_a_line_an_image_and_the_mean(result):
     head, *lines, swd = result.table().splitlines()
     assert swd.split() == ["swd", f"{result.sets['swd']:.4f}"]
     assert head.split() == ["image", "l1", "psnr", "ssim", "ms_ssim"]
@@ -199,18 +223,6 @@ def test_a_limit_takes_evenly_spaced_images(model, result):
     assert limited.protocol["pictures"] == 2
     np.testing.assert_array_equal(limited.targets, result.targets[[0, 2]])
     assert p2plib.evaluate(model, limit=100).images == NAMES
-
-
-def test_the_discriminator_judges_patches(tiny_run, result):
-    discriminator = load_discriminator(tiny_run)
-    realness = judge(discriminator, result.sources, result.targets)
-    size = logits_size(32, 16)
-    assert realness.shape == (3, size, size)
-    assert 0 <= realness.min() < realness.max() <= 1
-    alone = judge(discriminator, result.sources[1:2], result.targets[1:2])
-    np.testing.assert_allclose(alone[0], realness[1], atol=1e-6)
-    logits = discriminator.model([to_float(image[:1]) for image in (result.sources, result.targets)])
-    np.testing.assert_allclose(realness[0], 1 / (1 + np.exp(-np.asarray(logits)[0, ..., 0])), atol=1e-6)
 
 
 def test_noise_is_repeatable_and_recorded(model, result):
@@ -244,4 +256,4 @@ def test_what_is_not_there_is_named(model, arguments, message):
 
 @pytest.mark.parametrize(("task", "classes"), [("pairs", toy.PALETTE), ("colorize", None), ("sketch", None)])
 def test_photos_are_no_labels(task, classes):
-    assert label_palette(p2plib.TrainConfig(data="toy", task=task), "val", "target") == classes
+    assert open_dataset(p2plib.TrainConfig(data="toy", task=task)).classes("target", "val") == classes

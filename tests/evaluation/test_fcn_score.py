@@ -12,12 +12,13 @@ import pytest
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-from p2plib.__main__ import main  # noqa: E402
+from p2plib.cli.main import main  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402
-from p2plib.data import pipeline, statistics  # noqa: E402
+from p2plib.data import statistics  # noqa: E402
+from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.data.image import save_image, to_float  # noqa: E402
 from p2plib.errors import CheckpointError, DataError  # noqa: E402
-from p2plib.evaluation.fcn_score import Segmenter, fcn_score, load, prepare, save, train_segmenter  # noqa: E402  # noqa: E402
+from p2plib.evaluation.fcn_score import Segmenter, fcn_score, load, prepare, save, train_segmenter  # noqa: E402
 from p2plib.inference.checkpoint import Checkpoint, Info, save_generator  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 
@@ -72,7 +73,7 @@ def test_good_photos_score_as_real_ones_and_meaningless_ones_do_not(segmenter, c
 
 
 def test_the_numbers_are_those_of_the_labels(segmenter, config):
-    both, _, _ = pipeline.load_split(config, "val")
+    both = open_dataset(config)["val"].load().images
     truth, said = statistics.nearest(both[:, 0], segmenter.palette), segmenter.label(both[:, 1])
     score = fcn_score(checkpoint(config, True), segmenter)
     assert score.real["pixel_accuracy"] == pytest.approx((truth == said).mean())
@@ -95,7 +96,7 @@ def test_a_file_brings_the_segmenter_back(segmenter, config, tmp_path):
     save(tmp_path / "segmenter.keras", segmenter)
     again = load(tmp_path / "segmenter.keras")
     assert again.description == segmenter.description
-    photos = pipeline.load_split(config, "val")[0][:, 1]
+    photos = open_dataset(config)["val"].load().images[:, 1]
     np.testing.assert_array_equal(again.label(photos), segmenter.label(photos))
     assert [path.name for path in tmp_path.iterdir()] == ["segmenter.keras"]
 

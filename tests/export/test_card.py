@@ -18,7 +18,8 @@ import p2plib
 from p2plib.config import TrainConfig
 from p2plib.data import toy
 from p2plib.errors import CheckpointError
-from p2plib.evaluation.evaluate import Evaluation, score
+from p2plib.evaluation.evaluate import Evaluation
+from p2plib.evaluation.metrics import score
 from p2plib.export import card
 from p2plib.inference.checkpoint import INFO, Info
 
@@ -36,7 +37,9 @@ def evaluation(**protocol: object) -> Evaluation:
     """Four images of 32 pixels."""
     targets, sources = (np.stack([toy.city(i, 32)[side] for i in range(4)]) for side in (1, 0))
     facts = {"step": 120, "data": "maps", "split": "val", "pictures": 4, "size": 32, "noise": None}
-    return Evaluation(facts | protocol, list("abcd"), score(targets, sources), sources, np.flip(targets, 1), targets)
+    return Evaluation(
+        facts | protocol, list("abcd"), score(targets, sources, sources), sources, np.flip(targets, 1), targets
+    )
 
 
 def rows(text: str) -> dict[str, str]:

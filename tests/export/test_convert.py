@@ -21,7 +21,6 @@ from p2plib.export.convert import (
     Export,
     _beside,
     _convert_apart,
-    _replacing_folder,
     convert,
     export_model,
     parity,
@@ -144,25 +143,6 @@ def test_an_export_too_far_from_keras_replaces_nothing(exported, tiny_run, tmp_p
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, hidden ones included."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("there", ["nothing", "an empty folder", "an export"])
-def test_a_folder_is_replaced_whole(tmp_path, there):
-    target = tmp_path / "out"
-    if there != "nothing":
-        target.mkdir()
-    if there == "an export":
-        (target / "old").touch()
-    with pytest.raises(KeyError), _replacing_folder(target) as folder:
-        (folder / "new").touch()
-        raise KeyError
-    assert target.exists() == (there != "nothing")
-    assert not (target / "new").exists()
-    with _replacing_folder(target) as folder:
-        (folder / "new").touch()
-        assert not (target / "new").exists()
-    assert [path.name for path in target.iterdir()] == ["new"]
-    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.once

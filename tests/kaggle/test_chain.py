@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from p2plib.__main__ import main
+from p2plib.cli.main import main
 from p2plib.data import toy
 from p2plib.data.image import save_image
-from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import read_info
 from p2plib.kaggle.manifest import MANIFEST
+from p2plib.training.state import read_progress
 
 pytest.importorskip("papermill")
 pytest.importorskip("ipykernel")
@@ -105,13 +106,13 @@ def test_three_parts_give_the_weights_of_one_run(session, capsys):
     pushed = session.server.calls[-1].body
     assert (pushed["machineShape"], pushed["enableInternet"]) == ("NvidiaTeslaT4", False)
     first = session.run()
-    assert checkpoint.read_progress(first / "checkpoints" / "state.npz")["step"] < STEPS
-    assert checkpoint.read_info(first / "checkpoints" / "best.keras").names == ("map", "satellite")
+    assert read_progress(first / "checkpoints" / "state.npz")["step"] < STEPS
+    assert read_info(first / "checkpoints" / "best.keras").names == ("map", "satellite")
 
     for part in (2, 3):
         assert f"alice/p2p-maps-part-{part}" in succeeds(capsys, "resume")
         last = session.run()
-    assert checkpoint.read_progress(last / "checkpoints" / "state.npz")["epoch"] == 1
+    assert read_progress(last / "checkpoints" / "state.npz")["epoch"] == 1
 
     assert "COMPLETE" in succeeds(capsys, "status")
     run = Path(succeeds(capsys, "pull").strip().splitlines()[-1])

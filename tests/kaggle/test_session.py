@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 
 import p2plib
-from p2plib.data import catalog, download, pairs, photos, pipeline
+from p2plib.data import catalog, download
+from p2plib.data.dataset import open_dataset
+from p2plib.data.pairs import Pair
 from p2plib.errors import DataError, KaggleError, TrainingError
-from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import read_info
 from p2plib.kaggle import manifest, session
 from p2plib.kaggle.mirrors import MIRRORS
+from p2plib.registry import TASKS
+from p2plib.training.state import read_progress
 
 pytestmark = pytest.mark.on_kaggle
 
@@ -63,6 +67,10 @@ def assert_sealed(run: Path) -> None:
         manifest.check(run / entry.name, entry)
 
 
+def training_pairs(config: p2plib.TrainConfig) -> list[Pair]:
+    return TASKS[config.task]().list(config.data).splits["train"]
+
+
 @pytest.fixture
 def offline(monkeypatch) -> None:
     monkeypatch.setattr(download, "BACKOFF", 0.0)
@@ -91,11 +99,11 @@ def test_sources_are_found_in_each_layout(kaggle, tiny_pairs, layout):
 def test_a_mirror_keeps_the_names_of_the_catalog(kaggle, tiny_pairs, data, mirror, layout):
     attach(kaggle, mirror.slug, layout, tiny_pairs, mirror.folder)
     config = session.attach_data(p2plib.TrainConfig(data=data))
-    entry = catalog.find(data)
+    entry = catalog.CATALOG[data]
     assert config.data == data
-    assert pipeline.direction(config) == entry.direction
-    assert set(pipeline.side_names(dataclasses.replace(config, direction="AtoB"))) == set(entry.names)
-    assert len(pairs.find_pairs(data, "train")[0]) == 10
+    assert open_dataset(config).direction == entry.direction
+    assert open_dataset(dataclasses.replace(config, direction="AtoB")).names == entry.names
+    assert len(training_pairs(config)) == 10
     assert not list((kaggle / "working").iterdir())
 
 
@@ -103,7 +111,7 @@ def test_ones_own_copy_of_a_catalog_data_set_is_found_in_the_sources(kaggle, tin
     attach(kaggle, "alice/many-things", DATASETS, tiny_pairs, "night2day")
     config = p2plib.TrainConfig(data="night2day")
     assert session.attach_data(config, ["alice/many-things"]) == config
-    assert len(pairs.find_pairs("night2day", "train")[0]) == 10
+    assert len(training_pairs(p2plib.TrainConfig(data="night2day"))) == 10
 
 
 def test_another_data_set_is_not_taken_for_the_one_that_is_asked_for(kaggle, tiny_pairs, offline):
@@ -123,7 +131,7 @@ def test_a_folder_is_found_by_name_or_path_and_always_known_by_one_path(kaggle, 
         path = data.format(mounted.format("alice", "my-pairs") + "/cities/small")
         config = session.attach_data(p2plib.TrainConfig(data=path), ["alice/other-pairs", "alice/my-pairs"])
         assert config.data == str(kaggle / "temp/p2plib/data/small")
-        assert len(pairs.find_pairs(Path(config.data), "train")[0]) == 10
+        assert len(training_pairs(config)) == 10
 
 
 def test_a_folder_of_photos_is_found_for_a_task_that_makes_pairs_of_them(kaggle, tiny_pairs):
@@ -131,7 +139,7 @@ def test_a_folder_of_photos_is_found_for_a_task_that_makes_pairs_of_them(kaggle,
     with pytest.raises(KaggleError, match="no such folder with pairs is attached"):
         session.attach_data(p2plib.TrainConfig(data="alice/my-photos"))
     config = session.attach_data(p2plib.TrainConfig(data="alice/my-photos", task="colorize"))
-    assert len(photos.find_pairs(config.data, "train", "colorize")[0]) == 10
+    assert len(training_pairs(config)) == 10
 
 
 def test_a_folder_elsewhere_is_used_as_it_is(kaggle, tiny_pairs):
@@ -143,7 +151,7 @@ def test_a_folder_elsewhere_is_used_as_it_is(kaggle, tiny_pairs):
 def test_with_the_internet_on_the_catalog_brings_it(kaggle, tiny_pairs, monkeypatch):
     monkeypatch.setattr(download, "get", lambda name, **_: shutil.copytree(tiny_pairs, download.dataset_dir(name)))
     assert session.attach_data(p2plib.TrainConfig(data="night2day")).data == "night2day"
-    assert len(pairs.find_pairs("night2day", "train")[0]) == 10
+    assert len(training_pairs(p2plib.TrainConfig(data="night2day"))) == 10
     assert not list((kaggle / "working").iterdir())
 
 
@@ -190,7 +198,7 @@ def state(run: Path) -> dict[str, np.ndarray]:
 
 
 def progress(run: Path) -> dict:
-    return checkpoint.read_progress(run / "checkpoints" / "state.npz")
+    return read_progress(run / "checkpoints" / "state.npz")
 
 
 def step(run: Path) -> int:
@@ -211,7 +219,8 @@ def chain(tiny_config, tiny_pairs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("P2PLIB_CACHE", "")
         monkeypatch.setenv("KAGGLE_USER_SECRETS_TOKEN", "sesame")
-        monkeypatch.setattr("p2plib.training.loop.say", out.append)
+        for module in ("training.loop", "kaggle.session"):
+            monkeypatch.setattr(f"p2plib.{module}.say", out.append)
         for i, (budget, layout, before) in enumerate(
             [("0.5s", DATASETS, FLAT), ("0.5s", FLAT, NOTEBOOKS), (None, DATASETS, FLAT)]
         ):
@@ -237,7 +246,7 @@ def test_three_parts_give_the_weights_of_one_long_run(chain):
     assert log(third) == log(chain.straight)
     for name in ("best", "last"):
         path = f"checkpoints/{name}.keras"
-        assert checkpoint.read_info(third / path).step == checkpoint.read_info(chain.straight / path).step
+        assert read_info(third / path).step == read_info(chain.straight / path).step
         one, two = (p2plib.load(run / path).generator.get_weights() for run in (third, chain.straight))
         for a, b in zip(one, two, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -249,7 +258,7 @@ def test_every_part_is_sealed_reported_and_of_few_files(chain):
         assert [path.name for path in run.parent.iterdir()] == ["run"]
         assert_sealed(run)
         assert (run / "results.html").exists()
-        assert checkpoint.read_info(run / "checkpoints" / "best.keras").names == ("satellite", "map")
+        assert read_info(run / "checkpoints" / "best.keras").names == ("satellite", "map")
     assert len(list((chain.parts[-1] / "samples").iterdir())) == 7  # at every second epoch, not at every one
     assert len(list(chain.parts[-1].rglob("*.*"))) <= 30
 

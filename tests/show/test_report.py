@@ -17,7 +17,8 @@ import p2plib
 from p2plib.config import TrainConfig
 from p2plib.data.image import save_image
 from p2plib.errors import CheckpointError
-from p2plib.evaluation.evaluate import Evaluation, score
+from p2plib.evaluation.evaluate import Evaluation
+from p2plib.evaluation.metrics import score
 from p2plib.inference.checkpoint import Info
 from p2plib.show import report
 
@@ -126,7 +127,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     random = np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), np.uint8)
     for i, (source, target) in enumerate(zip(random[0], random[2], strict=True)):
         save_image(data / "val" / f"{i}.png", np.hstack([source, target]))
-    evaluation = Evaluation({"size": 32}, [name, "x"], score(random[2], random[1]), *random)
+    evaluation = Evaluation({"size": 32}, [name, "x"], score(random[2], random[1], random[0]), *random)
     info = Info(TrainConfig(data=str(data), image_size=32), ("<b>A", "B&B"), 1, 10, {})
     save_image(tmp_path / "result_grid.png", random[0, 0])
     page = Tags(report._page(tmp_path, info, evaluation, [], 0))
@@ -134,17 +135,6 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     assert len(page.named("b")) == 2  # the names of the two images
     for text in (name, f"{data.name}: <b>A → B&B", "generated B&B"):
         assert text in page.text
-
-
-@pytest.mark.keras
-def test_read_log_gives_numbers(tiny_run):
-    rows = report.read_log(tiny_run / "log.csv")
-    assert [row["epoch"] for row in rows] == [1, 2]
-    assert all(isinstance(value, float) for row in rows for value in row.values())
-
-
-def test_read_log_of_an_unstarted_run_is_empty(tmp_path):
-    assert report.read_log(tmp_path / "log.csv") == []
 
 
 @pytest.mark.parametrize("name", ["missing", "file.keras"])

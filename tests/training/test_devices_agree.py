@@ -13,7 +13,7 @@ import pytest
 from test_devices import LOSS_ROUNDING, session
 
 from p2plib.config import TrainConfig
-from p2plib.show.report import read_log
+from p2plib.training.run import read_log
 
 pytestmark = pytest.mark.on_kaggle
 STEPS = 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import os
 import random
 import subprocess
@@ -17,23 +18,25 @@ import numpy as np
 import pytest
 
 from p2plib.config import TrainConfig
-from p2plib.inference import checkpoint
+from p2plib.inference.checkpoint import read_info
+from p2plib.training.state import read_progress
 
 pytestmark = pytest.mark.once
 KILLS = 10
 
 CHILD = """
-import json, sys
+import json, math, sys
 from pathlib import Path
+import keras
 import p2plib
-from p2plib import callbacks
+from p2plib.training import recorder
 
-class FirstStep(callbacks.keras.callbacks.Callback):
+class FirstStep(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if batch == 0:
             print("first step", flush=True)
 
-callbacks.STATE_OVERHEAD = callbacks.STATE_INTERVAL = 0  # save after every step
+recorder.SAVING_SHARE, recorder.STATE_INTERVAL = math.inf, 0  # save after every step
 run, config = Path(sys.argv[1]), p2plib.TrainConfig(**json.loads(sys.argv[2]))
 for path in (run / "checkpoints").glob("[!.]*.keras"):
     p2plib.load(path)
@@ -76,7 +79,7 @@ def test_death_between_the_last_step_of_an_epoch_and_its_validation(tiny_config,
     """No state is saved there: an epoch without steps to go is none that a run could resume in."""
     from keras.callbacks import Callback
 
-    from p2plib.training import callbacks
+    from p2plib.training import recorder
     from p2plib.training.loop import train
 
     class Death(Callback):
@@ -84,8 +87,8 @@ def test_death_between_the_last_step_of_an_epoch_and_its_validation(tiny_config,
             if batch == 4:
                 raise SystemExit
 
-    monkeypatch.setattr(callbacks, "STATE_OVERHEAD", 0)
-    monkeypatch.setattr(callbacks, "STATE_INTERVAL", 0)
+    monkeypatch.setattr(recorder, "SAVING_SHARE", math.inf)
+    monkeypatch.setattr(recorder, "STATE_INTERVAL", 0)
     run = tmp_path / "run"
     with pytest.raises(SystemExit):
         train(dataclasses.replace(tiny_config, run_dir=str(run)), callbacks=[Death()])
@@ -111,11 +114,11 @@ def intact(run: Path, before: tuple[int, int]) -> tuple[int, int]:
     for path in state.parent.glob("[!.]*.keras"):
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None, path
-        checkpoint.read_info(path)
+        read_info(path)
     if not state.exists():  # killed before it began
         assert before == (0, 0)
         return before
-    progress = checkpoint.read_progress(state)
+    progress = read_progress(state)
     with np.load(state) as arrays:
         assert all(np.isfinite(arrays[name]).all() for name in arrays.files if name != "progress")
     position = (progress["epoch"], progress["step"])
@@ -125,5 +128,5 @@ def intact(run: Path, before: tuple[int, int]) -> tuple[int, int]:
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) - position[0] in (0, 1)  # the log comes before the state
     last = state.with_name("last.keras")
-    assert not last.exists() or checkpoint.read_info(last).step <= position[0] * 5 + position[1]
+    assert not last.exists() or read_info(last).step <= position[0] * 5 + position[1]
     return position

@@ -20,9 +20,11 @@ import p2plib  # noqa: E402
 from p2plib.data.image import read_rgb, resize_image, tile_images  # noqa: E402
 from p2plib.errors import CheckpointError, ConfigError, TrainingError  # noqa: E402
 from p2plib.evaluation.metrics import VALIDATION  # noqa: E402
-from p2plib.inference import checkpoint  # noqa: E402
+from p2plib.inference.checkpoint import read_info  # noqa: E402
 from p2plib.models import build_discriminator, build_generator  # noqa: E402
+from p2plib.training.discriminator import load_discriminator  # noqa: E402
 from p2plib.training.loop import learning_rate, train  # noqa: E402
+from p2plib.training.state import read_progress  # noqa: E402
 
 CLOCK = {"seconds", "pictures_per_second"}
 
@@ -55,20 +57,17 @@ def log(run) -> list[dict[str, str]]:
 
 
 def progress(run) -> dict:
-    return checkpoint.read_progress(run / "checkpoints" / "state.npz")
+    return read_progress(run / "checkpoints" / "state.npz")
 
 
 def assert_same_run(one, two) -> None:
-    assert log(one) == log(two)
     assert log(one) == log(two)
     first, second = state(one), state(two)
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], name)
     for name in ("best", "last"):
-        assert checkpoint.read_info(one / f"checkpoints/{name}.keras").step == (
-            checkpoint.read_info(two / f"checkpoints/{name}.keras").step
-        )
+        assert read_info(one / f"checkpoints/{name}.keras").step == (read_info(two / f"checkpoints/{name}.keras").step)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +121,7 @@ def test_resume_is_exact_within_at_the_end_of_and_after_the_warm_up(warm_config,
     train(dataclasses.replace(warm_config, run_dir=str(run)), callbacks=[At(4, stop)])
     train(resume=run, callbacks=[At(1, stop)])
     with pytest.raises(CheckpointError, match="warm-up"):
-        checkpoint.load_discriminator(run)
+        load_discriminator(run)
     before = generator_weights(run, "last")
     train(resume=run, callbacks=[At(1, stop)])
     assert_first_steps_of_adam(before, generator_weights(run, "last"))
@@ -130,7 +129,7 @@ def test_resume_is_exact_within_at_the_end_of_and_after_the_warm_up(warm_config,
     build_generator(warm_config)
     assert_first_steps_of_adam(
         [np.asarray(weight) for weight in build_discriminator(warm_config).weights],
-        [np.asarray(weight) for weight in checkpoint.load_discriminator(run).model.weights],
+        [np.asarray(weight) for weight in load_discriminator(run).model.weights],
     )
     train(resume=run)
     assert_same_run(run, warmed)
@@ -151,7 +150,7 @@ def test_the_warm_up_is_a_run_on_l1_alone(warm_config, warmed, tmp_path):
         np.testing.assert_array_equal(one, two)
     for name in ("gan", "discriminator"):
         assert np.isnan([float(row[name]) for row in log(warmed)]).tolist() == [True, False]
-    assert checkpoint.read_info(warmed / "checkpoints" / "best.keras").epoch == 2
+    assert read_info(warmed / "checkpoints" / "best.keras").epoch == 2
 
 
 def test_a_run_folder_holds_everything_to_repeat_it(straight, tiny_config):
@@ -159,6 +158,7 @@ def test_a_run_folder_holds_everything_to_repeat_it(straight, tiny_config):
     assert names == {
         "config.json",
         "environment.json",
+        "data.json",
         "log.csv",
         "samples/0000005.png",
         "samples/0000010.png",
@@ -188,7 +188,7 @@ def test_samples_show_source_generated_expected(straight, tiny_pairs):
 
 def test_best_is_the_best_and_says_so(straight):
     best = max(log(straight), key=lambda row: float(row["val_ssim"]))
-    info = checkpoint.read_info(straight / "checkpoints" / "best.keras")
+    info = read_info(straight / "checkpoints" / "best.keras")
     assert info.step == int(best["step"])
     assert info.metrics["ssim"] == float(best["val_ssim"])
 

@@ -12,8 +12,8 @@ from tolerance import rounding  # noqa: E402
 
 from p2plib.models.patchgan import patchgan  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
+from p2plib.registry import GAN_LOSSES  # noqa: E402
 from p2plib.training.pix2pix import Pix2Pix  # noqa: E402
-from p2plib.training.terms import GAN_LOSSES  # noqa: E402
 
 
 def networks(norm: str = "instance"):
@@ -34,7 +34,7 @@ def pair():
 def test_one_scalar_gives_both_players_gradients(gan_loss, norm):
     """The gradients of the one objective, against a generator step and a discriminator step computed apart."""
     generator, discriminator = networks(norm)
-    model = Pix2Pix(generator, discriminator, gan_loss, gan_weight=0.7, l1_weight=30.0)
+    model = Pix2Pix(generator, discriminator, gan_loss, {"l1": 30.0, "gan": 0.7})
     source, target = pair()
     loss = GAN_LOSSES[gan_loss]
 
@@ -64,7 +64,7 @@ def test_without_discriminator_the_objective_is_l1():
     generator, _ = networks()
     source, target = pair()
     fake = generator(source)
-    model = Pix2Pix(generator, None, l1_weight=100.0)
+    model = Pix2Pix(generator, None, terms={"l1": 100.0})
     expected = 100 * np.abs(np.asarray(target) - np.asarray(fake)).mean()
     assert float(model.compute_loss(source, target, fake)) == pytest.approx(expected, rel=rounding(2 * 32 * 32 * 3))
 

@@ -152,7 +152,7 @@ def malformed_form(rng: Generator, file: bytes) -> dict:
 
 
 def malformed_json(rng: Generator, file: bytes) -> dict:
-    body = bytearray(json.dumps({"picture": base64.b64encode(file).decode(), "fit": 1}).encode())
+    body = bytearray(json.dumps({"image": base64.b64encode(file).decode(), "fit": 1}).encode())
     for _ in range(rng.integers(1, 6)):
         body[rng.integers(0, min(len(body), 60))] = rng.integers(256)
     return {"data": bytes(body), "content_type": "application/json"}
@@ -166,6 +166,6 @@ def request(seed: int) -> tuple[str, dict]:
     if way < 0.7:
         return make.__name__, form(file)
     if way < 0.8:
-        return make.__name__, {"json": {"picture": base64.b64encode(file).decode()}}
+        return make.__name__, {"json": {"image": base64.b64encode(file).decode()}}
     broken = malformed_form if way < 0.9 else malformed_json
     return broken.__name__, broken(rng, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -15,6 +16,7 @@ from p2plib.data import sketch, toy
 from p2plib.data.image import resize_image
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.web import create_app
+from p2plib.web.models import Model
 
 pytestmark = pytest.mark.keras
 
@@ -62,10 +64,25 @@ def test_json_gets_the_same(client, prefix):
     file = png(resize_image(IMAGE, 40, 50))
     text = prefix + base64.b64encode(file).decode()
     for more in ({}, {"fit": True}, {"fit": 1, "noise": 3, "model": "tiny"}, {"fit": None, "noise": None}):
-        answer = client.post("/api/translate", json={"picture": text, **more}).json
+        answer = client.post("/api/translate", json={"image": text, **more}).json
         fields = {name: int(value) if name != "model" else value for name, value in more.items() if value is not None}
         same = client.post("/api/translate", **form(file, **fields)).json
         np.testing.assert_array_equal(generated(answer), generated(same))
+
+
+def test_the_names_of_version_0_1_are_understood(client):
+    file = png(IMAGE)
+    new = client.post("/api/translate", **form(file)).json
+    sent = {"data": {"picture": (io.BytesIO(file), "a.png")}, "content_type": "multipart/form-data"}
+    for old in (sent, {"json": {"picture": base64.b64encode(file).decode()}}):
+        np.testing.assert_array_equal(generated(client.post("/api/translate", **old).json), generated(new))
+
+
+def test_a_file_needs_no_name(client):
+    nameless = {"data": {"image": (io.BytesIO(png(IMAGE)), "")}, "content_type": "multipart/form-data"}
+    one, two = (client.post("/api/translate", **sent) for sent in (nameless, form(png(IMAGE))))
+    assert one.status_code == 200
+    np.testing.assert_array_equal(generated(one.json), generated(two.json))
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (1, 1), (300, 310)])
@@ -75,7 +92,7 @@ def test_a_sketch_is_what_the_library_draws(client, shape):
     assert response.mimetype == "image/png"
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(response.data))), sketch.sketch(image))
     text = base64.b64encode(png(image)).decode()
-    assert client.post("/api/sketch", json={"picture": text}).data == response.data
+    assert client.post("/api/sketch", json={"image": text}).data == response.data
 
 
 def test_sketches_have_the_limits_of_translations(client):
@@ -113,6 +130,14 @@ def test_models(client, tiny_run):
             }
         ]
     }
+
+
+def test_colors_have_the_spelling_of_now_and_that_of_version_0_1(tiny_run, monkeypatch):
+    made = Model("tiny", tiny_run, None)
+    palette = {"sea": (0, 16, 255), "#ffffff": (255, 255, 255)}
+    monkeypatch.setattr(Model, "examples", dataclasses.replace(made.examples, palette=palette))
+    expected = [("sea", "#0010ff"), ("#ffffff", "#ffffff")]
+    assert made.entry["palette"] == [{"name": name, "color": code, "colour": code} for name, code in expected]
 
 
 def test_the_page(client):
@@ -161,21 +186,21 @@ def test_wrong_fields(client, fields, status, word):
     [
         ({"json": []}, 400),
         ({"json": {}}, 400),
-        ({"json": {"picture": 5}}, 400),
-        ({"json": {"picture": "no base64!"}}, 400),
-        ({"json": {"picture": "data:image/png,abc"}}, 400),
-        ({"json": {"picture": "", "model": 5}}, 400),
-        ({"json": {"picture": "", "fit": [1]}}, 400),
-        ({"json": {"picture": "", "noise": True}}, 400),
-        ({"json": {"picture": "", "noise": 1.5}}, 400),
-        ({"json": {"picture": ""}}, 400),
-        ({"json": {"picture": "", "model": "\ud800"}}, 404),
+        ({"json": {"image": 5}}, 400),
+        ({"json": {"image": "no base64!"}}, 400),
+        ({"json": {"image": "data:image/png,abc"}}, 400),
+        ({"json": {"image": "", "model": 5}}, 400),
+        ({"json": {"image": "", "fit": [1]}}, 400),
+        ({"json": {"image": "", "noise": True}}, 400),
+        ({"json": {"image": "", "noise": 1.5}}, 400),
+        ({"json": {"image": ""}}, 400),
+        ({"json": {"image": "", "model": "\ud800"}}, 404),
         ({"data": b"[" * 200_000, "content_type": "application/json"}, 400),
         ({"data": b"\xff\xfe", "content_type": "application/json"}, 400),
         ({"data": b"9" * 10_000, "content_type": "application/json"}, 400),
         ({"data": png(IMAGE), "content_type": "image/png"}, 415),
-        ({"data": {"picture": "text"}}, 415),
-        ({"data": {"picture": "text"}, "content_type": "multipart/form-data"}, 400),
+        ({"data": {"image": "text"}}, 415),
+        ({"data": {"image": "text"}, "content_type": "multipart/form-data"}, 400),
         ({"data": b"no parts", "content_type": "multipart/form-data; boundary=x"}, 400),
         ({"data": b"no boundary", "content_type": "multipart/form-data"}, 400),
         ({}, 415),

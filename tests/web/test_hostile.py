@@ -26,7 +26,7 @@ def memory() -> float:
 
 
 def test_every_upload_is_answered_and_nothing_is_left(client):
-    image = form(png(toy.city(5, 30)[0]))["data"]["picture"][0].getvalue()
+    image = form(png(toy.city(5, 30)[0]))["data"]["image"][0].getvalue()
     before = generated(client.post("/api/translate", **form(image)).json)
     answers: dict[str, Counter[int]] = {}
     wrong, slowest, used = [], 0.0, []

@@ -22,7 +22,7 @@ import pytest
 from webserver import LIMITS, form, generated, png, serving
 
 import p2plib
-from p2plib.__main__ import main
+from p2plib.cli.main import main
 from p2plib.data import toy
 from p2plib.data.image import resize_image
 from p2plib.web import Limits, create_app
@@ -47,7 +47,7 @@ def ask(
 
 
 def order(image: np.ndarray) -> bytes:
-    return json.dumps({"picture": base64.b64encode(png(image)).decode()}).encode()
+    return json.dumps({"image": base64.b64encode(png(image)).decode()}).encode()
 
 
 def raw(image: np.ndarray) -> bytes:
@@ -202,7 +202,7 @@ def test_no_file_of_a_user_touches_the_disk(app):
         warm = other.test_client().post("/api/translate", **form(png(IMAGES[0])))
         assert warm.status_code == 200
         watching.set()
-        body = json.dumps({"picture": base64.b64encode(png(large)).decode(), "fit": 1}).encode()
+        body = json.dumps({"image": base64.b64encode(png(large)).decode(), "fit": 1}).encode()
         status, _, answer = ask(running.port, "POST", "/api/translate", body)
         head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
         fit = b'\r\n--x\r\nContent-Disposition: form-data; name="fit"\r\n\r\n1\r\n--x--\r\n'
@@ -265,7 +265,7 @@ def test_a_missing_model_or_example_is_one_sentence(capsys, tiny_run, tmp_path):
 @pytest.mark.parametrize("package", ["flask", "waitress"])
 def test_a_missing_package_is_one_sentence(package):
     code = (
-        f"import sys; sys.modules['{package}'] = None; from p2plib.__main__ import main; sys.exit(main(['web', 'a']))"
+        f"import sys; sys.modules['{package}'] = None; from p2plib.cli.main import main; sys.exit(main(['web', 'a']))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 1

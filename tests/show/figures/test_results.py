@@ -155,13 +155,14 @@ def test_curves_claim_no_such_line_for_other_losses(gan_loss):
 @pytest.mark.keras
 @pytest.mark.parametrize("name", results.UNDECIDED)
 def test_undecided_is_what_both_losses_are_at_one_half(name):
-    from p2plib.training.terms import GAN_LOSSES
+    from p2plib.registry import GAN_LOSSES
 
     logit = {"vanilla": 0.0, "lsgan": 0.5}[name]  # lsgan has no sigmoid: the output is the judgment
     judged = np.full((1, 4, 4, 1), logit, np.float32)
     loss = GAN_LOSSES[name]
     values = [float(loss.discriminator(judged, judged)), float(loss.generator(judged))]
     assert values == pytest.approx([results.UNDECIDED[name]] * 2)
+    assert loss.undecided == results.UNDECIDED[name]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPG", ".svg"])
@@ -181,5 +182,5 @@ def test_save_refuses_other_suffixes_by_name(tmp_path, name):
 
 
 def test_figures_leave_pyplot_alone():
-    code = "import sys, p2plib.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, p2plib.show.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2plib.__main__ import COMMANDS, main
+from p2plib.cli.main import COMMANDS, main
 from p2plib.config import TrainConfig
 from p2plib.data import toy
 from p2plib.data.catalog import CATALOG
@@ -140,7 +140,7 @@ def test_evaluate(run, capsys, tmp_path):
     assert content["protocol"]["step"] == 2
     assert f"{content['mean']['ssim']:.4f}" in out
     assert all(row["picture"] in out for row in content["pictures"])
-    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("image,l1,psnr,ssim,ms_ssim\n")
+    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim,ms_ssim\n")
     assert f"{content['sets']['swd']:.4f}" in out
 
 
@@ -289,7 +289,7 @@ def test_help_of_train_names_every_setting(capsys):
 
 def test_help_imports_no_backend():
     code = (
-        "import sys; from p2plib.__main__ import main\n"
+        "import sys; from p2plib.cli.main import main\n"
         "try: main(['--help'])\n"
         "finally: print(sorted({'keras', 'tensorflow', 'jax', 'matplotlib'} & set(sys.modules)))"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections import Counter
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2plib.data import catalog, color, pairs, photos, sketch, toy
-from p2plib.data.catalog import Dataset
+from p2plib.data import catalog, color, sketch, toy
+from p2plib.data.catalog import Entry
 from p2plib.data.image import save_image
-from p2plib.data.pairs import PairError
-from p2plib.data.photos import PhotoPair
+from p2plib.data.pairs import Listing, Pair, PairError
+from p2plib.data.tasks import base
+from p2plib.data.tasks.base import PhotoPair
 from p2plib.data.vase import vase
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
+from p2plib.registry import TASKS
 
 MADE_OF_PHOTOS = ("colorize", "sketch")
 PHOTO = toy.city(0, 64)[0]
@@ -33,47 +36,51 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def names(folder: Path | str, split: str, task: photos.Task = "colorize") -> list[str]:
-    found, problems = photos.find_pairs(folder, split, task)
-    assert problems == []
-    return [pair.name for pair in found]
+def listed(data: Path | str, task: str = "colorize", size: int | None = None) -> Listing:
+    return TASKS[task]().list(data, size)
+
+
+def splits(data: Path | str, task: str) -> list[str]:
+    return list(listed(data, task).splits)
+
+
+def names(data: Path | str, split: str, task: str = "colorize") -> list[str]:
+    listing = listed(data, task)
+    assert listing.unpaired == {}
+    return [pair.name for pair in listing.splits[split]]
+
+
+def pair_of(path: Path, task: str, size: int | None = None) -> PhotoPair:
+    return PhotoPair(path.name, path, TASKS[task](), size)
 
 
 def test_any_folder_of_photos_is_a_training_set(tmp_path):
     folder = touch(tmp_path / "photos", "b.jpg", "sea/a.PNG", "sea/deep/c.webp", "sea/notes.txt", ".trash/d.jpg")
     for task in MADE_OF_PHOTOS:
-        assert photos.splits(folder, task) == ["train"]
+        assert splits(folder, task) == ["train"]
         assert names(folder, "train", task) == ["b.jpg", "sea/a.PNG", "sea/deep/c.webp"]
-        assert photos.ignored(folder, task) == {".txt": 1, "hidden": 1}
+        assert listed(folder, task).ignored == {".txt": 1, "hidden": 1}
 
 
 def test_splits_are_folders_with_photos_at_any_depth(tmp_path):
     folder = touch(tmp_path / "photos", "train/1.jpg", "train/sea/2.jpg", "val/3.jpg", "other/4.jpg", "5.jpg")
     (folder / "test").mkdir()
-    assert photos.splits(folder, "colorize") == ["train", "val"]
+    assert splits(folder, "colorize") == ["train", "val"]
     assert names(folder, "train") == ["train/1.jpg", "train/sea/2.jpg"]
     assert names(folder, "val") == ["val/3.jpg"]
-    assert photos.ignored(folder, "colorize") == {"images outside the splits": 2}
-    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
-        photos.find_pairs(folder, "test", "colorize")
+    assert listed(folder).ignored == {"images outside the splits": 2}
 
 
 def test_a_folder_without_photos_or_none(tmp_path):
     with pytest.raises(DataError, match="no photos found"):
-        photos.splits(tmp_path, "sketch")
+        splits(tmp_path, "sketch")
     with pytest.raises(DataError, match="neither a folder nor a data set"):
-        photos.splits(tmp_path / "nowhere", "sketch")
-
-
-def test_pairs_are_found_as_ever(tiny_pairs):
-    assert photos.splits(tiny_pairs) == pairs.splits(tiny_pairs)
-    assert photos.find_pairs(tiny_pairs, "val") == pairs.find_pairs(tiny_pairs, "val")
-    assert photos.ignored(tiny_pairs) == pairs.ignored(tiny_pairs) == Counter()
+        splits(tmp_path / "nowhere", "sketch")
 
 
 def test_colorize_pairs_a_photo_with_its_light(tmp_path):
     save_image(tmp_path / "1.png", PHOTO)
-    source, target = PhotoPair("1.png", tmp_path / "1.png", "colorize").read()
+    source, target = pair_of(tmp_path / "1.png", "colorize").read()
     np.testing.assert_array_equal(target, PHOTO)
     np.testing.assert_array_equal(source, color.gray(PHOTO))
 
@@ -81,7 +88,7 @@ def test_colorize_pairs_a_photo_with_its_light(tmp_path):
 def test_sketch_pairs_a_photo_with_its_sketch(tmp_path):
     save_image(tmp_path / "1.png", PHOTO)
     for _ in range(2):  # drawn, then from the cache
-        source, target = PhotoPair("1.png", tmp_path / "1.png", "sketch").read()
+        source, target = pair_of(tmp_path / "1.png", "sketch").read()
         np.testing.assert_array_equal(target, PHOTO)
         np.testing.assert_array_equal(source, sketch.sketch(PHOTO))
 
@@ -89,24 +96,25 @@ def test_sketch_pairs_a_photo_with_its_sketch(tmp_path):
 @pytest.mark.parametrize("task", MADE_OF_PHOTOS)
 @pytest.mark.parametrize(("size", "shape"), [(32, (32, 64, 3)), (64, (64, 128, 3)), (100, (64, 128, 3))])
 def test_large_photos_are_shrunk_in_proportion(tmp_path, task, size, shape):
-    save_image(tmp_path / "1.png", np.hstack([PHOTO, PHOTO]))
-    pair = photos.no_larger(PhotoPair("1.png", tmp_path / "1.png", task), size)
+    save_image(tmp_path / "photos" / "1.png", np.hstack([PHOTO, PHOTO]))
+    (pair,) = listed(tmp_path / "photos", task, size).splits["train"]
     assert [image.shape for image in pair.read()] == [shape, shape]
+    assert pair.views()["photo"].shape == (64, 128, 3), "the checker sees the whole photo"
 
 
 def test_a_gray_photo_has_nothing_to_teach_a_colorizer(tmp_path):
     save_image(tmp_path / "gray.png", color.gray(PHOTO))
     with pytest.raises(PairError, match=r"gray\.png: has no colors") as caught:
-        PhotoPair("gray.png", tmp_path / "gray.png", "colorize").read()
-    assert (caught.value.problem.kind, caught.value.problem.broken) == ("gray", False)
-    assert len(PhotoPair("gray.png", tmp_path / "gray.png", "sketch").read()) == 2
+        pair_of(tmp_path / "gray.png", "colorize").read()
+    assert (caught.value.problem.kind, caught.value.problem.broken) == ("grey", False)
+    assert len(pair_of(tmp_path / "gray.png", "sketch").read()) == 2
 
 
 @pytest.mark.parametrize("task", MADE_OF_PHOTOS)
 def test_a_damaged_photo_is_broken(tmp_path, task):
     (tmp_path / "1.jpg").write_bytes(b"<html>")
     with pytest.raises(PairError, match=r"^train/1\.jpg: cannot be read as an image") as caught:
-        PhotoPair("train/1.jpg", tmp_path / "1.jpg", task).read()
+        PhotoPair("train/1.jpg", tmp_path / "1.jpg", TASKS[task]()).read()
     assert caught.value.problem.broken
 
 
@@ -116,10 +124,9 @@ def test_a_damaged_photo_is_broken(tmp_path, task):
     ids=["colorize", "sketch"],
 )
 def test_toy_works_for_every_task(task, photo, make):
-    assert photos.splits("toy", task) == ["train", "val", "test"]
-    found, _ = photos.find_pairs("toy", "val", task)
-    assert [pair.name for pair in found] == [pair.name for pair in pairs.find_pairs("toy", "val")[0]]
-    source, target = photos.no_larger(found[0], 64).read()
+    assert splits("toy", task) == ["train", "val", "test"]
+    assert names("toy", "val", task) == names("toy", "val", "pairs") == [f"val/{i}" for i in range(50)]
+    source, target = listed("toy", task, 64).splits["val"][0].read()
     np.testing.assert_array_equal(target, photo(CATALOG_START))
     np.testing.assert_array_equal(source, make(target))
 
@@ -127,57 +134,64 @@ def test_toy_works_for_every_task(task, photo, make):
 CATALOG_START = catalog.CATALOG["toy"].splits["train"]
 
 
-@pytest.mark.parametrize("find", [photos.splits, lambda data, task: photos.find_pairs(data, "train", task)])
-def test_a_set_of_the_catalog_that_does_not_suit_the_task(find):
-    with pytest.raises(DataError, match="coco-sample holds photos, not pairs; add --task colorize or --task sketch"):
-        find("coco-sample", "pairs")
+def test_a_set_of_the_catalog_that_does_not_suit_the_task(monkeypatch):
     with pytest.raises(DataError, match="maps holds pairs, not photos; for sketch, name coco-sample, toy, or a folder"):
-        find("maps", "sketch")
+        listed("maps", "sketch")
+    made = dataclasses.replace(catalog.CATALOG["toy"], name="made")
+    monkeypatch.setitem(catalog.CATALOG, "made", made)
+    with pytest.raises(DataError, match="made holds pairs, not photos; for colorize"):
+        listed("made", "colorize")
+
+
+@pytest.mark.parametrize("task", MADE_OF_PHOTOS)
+def test_photos_have_one_direction(task):
+    for entry in (None, catalog.CATALOG["toy"], catalog.CATALOG["coco-sample"]):
+        assert TASKS[task]().direction("auto", entry) == TASKS[task]().direction("AtoB", entry) == "AtoB"
+    with pytest.raises(ConfigError, match=f"direction is 'BtoA', and task {task} knows only one; leave direction out"):
+        TASKS[task]().direction("BtoA", None)
 
 
 def test_without_scikit_image_sketches_say_how_to_get_it(monkeypatch):
     monkeypatch.setattr(sketch, "available", lambda: False)
     with pytest.raises(DataError, match=r"pip install 'p2plib\[sketch\]'"):
-        photos.find_pairs("toy", "train", "sketch")
+        listed("toy", "sketch")
 
 
-def some(**splits: int) -> Dataset:
-    return Dataset("some", "", "", splits, (8, 8), ("photo", "photo"), "AtoB", ".", ".", photos=True)
+def some(**splits: int) -> Entry:
+    return Entry("some", "", "", splits, (8, 8), ("photo", "photo"), "AtoB", ".", ".", photos=True)
 
 
 def test_photos_of_the_catalog_are_chosen_from_all(cache, monkeypatch):
     monkeypatch.setitem(catalog.CATALOG, "some", some(train=5, val=1, test=2))
     with pytest.raises(DataError, match="python -m p2plib data get some"):
-        photos.splits("some", "colorize")
+        splits("some", "colorize")
     folder = touch(cache / "datasets" / "some", *(f"top/photos/{i}.jpg" for i in range(20)))
-    assert photos.splits("some", "colorize") == ["train", "val", "test"]
-    chosen = {split: names("some", split) for split in photos.splits("some", "colorize")}
+    assert splits("some", "colorize") == ["train", "val", "test"]
+    chosen = {split: names("some", split) for split in splits("some", "colorize")}
     assert len(set().union(*chosen.values())) == 8
     assert chosen == {split: names("some", split, "sketch") for split in chosen}
-    assert photos.ignored("some", "colorize") == {"images outside the splits": 12}
-    assert photos.splits(folder, "colorize") == ["train"], "the folder itself has all of them"
+    assert listed("some").ignored == {"images outside the splits": 12}
+    assert splits(folder, "colorize") == ["train"], "the folder itself has all of them"
     for i in range(15):
         (folder / "top" / "photos" / f"{i}.jpg").unlink()
     with pytest.raises(DataError, match=r"5 photos are here, and its splits need 8; .*data get some --force"):
-        photos.splits("some", "colorize")
+        splits("some", "colorize")
 
 
 @given(st.integers(1, 30), st.integers(0, 10), st.integers(0, 10), st.integers(0, 20))
 @settings(deadline=None)
 def test_chosen_splits_have_their_sizes_and_nothing_in_common(train, val, test, more):
     files = [Path(f"{i}.jpg") for i in range(train + val + test + more)]
-    chosen = photos._chosen(some(train=train, val=val, test=test), files)
+    chosen = base._chosen(some(train=train, val=val, test=test), files)
     assert {split: len(found) for split, found in chosen.items()} == {"train": train, "val": val, "test": test}
     together = [path for found in chosen.values() for path in found]
     assert len(set(together)) == len(together) and set(together) <= set(files)
-    assert chosen == photos._chosen(some(train=train, val=val, test=test), files)
+    assert chosen == base._chosen(some(train=train, val=val, test=test), files)
 
 
 def test_real_photos_are_found_and_none_is_gray(shared_data):
-    assert photos.splits(shared_data / "photos", "colorize") == ["train", "val"]
-    found = [
-        pair for split in ("train", "val") for pair in photos.find_pairs(shared_data / "photos", split, "colorize")[0]
-    ]
+    assert splits(shared_data / "photos", "colorize") == ["train", "val"]
+    found: Sequence[Pair] = [pair for pairs in listed(shared_data / "photos").splits.values() for pair in pairs]
     assert len(found) == 80
     for pair in found[::4]:
-        assert pair.photo().shape[2] == 3
+        assert pair.views()["photo"].shape[2] == 3

@@ -1,0 +1,161 @@
+"""How good a model is: `evaluate`, `fcn-score`, `compare`, `grid`, `report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+import p2plib
+from p2plib.cli.texts import CheckpointPath, Data, ExtractorName, Noise, SplitName, explained_by
+from p2plib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from p2plib.evaluation.distances import Extractor
+
+# The functions import what they call: `--help` shall be there at once, without NumPy and matplotlib.
+
+
+@explained_by("p2plib.evaluation.evaluate:evaluate")
+def evaluate(
+    checkpoint: CheckpointPath,
+    /,
+    data: Data = None,
+    split: SplitName = "val",
+    limit: int = 0,
+    noise: Noise = None,
+    extractor: ExtractorName = "none",
+    fid: bool = False,
+    csv: Path | None = None,
+    json: Path | None = None,
+) -> None:
+    """Score a checkpoint on a split: every image, the means, and the distance between the two sets.
+
+    L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU where the targets
+    are labels; KID, and FID from 2,048 images on, where an extractor is named.
+
+    Args:
+        fid: Compute FID on fewer images too.
+        csv: Where to write one line an image; default: evaluation-SPLIT.csv beside the checkpoint.
+        json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json beside the checkpoint.
+    """
+    from p2plib.inference.checkpoint import find
+
+    model = p2plib.load(checkpoint)
+    result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
+    beside = find(checkpoint).parent / f"evaluation-{split}"
+    csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
+    result.write_csv(csv)
+    result.write_json(json)
+    print(result.table())
+    _print_protocol(result.protocol)
+    print(f"saved: {csv}, {json}")
+
+
+@explained_by("p2plib.evaluation.fcn_score:fcn_score")
+def fcn_score(
+    checkpoint: CheckpointPath,
+    /,
+    data: Data = None,
+    split: SplitName = "val",
+    limit: int = 0,
+    segmenter: Path | None = None,
+    epochs: int | None = None,
+) -> None:
+    """Score photos generated from labels: does a network that labels real photos find the classes again?
+
+    Args:
+        segmenter: That network; it is trained if the file is not there. Default: segmenter.keras beside the checkpoint.
+        epochs: How long to train it (20 unless given).
+    """
+    from p2plib.evaluation.fcn_score import fcn_score, prepare
+    from p2plib.inference.checkpoint import find
+
+    model = p2plib.load(checkpoint)
+    path = segmenter or find(checkpoint).with_name("segmenter.keras")
+    result = fcn_score(model, prepare(path, model.info.config, epochs), data, split, limit)
+    print(result.table())
+    _print_protocol(result.protocol)
+
+
+@explained_by("p2plib.evaluation.compare:compare")
+def compare(
+    checkpoints: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHECKPOINT")],
+    /,
+    data: Data = None,
+    split: SplitName = "val",
+    limit: int = 0,
+    noise: Noise = None,
+    extractor: ExtractorName = "none",
+    count: int = 6,
+    out: Path = Path("comparison"),
+) -> None:
+    """Judge several checkpoints on the same images: one table with 95 % confidence intervals, one sheet of images.
+
+    Args:
+        checkpoints: .keras files, run folders or export folders; differences are to the first one.
+        count: Number of pairs on the sheet, evenly spaced.
+        out: Folder for comparison.json and sheet.png.
+    """
+    from p2plib.evaluation.compare import compare, load_all
+    from p2plib.show import figures
+
+    if not checkpoints:
+        raise ConfigError("There is nothing to compare; name checkpoints.")
+    result = compare(load_all(checkpoints), data, split, limit, noise, _extractor(extractor))
+    result.write_json(out / "comparison.json")
+    figures.save(figures.image_grid(result.columns(count)), out / "sheet.png")
+    print(result.table())
+    print(f"saved: {out / 'comparison.json'}, {out / 'sheet.png'}")
+
+
+def grid(
+    checkpoint: CheckpointPath,
+    /,
+    data: Data = None,
+    split: SplitName = "val",
+    count: int = 6,
+    noise: Noise = None,
+    out: Path = Path("grid.png"),
+) -> None:
+    """Draw a result grid: source | generated | expected.
+
+    Args:
+        split: Which split.
+        count: Number of pairs, evenly spaced over the split.
+        out: The image to write.
+    """
+    from p2plib.show import figures
+
+    model = p2plib.load(checkpoint)
+    result = p2plib.evaluate(model, data, split, count, noise)
+    figures.save(figures.result_grid(result.sources, result.generated, result.targets, model.info.names), out)
+    print(out)
+
+
+def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
+    """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders."""
+    from p2plib.show.report import write_report
+
+    print(f"results: {write_report(run)}")
+
+
+def _extractor(name: str) -> Extractor | None:
+    from p2plib.evaluation.distances import inception_v3
+
+    return inception_v3() if name == "inception" else None
+
+
+def _print_protocol(protocol: dict[str, Any]) -> None:
+    print(", ".join(f"{name} {value}" for name, value in protocol.items()))
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "evaluate": evaluate,
+    "fcn-score": fcn_score,
+    "compare": compare,
+    "grid": grid,
+    "report": report,
+}

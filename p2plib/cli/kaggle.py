@@ -1,0 +1,135 @@
+"""`kaggle`: train on Kaggle's free GPU or TPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from p2plib.cli.texts import Config
+from p2plib.config import TrainConfig
+from p2plib.errors import KaggleError
+
+if TYPE_CHECKING:
+    from p2plib.kaggle.kernel import Kernel
+
+Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
+Metadata = Annotated[Path, arg(help="What the kernel is called, and where it runs: your kernel-metadata.json.")]
+Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Instead of the one in the metadata.")]
+KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
+
+# The functions import what they call: `--help` shall be there at once, without NumPy and Pillow.
+
+BUILT = Path("build/kaggle")
+
+
+def build(
+    config: Config,
+    metadata: Metadata = Path("kernel-metadata.json"),
+    accelerator: Accelerator = None,
+    out: Folder = BUILT,
+) -> None:
+    """Make one self-contained notebook for Kaggle, p2plib and the settings inside; nothing is sent."""
+    from p2plib.kaggle import kernel
+
+    _build(config, kernel.Kernel.read(metadata).with_data(config.data), accelerator, out)
+
+
+def check(out: Folder = BUILT) -> int:
+    """Look for what would go wrong on Kaggle; the exit status is 1 if there is something."""
+    from p2plib.kaggle import preflight
+
+    problems = preflight.check(out)
+    print("\n".join(problems) or f"{out} is ready: kaggle push sends it")
+    return 1 if problems else 0
+
+
+def push(
+    config: Config,
+    metadata: Metadata = Path("kernel-metadata.json"),
+    accelerator: Accelerator = None,
+    out: Folder = BUILT,
+) -> None:
+    """Build, check and send a kernel; its session starts at once."""
+    build(config, metadata, accelerator, out)
+    _check_and_send(out)
+
+
+def status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
+    """Tell how the newest session of a kernel stands; the exit status is 1 if it failed.
+
+    Args:
+        follow: Show its log, until it ends.
+    """
+    from p2plib.kaggle import client
+
+    name = kernel or _built(out).id
+    if follow:
+        status = client.follow(name)
+    else:
+        status = client.status(name)
+        print(f"{name}: {status}")
+    return 1 if status.ended and status.state != "COMPLETE" else 0
+
+
+def pull(
+    kernel: KernelId = None,
+    /,
+    run: Path | None = None,
+    only: Literal["best", "last", "all"] = "all",
+    out: Folder = BUILT,
+) -> None:
+    """Bring the run of a kernel home, verified; a wrong or missing file never replaces a good one.
+
+    Args:
+        run: The run folder to bring it into; default: runs/SLUG.
+        only: Which checkpoints; `all` also brings the training state, to go on from on another machine.
+    """
+    from p2plib.kaggle import client
+
+    name = kernel or _built(out).id
+    print(client.pull(name, run or Path("runs", name.partition("/")[2]), only))
+
+
+def resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
+    """Send the next part of a chain: it goes on where the kernel built last ended, with the same settings."""
+    from p2plib.kaggle import kernel
+
+    _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)
+    _check_and_send(out)
+
+
+def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path) -> None:
+    from p2plib.kaggle import kernel
+
+    if accelerator:
+        made = dataclasses.replace(made, accelerator=accelerator)
+    print(f"built: {kernel.build(config, made, out)}")
+
+
+def _built(out: Path) -> Kernel:
+    from p2plib.kaggle import kernel
+
+    return kernel.Kernel.read(out / kernel.METADATA)
+
+
+def _check_and_send(out: Path) -> None:
+    from p2plib.kaggle import client, preflight
+
+    if problems := preflight.check(out):
+        raise KaggleError("\n".join([f"{out} was not pushed:", *problems]))
+    print(f"pushed: {client.push(out)}")
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "build": functools.partial(build, config=TrainConfig()),
+    "check": check,
+    "push": functools.partial(push, config=TrainConfig()),
+    "status": status,
+    "pull": pull,
+    "resume": resume,
+}

@@ -1,0 +1,77 @@
+"""From what people type to a command, and from what goes wrong to one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tyro.extras import subcommand_cli_from_dict
+
+import p2plib
+from p2plib.cli import data, judge, kaggle, use
+from p2plib.cli.texts import Config
+from p2plib.config import TrainConfig
+from p2plib.errors import P2PError
+
+
+def train(config: Config, resume: Path | None = None) -> None:
+    """Train pix2pix on pairs or photos, then write the results. Ctrl-C ends politely.
+
+    Args:
+        resume: Go on with the run in this folder. Options given beside it override the run's own.
+    """
+    judge.report(p2plib.train(config, resume=resume))
+
+
+def data_group() -> None:
+    """List, download, check, combine and split data sets."""
+
+
+def kaggle_group() -> None:
+    """Train on Kaggle's free GPU or TPU: push a kernel, bring its run home, go on."""
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"train": train, **judge.COMMANDS, **use.COMMANDS}
+GROUPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
+    "data": (data_group, data.COMMANDS),
+    "kaggle": (kaggle_group, kaggle.COMMANDS),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status. Errors that a user can act on are printed without a traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv) or 0
+    except P2PError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int | None:
+    prog = "python -m p2plib"
+    if argv[:1] and argv[0] in GROUPS:
+        group, commands = GROUPS[argv[0]]
+        return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{prog} {argv[0]}", description=group.__doc__)
+    commands = {name: group for name, (group, _) in GROUPS.items()} | COMMANDS
+    commands |= {"train": functools.partial(COMMANDS["train"], config=_defaults(argv))}
+    return subcommand_cli_from_dict(commands, args=argv, prog=prog, description=p2plib.__doc__.partition("\n")[0])
+
+
+def _defaults(argv: list[str]) -> TrainConfig:
+    """What training options default to: the settings of the run that `--resume` names, if any."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path)
+    resume = parser.parse_known_args(argv)[0].resume
+    return TrainConfig.read(resume / "config.json") if resume else TrainConfig()

@@ -1,0 +1,57 @@
+"""Options that several commands share, and the texts of options, taken from the functions that the commands call."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from docstring_parser import parse
+from tyro.conf import Positional, arg
+
+from p2plib.config import TrainConfig
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+Data = Annotated[str | None, arg(help="Catalog name or folder; default: what the checkpoint was trained on.")]
+CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .keras file, or a run folder.")]
+Config = Annotated[TrainConfig, arg(name="")]
+SplitName = Literal["train", "val", "test"]
+ExtractorName = Annotated[
+    Literal["none", "inception"],
+    arg(help="What draws the features for KID and FID: Keras' InceptionV3 (downloaded once)."),
+]
+Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
+
+
+def explained_by(function: str) -> Callable[[Command], Command]:
+    """Take the texts of a command's options from the function that it calls: they stand once.
+
+    A command keeps its own summary, if it has one, and the texts of options that the function does not have.
+
+    Args:
+        function: "module:name". Its source is read, not imported: help shall be there at once.
+    """
+
+    def explain(command: Command) -> Command:
+        module, _, name = function.partition(":")
+        theirs, own = parse(_docstring(module, name)), parse(command.__doc__ or "")
+        texts = {
+            param.arg_name: " ".join((param.description or "").split()) for doc in (theirs, own) for param in doc.params
+        }
+        lines = [f"    {param}: {texts[param]}" for param in inspect.signature(command).parameters if param in texts]
+        summary = own.description or theirs.description or ""
+        command.__doc__ = "\n".join([summary, "", "Args:", *lines] if lines else [summary])
+        return command
+
+    return explain
+
+
+def _docstring(module: str, name: str) -> str:
+    spec = find_spec(module)
+    tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    return ast.get_docstring(nodes[0]) or ""

@@ -1,0 +1,106 @@
+"""What people do with a model: `translate`, `video`, `export`, `web`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+import p2plib
+from p2plib.cli.texts import CheckpointPath, Noise, explained_by
+
+# The functions import what they call: `--help` shall be there at once, without NumPy and Pillow.
+
+
+@explained_by("p2plib.inference.folders:translate_files")
+def translate(
+    checkpoint: CheckpointPath,
+    inputs: Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT")],
+    /,
+    out: Path,
+    noise: Noise = None,
+    fit: bool = False,
+    compare: bool = False,
+    force: bool = False,
+) -> int:
+    """Translate images of any size; the exit status is 1 if some cannot be read.
+
+    Images larger than the model are translated in overlapping tiles, smaller ones are resized there and back. What a
+    call before this one has finished is skipped.
+
+    Args:
+        fit: Resize larger images, too: right for those that show what a whole training image shows.
+    """
+    model = p2plib.load(checkpoint)
+    result = p2plib.translate_files(model, inputs, out, noise, fit, compare, force, progress=sys.stderr.isatty())
+    for path in result.written:
+        print(path)
+    for reason in result.failed.values():
+        print(f"failed: {reason}", file=sys.stderr)
+    counts = f"{len(result.written)} written, {len(result.skipped)} skipped (done before), {len(result.failed)} failed"
+    print(counts, file=sys.stderr)
+    return 1 if result.failed else 0
+
+
+@explained_by("p2plib.inference.video:translate_video")
+def video(
+    checkpoint: CheckpointPath,
+    source: Annotated[Positional[Path], arg(metavar="INPUT")],
+    target: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    steady: bool = False,
+    fit: bool = False,
+    noise: Noise = None,
+) -> None:
+    """Translate a video frame by frame; the sound is kept. Also tells how much the result flickers.
+
+    Args:
+        fit: Resize frames larger than the model there and back, instead of translating them in tiles.
+    """
+    from p2plib.inference.video import translate_video
+
+    made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
+    height, width = made.size
+    without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""
+    print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames a second")
+    print(f"flicker {made.flicker:.2f}{without}: change from frame to frame, as a multiple of the source's")
+
+
+@explained_by("p2plib.export.convert:export_model")
+def export(
+    checkpoint: CheckpointPath,
+    /,
+    format: Literal["savedmodel", "onnx", "litert", "openvino"],
+    half: bool = False,
+    out: Path | None = None,
+) -> None:
+    """Export the generator for other programs, and compare the result with Keras on 8 images."""
+    from p2plib.export.convert import export_model
+
+    done = export_model(checkpoint, format, half, out)
+    print(done)
+    print(f"exported: {done.folder}")
+
+
+@explained_by("p2plib.web.serve:serve")
+def web(
+    checkpoints: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHECKPOINT")],
+    /,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    examples: Path | None = None,
+) -> None:
+    """Try models in a browser: draw or upload an image, and see what they make of it. Ctrl-C ends it.
+
+    Args:
+        checkpoints: .keras files or run folders; the first one is chosen at the start.
+    """
+    from p2plib.web import serve  # needs Flask, an extra
+
+    serve(checkpoints, host, port, examples)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"translate": translate, "video": video, "export": export, "web": web}

@@ -1,0 +1,160 @@
+"""Training batches: pairs are decoded once; both sides are jittered together, differently in every epoch.
+
+Every random choice depends only on (seed, epoch, position), so a run that resumes at any step sees the same batches as
+an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2plib.data.dataset import Dataset
+from p2plib.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from p2plib.config import TrainConfig
+
+
+class Batches:
+    """The training pairs of a data set, as an infinite sequence of shuffled, jittered batches.
+
+    Decoded pairs are kept in memory, as uint8 at load size, if they fit the memory budget. Otherwise they are read
+    from disk in every epoch.
+
+    Args:
+        dataset: its split `train` is used.
+        config: sizes, batch size, augmentation, seed and memory budget.
+
+    Attributes:
+        count: number of pairs.
+        left_out: the problems of the pairs that are not used: broken, or useless for the task.
+        steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
+            epoch leaves out different ones.
+
+    Raises:
+        DataError: pairs are broken, or there are fewer than in one batch.
+    """
+
+    def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
+        self.config = config
+        self.task = dataset.task
+        self.errors: list[DataError] = []
+        split, size = dataset["train"], config.load_size
+        self._memory: tf.Tensor | None = None
+        if len(split) * 2 * size * size * 3 <= config.memory_budget * 2**30:
+            arrays, self.split = split.usable(lambda pair: split.resize(pair, size))
+            self._memory = _tensorflow().constant(np.stack(arrays))
+        else:  # decode once, so that broken pairs are named now and not hours later
+            _, self.split = split.usable(lambda pair: len(pair.read()))
+        self.left_out = list(self.split.left_out)
+        self.count = len(self.split)
+        self.steps_per_epoch = self.count // config.batch_size
+        if not self.steps_per_epoch:
+            raise DataError(
+                f"{dataset.data}: {self.count} training pairs do not fill a batch of {config.batch_size}; "
+                "lower batch_size or add pairs."
+            )
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the decoded pairs are kept in memory."""
+        return self._memory is not None
+
+    @contextmanager
+    def plain_errors(self) -> Iterator[None]:
+        """Use batches in this context: it raises the original `DataError`, not TensorFlow's error around it."""
+        try:
+            yield
+        except Exception:
+            if self.errors:
+                raise self.errors[0] from None
+            raise
+
+    def start(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
+        """Batches from a given epoch and step on.
+
+        Args:
+            epoch: counted from 0.
+            step: within the epoch, counted from 0.
+
+        Returns:
+            An infinite dataset of (source, target), each float32 (batch_size, S, S, 3) in [-1, 1].
+        """
+        tf = _tensorflow()
+        load, batch, per_epoch = self._loader(), self.config.batch_size, self.steps_per_epoch
+
+        def indices(epoch: Any) -> Any:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(self.count, dtype=tf.int64), seed=[self.config.seed, epoch]
+            )
+            positions = tf.range(per_epoch * batch, dtype=tf.int64)
+            epochs = tf.fill([per_epoch * batch], epoch)
+            return tf.data.Dataset.from_tensor_slices((epochs, positions, order[: per_epoch * batch]))
+
+        def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
+            both = self._augment(load(index), epoch * self.count + position)
+            both = tf.cast(both, tf.float32) / 127.5 - 1.0
+            return both[0], both[1]
+
+        dataset = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(indices).skip(step * batch)
+        dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+    def _loader(self) -> Callable[[Any], Any]:
+        """A TensorFlow function from a pair's index to uint8 (2, L, L, 3)."""
+        tf = _tensorflow()
+        size = self.config.load_size
+        if self._memory is not None:
+            memory = self._memory
+            return lambda index: memory[index]
+
+        def read(index: np.ndarray) -> np.ndarray:
+            try:
+                return self.split.resized(int(index), size)
+            except DataError as error:  # TensorFlow would hide it in an error of its own
+                self.errors.append(error)
+                raise
+
+        def load(index: Any) -> Any:
+            return tf.ensure_shape(tf.numpy_function(read, [index], tf.uint8), (2, size, size, 3))
+
+        return load
+
+    def _augment(self, both: Any, draw: Any) -> Any:
+        """Crop and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
+        tf = _tensorflow()
+        size, spare = self.config.image_size, self.config.load_size - self.config.image_size
+        if not spare:
+            return both
+        corner = tf.random.stateless_uniform([2], [self.config.seed, draw], 0, spare + 1, tf.int32)
+        both = tf.slice(both, [0, corner[0], corner[1], 0], [2, size, size, 3])
+        if self.config.augment == "jitter_flip":
+            coin = tf.random.stateless_uniform([], [self.config.seed + 1, draw])
+            both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [2]), lambda: both)
+        return self._redraw(both, draw) if self.task.redraws else both
+
+    def _redraw(self, both: Any, draw: Any) -> Any:
+        """Let the task vary the source; the target stays the same."""
+        tf = _tensorflow()
+
+        def redraw(source: np.ndarray, draw: np.ndarray) -> np.ndarray:
+            return self.task.redraw(source, (self.config.seed, int(draw)))
+
+        source = tf.numpy_function(redraw, [both[0], draw], tf.uint8)
+        return tf.stack([tf.ensure_shape(source, both.shape[1:]), both[1]])
+
+
+def _tensorflow() -> Any:
+    """TensorFlow, for tf.data. If JAX trains, TensorFlow must not reserve GPU memory."""
+    import keras
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        tf.config.set_visible_devices([], "GPU")
+    return tf

@@ -1,0 +1,291 @@
+"""`Dataset`: one opened data set, with task, direction, names and splits resolved from the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from p2plib.data import statistics
+from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.image import Color, ImageKind, resize_image
+from p2plib.data.pairs import Listing, Pair, PairError, Problem
+from p2plib.data.tasks.base import Task
+from p2plib.errors import DataError
+from p2plib.registry import TASKS
+
+if TYPE_CHECKING:
+    from p2plib.config import TrainConfig
+
+Item = TypeVar("Item")
+
+HELD_OUT = 0.1
+"""Share of the training pairs that is kept for validation when a data set has no split of that name."""
+NAMED = 10
+"""How many pairs an error names at most."""
+PALETTE_FROM = 40
+"""How many images of a split, evenly spaced, are searched for the colors of label classes."""
+
+
+class Loaded(NamedTuple):
+    """Decoded pairs of a split."""
+
+    images: np.ndarray
+    """uint8 (N, 2, S, S, 3): the source, then the target."""
+    names: list[str]
+    """The N pairs' names."""
+    left_out: list[Problem]
+    """Why other pairs are missing: broken, or of no use to the task."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of one split, with the source first.
+
+    Attributes:
+        pairs: the pairs, as A and B.
+        direction: which side is the source.
+        size: height and width in pixels that pairs are resized to.
+        skip_broken: leave broken pairs out, instead of raising an error that names them.
+        left_out: the files that form no pair, and the pairs that turned out to be broken or useless for the task.
+    """
+
+    pairs: Sequence[Pair]
+    direction: Direction
+    size: int
+    skip_broken: bool = False
+    left_out: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+        return len(self.pairs)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every pair, unique in the data set."""
+        return [pair.name for pair in self.pairs]
+
+    def name(self, i: int) -> str:
+        """The name of pair `i`."""
+        return self.pairs[i].name
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target of pair `i` at their own size: uint8 (H, W, 3) each.
+
+        Raises:
+            PairError: the pair cannot be used; the message says why.
+        """
+        return self._turned(self.pairs[i])
+
+    def resized(self, i: int, size: int | None = None) -> np.ndarray:
+        """Pair `i`, both sides resized without a crop: uint8 (2, S, S, 3), the source first. Raises as `read`."""
+        return self.resize(self.pairs[i], size or self.size)
+
+    def spread(self, count: int) -> Split:
+        """At most `count` of the pairs, evenly spaced from the first to the last (0: all)."""
+        return replace(self, pairs=spread(self.pairs, count))
+
+    def load(self, limit: int = 0, size: int | None = None) -> Loaded:
+        """Decode and resize pairs, without augmentation.
+
+        Args:
+            limit: at most this many, evenly spaced over the split; 0 means all.
+            size: height and width in pixels; None means that of the data set.
+
+        Raises:
+            DataError: pairs are broken and `skip_broken` is off, or none can be used; the message names them.
+        """
+        arrays, used = self.spread(limit).usable(lambda pair: self.resize(pair, size or self.size))
+        return Loaded(np.stack(arrays), used.names, list(used.left_out))
+
+    def originals(self, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Source and target of at most `limit` pairs, evenly spaced (0: all), at their own size. Raises as `load`."""
+        return self.spread(limit).usable(self._turned)[0]
+
+    def usable(self, read: Callable[[Pair], Any]) -> tuple[list[Any], Split]:
+        """Call `read` on every pair, in threads.
+
+        Returns:
+            The results for the pairs that can be used, and a split of these pairs.
+
+        Raises:
+            DataError: as `load`.
+        """
+
+        def attempt(pair: Pair) -> Any:
+            try:
+                return read(pair)
+            except PairError as error:
+                return error.problem
+
+        with ThreadPoolExecutor() as pool:
+            results = list(pool.map(attempt, self.pairs))
+        good = [(result, pair) for result, pair in zip(results, self.pairs, strict=True) if not _failed(result)]
+        unused = [result for result in results if _failed(result)]
+        _refuse_broken(unused, self.skip_broken)
+        left_out = (*self.left_out, *unused)
+        if not good:
+            raise DataError("No pair can be used; " + say_left_out(left_out, NAMED))
+        return [result for result, _ in good], replace(self, pairs=[pair for _, pair in good], left_out=left_out)
+
+    def _turned(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        a, b = pair.read()
+        return (a, b) if self.direction == "AtoB" else (b, a)
+
+    def resize(self, pair: Pair, size: int) -> np.ndarray:
+        """Read and resize one pair: see `resized`."""
+        return np.stack([resize_image(side, size, size) for side in self._turned(pair)])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened data set; `dataset["train"]` is a split.
+
+    Attributes:
+        data: a name from the catalog, or a folder.
+        entry: its entry in the catalog, if it has one.
+        task: what is learned from it.
+        direction: which side is the source: AtoB or BtoA.
+        source: name and classes of the sources.
+        target: name and classes of the targets.
+        size: height and width in pixels that pairs are resized to.
+        listing: its pairs by split.
+        held_out: the seed that chooses a tenth of `train` for validation; None if there is a split `val`.
+        skip_broken: leave broken pairs out, instead of raising an error that names them.
+    """
+
+    data: str
+    entry: Entry | None
+    task: Task
+    direction: Direction
+    source: ImageKind
+    target: ImageKind
+    size: int
+    listing: Listing
+    held_out: int | None
+    skip_broken: bool = False
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of source and target, for example ("satellite", "map")."""
+        return self.source.name, self.target.name
+
+    @property
+    def splits(self) -> list[str]:
+        """The names of the splits in the order train, val, test, including a held-out `val`."""
+        have = [*self.listing.splits, *(["val"] if self.held_out is not None else [])]
+        return sorted(have, key=["train", "val", "test"].index)
+
+    def __getitem__(self, name: str) -> Split:
+        """The split `name`.
+
+        Without a `val` split, a tenth of the `train` pairs, at least one, is held out for validation. The seed chooses
+        them, and they are not in `train` then.
+
+        Raises:
+            DataError: there is no such split, or files in it form no pair and `skip_broken` is off.
+        """
+        divided = self.held_out is not None and name in ("train", "val")
+        where = "train" if divided else name
+        if where not in self.listing.splits:
+            raise DataError(f"{self.data}: there is no split {name!r}; it has {', '.join(self.listing.splits)}.")
+        unpaired = self.listing.unpaired.get(where, [])
+        _refuse_broken(unpaired, self.skip_broken)
+        pairs = self.listing.splits[where]
+        if divided:
+            pairs = self._divide(pairs, name)
+        broken = tuple(problem for problem in unpaired if problem.broken)
+        return Split(pairs, self.direction, self.size, self.skip_broken, broken)
+
+    def classes(self, side: Literal["source", "target"], split: str = "train") -> dict[str, Color] | None:
+        """The classes of the sources or targets; None if these are not labels.
+
+        They are part of the catalog. For other folders, they are found in the images.
+
+        Raises:
+            DataError: the split cannot be used.
+        """
+        if self.entry or self.task.from_photos:
+            return dict((self.source if side == "source" else self.target).classes) or None
+        originals = self[split].originals(PALETTE_FROM)
+        return statistics.label_palette([pair[side == "target"] for pair in originals])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the names and file sizes of all pairs in the training and validation splits.
+
+        A copy of the data set in another folder has the same fingerprint.
+        """
+        digest = hashlib.sha256(f"{self.task.name} {self.direction}".encode())
+        for split in ("train", "val"):
+            for pair in self[split].pairs:
+                sizes = [path.stat().st_size if path.exists() else None for path in pair.files.values()]
+                digest.update(repr((split, pair.name, sizes)).encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+    def _divide(self, pairs: Sequence[Pair], name: str) -> list[Pair]:
+        """The pairs of `train` that are held out if `name` is "val", and the others if it is "train"."""
+        if len(pairs) < 2:
+            raise DataError(f"{self.data}: one pair is too few to train and validate on; add pairs.")
+        order = np.random.default_rng(self.held_out).permutation(len(pairs))
+        cut = max(1, int(HELD_OUT * len(pairs)))
+        return [pairs[i] for i in sorted(order[:cut] if name == "val" else order[cut:])]
+
+
+def open_dataset(config: TrainConfig) -> Dataset:
+    """Open the data set of a configuration. Its files are listed once and not read.
+
+    Args:
+        config: the fields `data`, `task`, `direction`, `image_size`, `seed` and `skip_broken` are used.
+
+    Raises:
+        DataError: the data set does not exist, is not downloaded yet, has no images or two layouts, or does not suit
+            the task.
+        ConfigError: the task does not have this direction.
+    """
+    task = TASKS[config.task]()
+    entry = CATALOG.get(config.data)
+    listing = task.list(config.data, 2 * config.image_size)
+    direction = task.direction(config.direction, entry)
+    a, b = task.sides(entry)
+    source, target = (a, b) if direction == "AtoB" else (b, a)
+    held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
+    size, skip = config.image_size, config.skip_broken
+    return Dataset(config.data, entry, task, direction, source, target, size, listing, held_out, skip)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, evenly spaced from the first to the last (0: all)."""
+    if count == 0 or count >= len(items):
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def say_left_out(problems: Sequence[Problem], limit: int | None = None) -> str:
+    """A message about pairs that were left out: the number of each kind, then at most `limit` of the problems."""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(problem.kind for problem in problems).items())
+    return f"{len(problems)} pair(s) are left out ({kinds}):" + _lines(problems, limit)
+
+
+def _failed(result: Any) -> bool:
+    return isinstance(result, Problem)
+
+
+def _refuse_broken(problems: Sequence[Problem], skip_broken: bool) -> None:
+    broken = [problem for problem in problems if problem.broken]
+    if broken and not skip_broken:
+        raise DataError(
+            f"{len(broken)} broken pair(s); fix or remove them, or leave them out with --skip-broken:"
+            + _lines(broken, NAMED)
+        )
+
+
+def _lines(problems: Sequence[Problem], limit: int | None) -> str:
+    more = len(problems) - len(problems[:limit])
+    return "".join(f"\n  {line}" for line in [*problems[:limit], *[f"... and {more} more"] * (more > 0)])

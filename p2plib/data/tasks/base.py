@@ -1,0 +1,287 @@
+"""Base classes of tasks, and pairs that are made of single photos.
+
+A photo task takes any folder of photos. The photos at any depth of `train/`, `val/` and `test/` form these splits. If
+none of these folders holds photos, all photos at any depth form the split `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.download import dataset_dir
+from p2plib.data.image import (
+    IMAGE_SUFFIXES,
+    ImageKind,
+    files_below,
+    is_image,
+    read_rgb,
+    resize_image,
+    to_uint8,
+)
+from p2plib.data.pairs import SPLITS, Listing, MadePair, Pair, PairError, Problem, count_others
+from p2plib.errors import ConfigError, DataError
+
+TOY = "toy"
+"""The data set for which every task makes pairs of its own."""
+CHOICE_SEED = 0
+"""Seed that divides the photos of a catalog data set into splits: fixed, so that no run tests what another trained."""
+
+
+class Task:
+    """What is learned. A subclass is registered in `registry.TASKS` and overrides what it needs.
+
+    Attributes:
+        name: as in `registry.TASKS`.
+        from_photos: pairs are made of single photos.
+        keeps_lightness: the network only chooses colors; the lightness of a source is kept. A large source is then
+            translated at once, not in tiles.
+        metrics: additional metrics of the task (names in `registry.METRICS`).
+        validation_metrics: those of them that are also computed after every epoch.
+        redraws: `redraw` varies the sources in training.
+    """
+
+    name: ClassVar[str]
+    from_photos: ClassVar[bool] = False
+    keeps_lightness: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]] = ()
+    validation_metrics: ClassVar[tuple[str, ...]] = ()
+    redraws: ClassVar[bool] = False
+
+    @property
+    def noun(self) -> str:
+        """The unit of its data sets in messages: "photos" or "pairs"."""
+        return "photos" if self.from_photos else "pairs"
+
+    def list(self, data: str | Path, size: int | None = None) -> Listing:
+        """Find the pairs of a data set, in one pass over its files.
+
+        Args:
+            data: a name from the catalog, or a folder. A name wins over a folder of that name in the current
+                directory: write "./maps" for the folder. A `Path` is always a folder.
+            size: largest side in pixels that is needed. Images may still be larger. None means full size.
+
+        Raises:
+            DataError: the data set does not exist, is not downloaded yet, has no images, or does not suit the task.
+        """
+        raise NotImplementedError
+
+    def check(self, entry: Entry | None) -> None:
+        """Raise a DataError if an entry of the catalog does not suit the task. None, for a folder, always does."""
+
+    def direction(self, asked: str, entry: Entry | None) -> Direction:
+        """Resolve the direction, which says which side is the source.
+
+        Args:
+            asked: the one in the configuration: AtoB, BtoA or auto.
+            entry: the data set's entry in the catalog, if it has one.
+
+        Raises:
+            ConfigError: the task does not have this direction.
+        """
+        raise NotImplementedError
+
+    def sides(self, entry: Entry | None) -> tuple[ImageKind, ImageKind]:
+        """Names and classes of A and B, for a data set with this entry in the catalog, or a folder (None)."""
+        raise NotImplementedError
+
+    def example(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """A pair of the toy data set: A and B, uint8 (size, size, 3) each."""
+        raise NotImplementedError
+
+    def redraw(self, source: np.ndarray, seed: Sequence[int]) -> np.ndarray:
+        """Vary a source in training.
+
+        Args:
+            source: uint8 (H, W, 3).
+            seed: the same seed gives the same result.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
+        raise NotImplementedError
+
+    def finish(self, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """Turn the network's output for a resized source into an image of the source's own size.
+
+        Args:
+            generated: float (S, S, 3) in [-1, 1].
+            source: uint8 (H, W, 3), at its own size.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
+        return resize_image(to_uint8(generated), *source.shape[:2])
+
+
+class PhotoTask(Task):
+    """A task that makes each pair of one photo, by `make_pair`."""
+
+    from_photos = True
+    names: ClassVar[tuple[str, str]]
+    """The names of source and target."""
+
+    def make_pair(
+        self, photo: np.ndarray, path: Path | None = None, side: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target of a photo.
+
+        Args:
+            photo: uint8 (H, W, 3), at the size of its file.
+            path: the file, if there is one.
+            side: shrink both until the shorter side has this many pixels, which saves time. None: keep the size.
+
+        Returns:
+            uint8 (H, W, 3) each.
+        """
+        raise NotImplementedError
+
+    def example_photo(self, index: int, size: int) -> np.ndarray:
+        """A procedural photo to try the task with: uint8 (size, size, 3)."""
+        raise NotImplementedError
+
+    def fault(self, photo: np.ndarray) -> tuple[str, str] | None:
+        """Why a photo is useless for the task: kind and detail of a `Problem`. None if it can be used."""
+        return None
+
+    def list(self, data: str | Path, size: int | None = None) -> Listing:
+        """See `Task.list`."""
+        entry = CATALOG.get(data) if isinstance(data, str) else None
+        self.check(entry)
+        if entry and entry.name == TOY:
+            return made_listing(entry, self.example, size)
+        root = folder_of(data)
+        files = files_below(root)
+        photos = _splits(root, [path for path in files if is_image(path, root)], entry)
+        used = {path for paths in photos.values() for path in paths}
+        splits: dict[str, list[Pair]] = {
+            split: [PhotoPair(path.relative_to(root).as_posix(), path, self, size) for path in paths]
+            for split, paths in photos.items()
+        }
+        return Listing(splits, ignored=count_others(root, files, used))
+
+    def check(self, entry: Entry | None) -> None:
+        """See `Task.check`."""
+        if entry and not entry.photos and entry.name != TOY:
+            raise DataError(
+                f"{entry.name} holds pairs, not photos; for {self.name}, name coco-sample, toy, or a folder of photos."
+            )
+
+    def direction(self, asked: str, entry: Entry | None) -> Direction:
+        """Always AtoB."""
+        if asked == "BtoA":
+            raise ConfigError(f"direction is 'BtoA', and task {self.name} knows only one; leave direction out.")
+        return "AtoB"
+
+    def sides(self, entry: Entry | None) -> tuple[ImageKind, ImageKind]:
+        """See `Task.sides`."""
+        source, target = self.names
+        return ImageKind(source), ImageKind(target)
+
+    def example(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """See `Task.example`."""
+        return self.make_pair(self.example_photo(index, size))
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """A pair that is made of one photo.
+
+    Attributes:
+        name: relative to the data set's folder, "train/12.jpg".
+        path: the photo's file.
+        task: makes the pair.
+        size: larger photos are shrunk until the shorter side has this many pixels, which saves time. None: never.
+    """
+
+    name: str
+    path: Path
+    task: PhotoTask
+    size: int | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The file, as "photo"."""
+        return {"photo": self.path}
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target: uint8 (H, W, 3) each. Raises PairError if the photo cannot be read or used."""
+        return self.task.make_pair(self._photo(), self.path, self.size)
+
+    def views(self) -> dict[str, np.ndarray]:
+        """The photo alone. Raises PairError as `read`."""
+        return {"photo": self._photo()}
+
+    def _photo(self) -> np.ndarray:
+        try:
+            photo = read_rgb(self.path)
+        except DataError as error:
+            detail = str(error).removeprefix(f"{self.path}: ").rstrip(".")
+            raise PairError(Problem(self.name, "unreadable", detail)) from error
+        if fault := self.task.fault(photo):
+            raise PairError(Problem(self.name, *fault, broken=False))
+        return photo
+
+
+def made_listing(entry: Entry, make: Callable[[int, int], tuple[np.ndarray, np.ndarray]], size: int | None) -> Listing:
+    """List the pairs of a data set that a function makes. No two splits share an index.
+
+    Args:
+        entry: the data set.
+        make: `make(index, size)` returns A and B.
+        size: largest side in pixels that is needed; None means that of the entry.
+    """
+    side = min(entry.size[0], size or entry.size[0])
+    splits: dict[str, list[Pair]] = {}
+    start = 0
+    for split in SPLITS:
+        if count := entry.splits.get(split, 0):
+            splits[split] = [MadePair(f"{split}/{i}", start + i, side, make) for i in range(count)]
+        start += count
+    return Listing(splits)
+
+
+def folder_of(data: str | Path) -> Path:
+    """The folder of a data set: a downloaded one of the catalog, or any other folder.
+
+    Raises:
+        DataError: it does not exist; the message says what to do.
+    """
+    if isinstance(data, str) and data in CATALOG:
+        root = dataset_dir(data)
+        if not root.is_dir():
+            hint = f", or write ./{data} for the folder" if Path(data).is_dir() else ""
+            raise DataError(f"{data}: not downloaded yet; run `python -m p2plib data get {data}`{hint}.")
+        return root
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise DataError(f"{data}: neither a folder nor a data set of the catalog ({', '.join(CATALOG)}).")
+    return root
+
+
+def _splits(root: Path, photos: list[Path], entry: Entry | None) -> dict[str, list[Path]]:
+    """The photos of each split."""
+    if entry:
+        return _chosen(entry, photos)
+    found = {split: [path for path in photos if path.relative_to(root).parts[0] == split] for split in SPLITS}
+    found = {split: paths for split, paths in found.items() if paths} or {"train": photos}
+    if not photos:
+        raise DataError(f"{root}: no photos found ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return found
+
+
+def _chosen(entry: Entry, photos: list[Path]) -> dict[str, list[Path]]:
+    """Choose as many photos for each split as the catalog says. The others are not used."""
+    wanted = sum(entry.splits.values())
+    if len(photos) < wanted:
+        raise DataError(
+            f"{entry.name}: {len(photos)} photos are here, and its splits need {wanted}; run `python -m p2plib data "
+            f"get {entry.name} --force`."
+        )
+    order = iter(np.random.default_rng(CHOICE_SEED).permutation(len(photos)))
+    return {split: [photos[i] for i in sorted(next(order) for _ in range(n))] for split, n in entry.splits.items()}

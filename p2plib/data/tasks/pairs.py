@@ -1,0 +1,49 @@
+"""Image-to-image translation of pairs, the task of pix2pix itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from p2plib.data import toy
+from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.image import ImageKind
+from p2plib.data.pairs import Listing, list_pairs
+from p2plib.data.tasks.base import Task, folder_of, made_listing
+from p2plib.errors import DataError
+from p2plib.registry import TASKS
+
+
+@TASKS.register("pairs")
+class Pairs(Task):
+    """One side of a pair from the other."""
+
+    name = "pairs"
+
+    def list(self, data: str | Path, size: int | None = None) -> Listing:
+        """See `Task.list`."""
+        entry = CATALOG.get(data) if isinstance(data, str) else None
+        if entry and entry.make:
+            return made_listing(entry, entry.make, size)
+        self.check(entry)
+        return list_pairs(folder_of(data))
+
+    def check(self, entry: Entry | None) -> None:
+        """See `Task.check`."""
+        if entry and entry.photos:
+            raise DataError(f"{entry.name} holds photos, not pairs; add --task colorize or --task sketch.")
+
+    def direction(self, asked: str, entry: Entry | None) -> Direction:
+        """The configured one; for auto the usual one of the catalog, or AtoB for folders."""
+        return cast(Direction, asked) if asked != "auto" else entry.direction if entry else "AtoB"
+
+    def sides(self, entry: Entry | None) -> tuple[ImageKind, ImageKind]:
+        """Names and classes from the catalog; "A" and "B" for folders."""
+        a, b = entry.names if entry else ("A", "B")
+        return ImageKind(a), ImageKind(b, entry.classes if entry else {})
+
+    def example(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The toy city: aerial photo and map."""
+        return toy.city(index, size)

@@ -1,0 +1,72 @@
+"""A run's discriminator after training: what it thinks of images, patch by patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from p2plib import runtime
+from p2plib.config import TrainConfig
+from p2plib.data.image import to_float
+from p2plib.errors import CheckpointError
+from p2plib.models import build_discriminator, build_generator
+from p2plib.registry import GAN_LOSSES
+from p2plib.training.state import load_state, read_progress
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Discriminator:
+    """A discriminator and the configuration it was trained with; `judge` takes it."""
+
+    model: keras.Model
+    config: TrainConfig
+
+
+def load_discriminator(run: str | Path) -> Discriminator:
+    """Load the discriminator of a run folder, as its training state has it: that of `last.keras`, in float32.
+
+    Raises:
+        ConfigError: the folder holds no configuration.
+        CheckpointError: there is no training state, or the run trained on L1 alone, so far or for good.
+    """
+    run = Path(run)
+    config = TrainConfig.read(run / "config.json")
+    if config.gan_weight == 0:
+        raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), it has no discriminator.")
+    state = run / "checkpoints" / "state.npz"
+    if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
+        raise CheckpointError(f"{run}: is in its warm-up on L1, it has no discriminator yet; train it further.")
+    runtime.start(TrainConfig(precision="float32"))
+    from p2plib.training.pix2pix import Pix2Pix  # imports Keras
+
+    with runtime.one_device(), runtime.dtype_policy("float32"):
+        model = Pix2Pix(build_generator(config), build_discriminator(config))
+        load_state(state, {"model": model.variables})
+    return Discriminator(model.discriminator, config)
+
+
+def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How real the discriminator finds each patch of targets, or of what was generated in their place.
+
+    Args:
+        discriminator: what `load_discriminator` returns.
+        sources: uint8 (N, S, S, 3), of the size it was trained at.
+        targets: uint8 of the same shape.
+
+    Returns:
+        float32 (N, P, P) in [0, 1], one value a patch, P as `models.patchgan.logits_size` says; 1/2 is undecided. With
+        the vanilla GAN loss it is the probability of "real".
+    """
+    from keras import ops
+
+    realness = GAN_LOSSES[discriminator.config.gan_loss].realness
+    with runtime.one_device():
+        pairs = zip(to_float(sources), to_float(targets), strict=True)
+        logits = [discriminator.model([source[None], target[None]]) for source, target in pairs]
+        return ops.convert_to_numpy(realness(ops.concatenate(logits)))[..., 0]

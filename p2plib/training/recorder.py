@@ -1,0 +1,250 @@
+"""What a run leaves behind: validation after every epoch, the log, checkpoints and sample grids."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from p2plib import files
+from p2plib.config import TrainConfig
+from p2plib.data.dataset import spread
+from p2plib.data.image import save_image, tile_images
+from p2plib.errors import TrainingError
+from p2plib.evaluation.metrics import means, score
+from p2plib.inference.checkpoint import Info, save_generator
+from p2plib.inference.translate import generate
+from p2plib.training.pix2pix import Pix2Pix
+from p2plib.training.run import Progress, Snapshot
+from p2plib.training.state import save_state
+
+SAVING_SHARE = 0.05
+"""Saving the training state takes at most this share of the time; a slow disk means fewer savings."""
+STATE_INTERVAL = 600
+"""Seconds after which the training state is saved in the middle of an epoch."""
+SAMPLES = 6
+"""Rows of a sample grid."""
+
+
+def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
+    """All that training changes: weights and random states, optimizer, and the means of a half-done epoch."""
+    optimizer, parts = model.optimizer, {}
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        own = [v for v in optimizer.variables if not any(v is w for w in optimizer.inner_optimizer.variables)]
+        parts["loss_scale"] = own
+        optimizer = optimizer.inner_optimizer
+    return {"model": model.variables, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
+
+
+class Validator:
+    """A float32 copy of the generator on the validation images; the copy is also what is saved.
+
+    Args:
+        generator: of the trained generator's architecture, built in float32.
+        images: uint8 (N, 2, S, S, 3), source and target.
+        metrics: names of the metrics to compute.
+    """
+
+    def __init__(self, generator: keras.Model, images: np.ndarray, metrics: Sequence[str]) -> None:
+        self.generator, self.images, self.metrics = generator, images, metrics
+        self.shown = images[spread(range(len(images)), SAMPLES)]
+
+    def copy_weights(self, trained: keras.Model) -> None:
+        """Take over the weights of the generator in training, one at a time to spare memory."""
+        for mine, weight in zip(self.generator.weights, trained.weights, strict=True):
+            mine.assign(keras.ops.convert_to_numpy(weight))
+
+    def scores(self) -> dict[str, float]:
+        """The mean of every metric over the validation images."""
+        sources, targets = self.images[:, 0], self.images[:, 1]
+        return means(score(targets, generate(self.generator, sources), sources, self.metrics))
+
+    def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A few sources, what is generated from them, and their targets: each uint8 (N, S, S, 3)."""
+        return self.shown[:, 0], generate(self.generator, self.shown[:, 0]), self.shown[:, 1]
+
+
+class Saver:
+    """Writes a run's checkpoints, its training state and its sample grids.
+
+    Args:
+        folder: the run folder.
+        config: the run's configuration, its direction resolved.
+        names: what source and target are called.
+        progress: where the run is.
+        validator: whose generator is saved.
+    """
+
+    def __init__(
+        self, folder: Path, config: TrainConfig, names: tuple[str, str], progress: Progress, validator: Validator
+    ) -> None:
+        self.folder, self.config, self.names = folder, config, names
+        self.progress, self.validator = progress, validator
+        self.saved_at = time.monotonic()
+        self.saved_iteration = progress.iteration  # a resumed run begins with what is on disk
+        self.seconds = 0.0
+        """How long the last saving of the state took."""
+
+    def generator(self, name: str, metrics: dict[str, float]) -> None:
+        """Write `checkpoints/NAME.keras`."""
+        progress = self.progress
+        metrics = {} if progress.step else metrics  # within an epoch, they are of another step
+        info = Info(self.config, self.names, progress.epoch, progress.iteration, metrics)
+        save_generator(self.folder / "checkpoints" / f"{name}.keras", self.validator.generator, info)
+
+    def numbered_generator(self, metrics: dict[str, float]) -> None:
+        """Write `checkpoints/generator_STEP.keras`, and remove the oldest ones beyond `keep`."""
+        self.generator(f"generator_{self.progress.iteration:07d}", metrics)
+        named = sorted((self.folder / "checkpoints").glob("generator_*.keras"), reverse=True)
+        for old in named[self.config.keep :] if self.config.keep else []:
+            old.unlink()
+
+    def state_due(self, interval: float) -> bool:
+        """Whether `interval` seconds have passed since the state was saved, and saving it again is worth its time."""
+        return time.monotonic() - self.saved_at > max(interval, self.seconds / SAVING_SHARE)
+
+    def state(self, model: Pix2Pix, metrics: dict[str, float]) -> None:
+        """Write the state, then `last.keras`, which may be one saving older than the state, never newer.
+
+        Raises:
+            FloatingPointError: a weight is NaN or infinite; nothing is written then.
+        """
+        started = time.monotonic()
+        path = self.folder / "checkpoints" / "state.npz"
+        save_state(path, training_variables(model), dataclasses.asdict(self.progress))
+        self.generator("last", metrics)
+        self.saved_at, self.saved_iteration = time.monotonic(), self.progress.iteration
+        self.seconds = self.saved_at - started
+
+    def samples(self) -> None:
+        """Write a sample grid: rows of source | generated | expected."""
+        rows = [list(row) for row in zip(*self.validator.samples(), strict=True)]
+        save_image(self.folder / "samples" / f"{self.progress.iteration:07d}.png", tile_images(rows))
+
+
+class Recorder(keras.callbacks.Callback):
+    """Counts steps and epochs, and says when to validate, log and save.
+
+    Args:
+        config: the run's configuration, its direction resolved.
+        progress: where the run is; updated in place.
+        validator: scores the generator.
+        saver: writes what is kept.
+        terms: the terms of the whole objective; a warm-up trains on fewer, and all rows of the log have all columns.
+        show: called after every epoch.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        progress: Progress,
+        validator: Validator,
+        saver: Saver,
+        terms: Sequence[str],
+        show: Callable[[Snapshot], None],
+    ) -> None:
+        super().__init__()
+        self.config, self.progress, self.validator, self.saver = config, progress, validator, saver
+        self.terms, self.show = tuple(terms), show
+        self.metrics: dict[str, float] = {}
+        self.clock = time.monotonic()
+        self.validation_seconds = 0.0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Make sure that there is something to load and to resume from, whatever happens."""
+        if self.progress.iteration == 0:
+            self._save_state()
+            self.saver.generator("best", self.metrics)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start the clock of the epoch."""
+        self.epoch_started, self.first_step = time.monotonic(), self.progress.step
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count the step, and save the state within long epochs."""
+        self.progress.step += 1
+        if batch % 50 == 0:
+            self._refuse_nan(logs or {})
+        ended = self.progress.step == self.progress.steps_per_epoch  # on_epoch_end counts the epoch, then saves
+        if not ended and self.saver.state_due(STATE_INTERVAL):
+            self._save_state()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validate, log and save, unless the epoch was broken off."""
+        self._refuse_nan(logs or {})
+        if self.progress.step < self.progress.steps_per_epoch:
+            return
+        started = time.monotonic()
+        steps = self.progress.step - self.first_step
+        rate = steps * self.config.batch_size / (started - self.epoch_started)
+        self.progress.epoch, self.progress.step = epoch + 1, 0
+        self.validator.copy_weights(self.model.generator)
+        self.metrics = self.validator.scores()
+        self.validation_seconds = time.monotonic() - started
+        self._log(logs or {}, rate)
+        self._keep(last=self.progress.epoch == self.config.epochs)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Save where training ended."""
+        if self.progress.iteration != self.saver.saved_iteration:
+            self._save_state()
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that ending takes, as far as seen: validation and two savings."""
+        return self.validation_seconds + 2 * self.saver.seconds
+
+    def _refuse_nan(self, logs: dict[str, Any]) -> None:
+        bad = [name for name, value in logs.items() if not math.isfinite(float(value))]
+        if bad:
+            raise TrainingError(
+                f"The loss became NaN or infinite ({', '.join(bad)}) in epoch {self.progress.epoch + 1}. The last good "
+                "state is kept: resume with a lower --learning-rate or --precision float32: --resume "
+                f"{self.saver.folder}"
+            )
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+
+    def _log(self, logs: dict[str, Any], rate: float) -> None:
+        self._tick()
+        progress = self.progress
+        row: dict[str, float] = {"epoch": progress.epoch, "step": progress.iteration}
+        row |= {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
+        row |= {name: float(logs.get(name, math.nan)) for name in sorted(self.terms)}
+        row |= {f"val_{name}": value for name, value in self.metrics.items()}
+        row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
+        progress.rows.append(row)
+        files.write_csv(self.saver.folder / "log.csv", progress.rows)
+        self.show(Snapshot(self.config, self.saver.names, self.terms, progress.rows, self.validator.samples))
+
+    def _keep(self, last: bool) -> None:
+        epoch, config = self.progress.epoch, self.config
+        if epoch == config.warmup_epochs + 1:
+            self.progress.best = -math.inf
+        if self.metrics["ssim"] > self.progress.best:
+            self.progress.best = self.metrics["ssim"]
+            self.saver.generator("best", self.metrics)
+        if epoch % config.sample_every == 0 or epoch == 1 or last:
+            self.saver.samples()
+        if epoch % config.checkpoint_every == 0 or last:
+            self.saver.numbered_generator(self.metrics)
+            self._save_state()
+        elif self.saver.state_due(0):
+            self._save_state()
+
+    def _save_state(self) -> None:
+        self.validator.copy_weights(self.model.generator)
+        self._tick()
+        try:
+            self.saver.state(self.model, self.metrics)
+        except FloatingPointError as error:
+            self._refuse_nan({str(error): math.nan})

@@ -1,0 +1,169 @@
+"""The run folder: which one, with which settings, written by one process at a time; and where a run is."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2plib import files, runtime
+from p2plib.config import CHANGEABLE, TrainConfig
+from p2plib.data.dataset import Dataset
+from p2plib.errors import ConfigError
+
+
+@dataclass
+class Progress:
+    """Where a run is; part of the training state."""
+
+    epoch: int = 0
+    """Epochs done."""
+    step: int = 0
+    """Steps done in the epoch after those."""
+    steps_per_epoch: int = 0
+    seconds: float = 0.0
+    """Training time so far, over all sessions."""
+    best: float = -math.inf
+    """The best validation SSIM so far."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The log, one row an epoch."""
+
+    @property
+    def iteration(self) -> int:
+        """Optimizer updates so far."""
+        return self.epoch * self.steps_per_epoch + self.step
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run after an epoch, for those who show it."""
+
+    config: TrainConfig
+    names: tuple[str, str]
+    """What source and target are called."""
+    terms: tuple[str, ...]
+    """The terms of the objective; each has a column in the log."""
+    rows: list[dict[str, Any]]
+    """The log so far, one row an epoch."""
+    samples: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
+    """Runs the generator on a few validation images: sources, generated, targets, each uint8 (N, S, S, 3)."""
+
+
+def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConfig:
+    """The settings of a run that begins or goes on.
+
+    Args:
+        config: what was asked for; None means the defaults or, with `resume`, those of the run.
+        resume: the folder of a run to go on with.
+
+    Raises:
+        ConfigError: the folder is no run's, or a setting differs that a resumed run cannot change.
+    """
+    if resume is None:
+        config = config or TrainConfig()
+        if config.run_dir and _occupied(Path(config.run_dir)):
+            raise _not_empty(Path(config.run_dir))
+        return config
+    saved = TrainConfig.read(Path(resume) / "config.json")
+    if config is None:
+        return saved
+    if config.direction == "auto":
+        config = dataclasses.replace(config, direction=saved.direction)
+    before, after = saved.to_dict(), config.to_dict()
+    changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
+    if changed:
+        raise ConfigError(f"A resumed run cannot change {', '.join(changed)}; start a new run for that.")
+    return config
+
+
+@contextmanager
+def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
+    """The run folder, made if it is new; no other process can train in it during this block.
+
+    Raises:
+        ConfigError: another process is training in it, or it is new and not empty.
+    """
+    folder = Path(resume) if resume is not None else _new_folder(config)
+    try:
+        with files.locked(folder):
+            yield folder
+    except files.LockedError as error:
+        raise ConfigError(
+            f"{folder}: another process is training in this folder; wait until it ends, or choose another run_dir."
+        ) from error
+
+
+def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
+    """Write what repeats the run: settings, versions and hardware, and which images it is about.
+
+    Raises:
+        ConfigError: the folder is of a run on other images.
+    """
+    data = {"fingerprint": dataset.fingerprint} | {split: len(dataset[split]) for split in ("train", "val")}
+    path = folder / "data.json"
+    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8")))["fingerprint"] != data["fingerprint"]:
+        counts = ", ".join(f"{before[split]} {split} pairs then, {data[split]} now" for split in ("train", "val"))
+        raise ConfigError(
+            f"The training data changed: {config.data} holds other images than when this run began ({counts}); bring "
+            "the old ones back, or start a new run."
+        )
+    environment = runtime.describe() | {"plan": dataclasses.asdict(plan), "git_revision": _git_revision()}
+    contents = {"config.json": config.to_dict(), "environment.json": environment, "data.json": data}
+    for name, content in contents.items():
+        files.write_text(folder / name, json.dumps(content, indent=1) + "\n")
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _new_folder(config: TrainConfig) -> Path:
+    """Make the folder of a new run; two runs that start in the same second get two."""
+    if config.run_dir:
+        folder = Path(config.run_dir)
+        if _occupied(folder):
+            raise _not_empty(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
+    parent = Path(os.environ.get("P2PLIB_RUNS", "runs"))
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        try:
+            (parent / (name + suffix)).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return parent / (name + suffix)
+    raise ConfigError(f"{parent / name}: exists a thousand times; name a run_dir.")
+
+
+def _occupied(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _not_empty(folder: Path) -> ConfigError:
+    return ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
+
+
+def _git_revision() -> str | None:
+    """The revision of the folder that training is started in, with "+" if files were changed."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

@@ -1,0 +1,80 @@
+"""The training state on disk: one `.npz` file of all weights, optimizer moments, random states, and the progress."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2plib.errors import CheckpointError
+from p2plib.files import replacing
+
+if TYPE_CHECKING:
+    import keras
+
+
+def save_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable]], progress: dict[str, Any]) -> None:
+    """Write the training state, atomically.
+
+    Args:
+        path: the file, ending in `.npz`.
+        variables: all that training changes, by part ("model", "optimizer", ...), each in a fixed order.
+        progress: where the run is, as JSON-ready values.
+
+    Raises:
+        FloatingPointError: a variable holds NaN or infinity; nothing is written.
+    """
+    arrays = {}
+    for part, members in variables.items():
+        for i, variable in enumerate(members):
+            arrays[f"{part}/{i:04d}"] = array = np.asarray(variable)
+            if not np.isfinite(array).all():
+                raise FloatingPointError(variable.path)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, progress=np.array(json.dumps(progress)), **arrays)  # type: ignore[arg-type]
+
+
+def read_progress(path: str | Path) -> dict[str, Any]:
+    """The `progress` of a training state.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    with _opened(path) as state:
+        return json.loads(str(state["progress"]))
+
+
+def load_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable]]) -> None:
+    """Set `variables` to what `save_state` wrote.
+
+    The part "loss_scale" (of float16 training) may be missing, so that a run can go on in another precision.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or was written for other networks; nothing is set then.
+    """
+    with _opened(path) as state:
+        assignments: list[tuple[Any, np.ndarray]] = []
+        for part, members in variables.items():
+            arrays = [state[name] for name in sorted(state.files) if name.startswith(f"{part}/")]
+            if part == "loss_scale" and not arrays:
+                continue
+            if [array.shape for array in arrays] != [tuple(variable.shape) for variable in members]:
+                raise CheckpointError(f"{path}: belongs to other networks ({part}); was the configuration changed?")
+            assignments += zip(members, arrays, strict=True)
+    for variable, array in assignments:
+        variable.assign(array)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    """The arrays of a training state, each read, and found damaged, when it is used."""
+    try:
+        with np.load(path, allow_pickle=False) as state:
+            yield state
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: no training state to resume from ({error}).") from error

@@ -1,0 +1,146 @@
+"""A run has its folder for itself, and goes on with the data it began with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from p2plib.config import TrainConfig
+from p2plib.data import toy
+from p2plib.data.image import save_image
+from p2plib.errors import ConfigError
+from p2plib.training import run as runs
+from p2plib.training.loop import train
+from p2plib.training.run import claimed, read_log
+from p2plib.training.state import read_progress
+
+HOLDER = """
+import sys
+import p2plib
+from p2plib.training.run import claimed
+
+with claimed(p2plib.TrainConfig(), sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()  # until it is closed
+"""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Another process trains in the folder during this block."""
+    command = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path, monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 5, 4, 3, 2, 1)
+
+    monkeypatch.setattr(runs, "datetime", Clock)
+    monkeypatch.setenv("P2PLIB_RUNS", str(tmp_path / "runs"))
+    config = TrainConfig(data="toy", direction="AtoB")
+    with claimed(config, None) as first, claimed(config, None) as second, claimed(config, None) as third:
+        assert len({first, second, third}) == 3
+        assert first == tmp_path / "runs" / "toy-AtoB-20260504-030201"
+        assert [path.parent for path in (second, third)] == [first.parent] * 2
+        assert all(path.is_dir() for path in (first, second, third))
+
+
+@pytest.mark.keras
+def test_a_new_folder_that_another_process_trains_in_is_refused(tiny_config, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with held(folder), pytest.raises(ConfigError, match=r"/run: another process is training in this folder"):
+        train(dataclasses.replace(tiny_config, run_dir=str(folder)))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.keras
+def test_a_run_that_another_process_goes_on_with_is_refused(tiny_config, tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    before, config = contents(run), dataclasses.replace(tiny_config, epochs=3, decay_epochs=0)
+    with held(run), pytest.raises(ConfigError, match=r"/run: another process is training in this folder"):
+        train(config, resume=run)
+    assert contents(run) == before
+    train(config, resume=run)
+    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 3
+
+
+def another_size(pairs: Path) -> None:
+    """Replace a training pair by one of as many pixels, but another number of bytes."""
+    path = pairs / "train" / "3.png"
+    before = path.stat().st_size
+    save_image(path, np.hstack(toy.city(77, 40)))
+    assert path.stat().st_size != before
+
+
+def one_more(pairs: Path) -> None:
+    """An epoch of eleven pairs has as many steps of two as one of ten."""
+    save_image(pairs / "train" / "99.png", np.hstack(toy.city(99, 40)))
+
+
+def other_validation(pairs: Path) -> None:
+    save_image(pairs / "val" / "99.png", np.hstack(toy.city(99, 40)))
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("change", [another_size, one_more, other_validation])
+def test_a_run_does_not_go_on_with_other_images(tiny_config, tiny_pairs, tmp_path, change):
+    pairs = shutil.copytree(tiny_pairs, tmp_path / "pairs")
+    config = dataclasses.replace(tiny_config, data=str(pairs), epochs=1, decay_epochs=0, run_dir=str(tmp_path / "run"))
+    run = train(config)
+    record = json.loads((run / "data.json").read_text())
+    assert (record["train"], record["val"]) == (10, 3)
+    before = contents(run)
+    change(pairs)
+    with pytest.raises(ConfigError, match=r"training data changed: .*\(10 train pairs then, 1[01] now, 3 val pairs"):
+        train(dataclasses.replace(config, epochs=2), resume=run)
+    assert contents(run) == before
+    shutil.rmtree(pairs)
+    shutil.copytree(tiny_pairs, pairs)
+    train(dataclasses.replace(config, epochs=2), resume=run)
+    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 2
+
+
+@pytest.mark.keras
+def test_a_refusal_leaves_no_record_of_the_other_images(tiny_config, tiny_pairs, tiny_run, tmp_path):
+    """A run of version 0.1 has no record of its images; only the number of steps tells that they changed."""
+    pairs = shutil.copytree(tiny_pairs, tmp_path / "pairs")
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "data.json").unlink()
+    config = TrainConfig.read(run / "config.json")
+    (run / "config.json").write_text(json.dumps(config.to_dict() | {"data": str(pairs)}))
+    for i in range(2):
+        (pairs / "train" / f"{i}.png").unlink()
+    with pytest.raises(ConfigError, match="had 5 steps and now has 4"):
+        train(resume=run)
+    assert not (run / "data.json").exists()
+
+
+@pytest.mark.keras
+def test_read_log_gives_numbers(tiny_run):
+    rows = read_log(tiny_run / "log.csv")
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(isinstance(value, float) for row in rows for value in row.values())
+
+
+def test_read_log_of_an_unstarted_run_is_empty(tmp_path):
+    assert read_log(tmp_path / "log.csv") == []
