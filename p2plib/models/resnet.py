@@ -49,7 +49,7 @@ def resnet(
     for i, factor in ((2, 2), (1, 1)):
         x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)  # (N, 128, 128, 128), ...
         x = _activate(x, f"up{i}", norm)
-    options = {"padding": "valid", "activation": "tanh", "dtype": "float32"}
+    options: dict[str, Any] = {"padding": "valid", "activation": "tanh", "dtype": "float32"}
     x = conv(_reflect(x, 3), "last", 2 if colorizes else 3, 7, **options)  # (N, 256, 256, 3)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
