@@ -69,7 +69,7 @@ def test_a_run_with_a_term_goes_on_in_the_middle_of_an_epoch(brightness, tiny_co
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = batch == 2
 
-    config = dataclasses.replace(tiny_config, epochs=1, decay_epochs=0, terms={"brightness": 10.0}, xla="on")
+    config = dataclasses.replace(tiny_config, epochs=1, decay_epochs=0, terms={"brightness": 10.0})
     straight, broken = (dataclasses.replace(config, run_dir=str(tmp_path / name)) for name in ("straight", "broken"))
     p2plib.train(straight)
     p2plib.train(broken, callbacks=[Stop()])

@@ -101,33 +101,48 @@ def other_validation(pairs: Path) -> None:
     save_image(pairs / "val" / "99.png", np.hstack(toy.city(99, 40)))
 
 
-@pytest.mark.keras
-@pytest.mark.parametrize("change", [another_size, one_more, other_validation])
-def test_a_run_does_not_go_on_with_other_images(tiny_config, tiny_pairs, tmp_path, change):
-    pairs = shutil.copytree(tiny_pairs, tmp_path / "pairs")
-    config = dataclasses.replace(tiny_config, data=str(pairs), epochs=1, decay_epochs=0, run_dir=str(tmp_path / "run"))
-    run = train(config)
-    record = json.loads((run / "data.json").read_text())
-    assert (record["train"], record["val"]) == (10, 3)
-    before = contents(run)
-    change(pairs)
-    with pytest.raises(ConfigError, match=r"training data changed: .*\(10 train pairs then, 1[01] now, 3 val pairs"):
-        train(dataclasses.replace(config, epochs=2), resume=run)
-    assert contents(run) == before
-    shutil.rmtree(pairs)
-    shutil.copytree(tiny_pairs, pairs)
-    train(dataclasses.replace(config, epochs=2), resume=run)
-    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 2
-
-
-@pytest.mark.keras
-def test_a_refusal_leaves_no_record_of_the_other_images(tiny_config, tiny_pairs, tiny_run, tmp_path):
-    """A run of version 0.1 has no record of its images; only the number of steps tells that they changed."""
+@pytest.fixture
+def copied(tiny_pairs, tiny_run, tmp_path) -> tuple[Path, Path]:
+    """The tiny run and its images, each to be changed: the same images, so the run goes on with them."""
     pairs = shutil.copytree(tiny_pairs, tmp_path / "pairs")
     run = shutil.copytree(tiny_run, tmp_path / "run")
+    values = json.loads((run / "config.json").read_text()) | {"data": str(pairs), "epochs": 3}
+    (run / "config.json").write_text(json.dumps(values))
+    return run, pairs
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("change", [another_size, one_more, other_validation])
+def test_a_run_does_not_go_on_with_other_images(copied, change):
+    run, pairs = copied
+    record = json.loads((run / "data.json").read_text())
+    assert (record["train"], record["val"]) == (10, 3)
+    change(pairs)
+    before = contents(run)
+    message = (
+        r"training data changed: .*/pairs holds other .* \(10 train pairs then, 1[01] now, 3 val pairs then, [34] now\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        train(resume=run)
+    assert contents(run) == before
+
+
+@pytest.mark.keras
+def test_a_run_goes_on_once_its_images_are_back(copied, tiny_pairs):
+    run, pairs = copied
+    another_size(pairs)
+    with pytest.raises(ConfigError, match="training data changed"):
+        train(resume=run)
+    shutil.copy(tiny_pairs / "train" / "3.png", pairs / "train")
+    train(resume=run)
+    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 3
+
+
+@pytest.mark.keras
+def test_a_refusal_leaves_no_record_of_the_other_images(copied):
+    """A run of version 0.1 has no record of its images; only the number of steps tells that they changed."""
+    run, pairs = copied
     (run / "data.json").unlink()
-    config = TrainConfig.read(run / "config.json")
-    (run / "config.json").write_text(json.dumps(config.to_dict() | {"data": str(pairs)}))
     for i in range(2):
         (pairs / "train" / f"{i}.png").unlink()
     with pytest.raises(ConfigError, match="had 5 steps and now has 4"):
