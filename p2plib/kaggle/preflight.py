@@ -134,7 +134,7 @@ def _settings(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     devices, hours = DEVICES[kernel.accelerator], TPU_HOURS if kernel.accelerator == "tpu" else HOURS
     if config.batch_size % devices:
         yield (
-            f"{CONFIG}: batch_size {config.batch_size} does not divide by the {devices} devices of "
+            f"{CONFIG}: batch_size {config.batch_size} is not divisible by the {devices} devices of "
             f"{kernel.accelerator}; take a multiple of {devices}."
         )
     if kernel.accelerator == "tpu" and config.backend == "tensorflow":

@@ -1,4 +1,4 @@
-"""Callbacks around stock `fit()`: random state, the progress bar, and polite stopping."""
+"""Callbacks for stock `fit()`: random state, progress bar, and graceful stopping."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from p2plib.training.state import load_state
 
 
 class EpochState(keras.callbacks.Callback):
-    """Gives an epoch its random state, or goes on in the middle of one.
+    """Sets the random state of each epoch, or restores the metrics of an epoch that was interrupted.
 
-    Dropout's random state follows from (seed, epoch), since Keras does not keep it in its files.
+    Keras does not save dropout's random state, so it is derived from (seed, epoch).
     """
 
     def __init__(self, progress: Progress, seed: int, state: Path | None) -> None:
@@ -30,22 +30,22 @@ class EpochState(keras.callbacks.Callback):
         self.progress, self.seed, self.state = progress, seed, state
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Set the random state of the epoch or, after a resume in its middle, bring back its means so far."""
+        """Set the random state of the epoch or, after a mid-epoch resume, restore its running means."""
         if self.progress.step == 0:
             set_dropout_seeds(self.model.generator, self.seed, epoch)
-        elif self.state:  # the rest was restored before, but fit() has just reset the epoch's means
+        elif self.state:  # the rest is restored already, but fit() has just reset the epoch's means
             load_state(self.state, {"metrics": self.model.metrics_variables})
 
 
 class Display(keras.callbacks.Callback):
-    """Shows a bar for the epoch in a terminal, and lines that stay in any output."""
+    """Shows a progress bar for the epoch in a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self.progress = progress
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Start a bar; there is none where the output is not a terminal."""
+        """Start a bar, if the output is a terminal."""
         total, done = self.progress.steps_per_epoch, self.progress.step
         self.bar = tqdm(desc=f"epoch {epoch + 1}", total=total, initial=done, unit="step", leave=False, disable=None)
 
@@ -59,11 +59,11 @@ class Display(keras.callbacks.Callback):
 
 
 class Stopper(keras.callbacks.Callback):
-    """Ends training after a step when the time is up or a signal came.
+    """Stops training after the current step when time runs out or a signal arrives.
 
     Args:
-        deadline: `time.monotonic()` at which all must be saved; None for no limit.
-        reserve: gives the seconds that ending takes.
+        deadline: `time.monotonic()` by which everything must be saved; None for no limit.
+        reserve: returns the seconds needed to validate and save.
     """
 
     def __init__(self, deadline: float | None, reserve: Callable[[], float]) -> None:
@@ -80,7 +80,7 @@ class Stopper(keras.callbacks.Callback):
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let the first Ctrl-C or SIGTERM end training politely, and a second one at once."""
+        """Stop gracefully on the first Ctrl-C or SIGTERM, and at once on a second Ctrl-C."""
 
         def stop(number: int, frame: Any) -> None:
             self.reason = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
@@ -98,7 +98,7 @@ class Stopper(keras.callbacks.Callback):
 
 
 def describe(snapshot: Snapshot) -> str:
-    """The last epoch as one line for people: the terms of the objective, validation, speed and time."""
+    """Summarize the last epoch in one line: losses, validation metrics, speed and time."""
     row = snapshot.rows[-1]
     known = [name for name in snapshot.terms if not math.isnan(row[name])]
     losses = "  ".join(f"{name} {row[name]:.3f}" for name in known)

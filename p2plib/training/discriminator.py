@@ -1,4 +1,4 @@
-"""A run's discriminator after training: what it thinks of images, patch by patch."""
+"""A run's discriminator after training: its verdict on images, patch by patch."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Discriminator:
 
 
 def load_discriminator(run: str | Path) -> Discriminator:
-    """Load the discriminator of a run folder, as its training state has it: that of `last.keras`, in float32.
+    """Load the discriminator from a run's training state, in float32; it belongs to `last.keras`.
 
     Raises:
-        ConfigError: the folder holds no configuration.
-        CheckpointError: there is no training state, or the run trained on L1 alone, so far or for good.
+        ConfigError: the folder has no configuration.
+        CheckpointError: there is no training state, or no discriminator (a run on L1 alone, or still in its warm-up).
     """
     run = Path(run)
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
-        raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), it has no discriminator.")
+        raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), so it has no discriminator.")
     state = run / "checkpoints" / "state.npz"
     if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
-        raise CheckpointError(f"{run}: is in its warm-up on L1, it has no discriminator yet; train it further.")
+        raise CheckpointError(f"{run}: is still in its L1 warm-up, so it has no discriminator yet; train it further.")
     runtime.start(TrainConfig(precision="float32"))
     from p2plib.training.pix2pix import Pix2Pix  # imports Keras
 
@@ -52,16 +52,16 @@ def load_discriminator(run: str | Path) -> Discriminator:
 
 
 def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """How real the discriminator finds each patch of targets, or of what was generated in their place.
+    """Score how real each patch of the target or generated images looks to the discriminator.
 
     Args:
-        discriminator: what `load_discriminator` returns.
-        sources: uint8 (N, S, S, 3), of the size it was trained at.
-        targets: uint8 of the same shape.
+        discriminator: from `load_discriminator`.
+        sources: uint8 (N, S, S, 3), at the training size.
+        targets: target or generated images, uint8 of the same shape.
 
     Returns:
-        float32 (N, P, P) in [0, 1], one value a patch, P as `models.patchgan.logits_size` says; 1/2 is undecided. With
-        the vanilla GAN loss it is the probability of "real".
+        float32 (N, P, P) in [0, 1], one value per patch, where P is `models.patchgan.logits_size`; 1/2 means undecided.
+        With the vanilla GAN loss, it is the probability of "real".
     """
     from keras import ops
 

@@ -1,6 +1,6 @@
-"""The GAN losses. Logits are float32 of any shape, positive for "real"; every loss is a scalar, a mean.
+"""GAN losses. Logits are float32 of any shape, positive for "real"; each loss is a scalar mean.
 
-Discriminator losses carry the factor 1/2 of Isola et al. 2017, section 3.3: "we divide the objective by 2 while
+Discriminator losses include the factor 1/2 of Isola et al. 2017, section 3.3: "we divide the objective by 2 while
 optimizing D, which slows down the rate at which D learns relative to G".
 """
 
@@ -15,27 +15,27 @@ from p2plib.registry import GAN_LOSSES
 
 
 class GANLoss:
-    """What each player minimizes, and how a logit is read. A subclass is registered in `registry.GAN_LOSSES`.
+    """The losses of D and G, and the meaning of a logit. Register subclasses in `registry.GAN_LOSSES`.
 
     Attributes:
-        undecided: both losses while D gives every pair the logit of "undecided"; None where they differ.
+        undecided: the value of both losses when D is undecided about every pair; None if the two differ.
     """
 
     undecided: ClassVar[float | None] = None
 
     @staticmethod
     def discriminator(real: Any, fake: Any) -> Any:
-        """D's loss, from its logits of real pairs and of generated ones."""
+        """D's loss, from its logits for real and generated pairs."""
         raise NotImplementedError
 
     @staticmethod
     def generator(fake: Any) -> Any:
-        """G's loss, from D's logits of generated pairs."""
+        """G's loss, from D's logits for generated pairs."""
         raise NotImplementedError
 
     @staticmethod
     def realness(logits: Any) -> Any:
-        """How real D finds each patch, in [0, 1]; 1/2 is undecided."""
+        """How real each patch looks to D, in [0, 1]; 1/2 means undecided."""
         raise NotImplementedError
 
 
@@ -57,7 +57,7 @@ class Vanilla(GANLoss):
 
     @staticmethod
     def realness(logits: Any) -> Any:
-        """A probability."""
+        """The probability that a patch is real."""
         return ops.sigmoid(logits)
 
 

@@ -1,17 +1,19 @@
-"""`train(config)`: stock `fit()`, exact resume, and a run folder that holds everything to repeat it.
+"""`train(config)`: stock `fit()`, exact resume, and a run folder with everything needed to reproduce the run.
 
 The run folder holds `config.json`, `environment.json` (versions, hardware, git revision), `data.json` (which images),
-`log.csv` (a row an epoch), `samples/` (grids source | generated | expected) and `checkpoints/`: `best.keras` (by
+`log.csv` (one row per epoch), `samples/` (grids source | generated | expected) and `checkpoints/`: `best.keras` (by
 validation SSIM), `last.keras`, `generator_STEP.keras`, and `state.npz` to resume from.
 
-Training ends after the last epoch, when the time budget is used up, or politely on Ctrl-C and SIGTERM.
+Training ends after the last epoch, when the time budget runs out, or gracefully on Ctrl-C or SIGTERM.
 
-REPEATABILITY
+A resumed run uses the same batches, crops, dropout masks and optimizer state as one that never stopped. On a CPU, the
+weights are also the same to the bit with JAX, or TensorFlow with `xla="on"`. Plain TensorFlow adds gradients in an
+order that varies from run to run. `deterministic` makes the backend use repeatable operations, on GPUs too.
 
-With `warmup_epochs`, the log has no GAN losses (NaN) for the first epochs, and `best.keras` is the best since then:
-SSIM likes the blurred images of L1, which are not what such a run is for.
+With `warmup_epochs`, the GAN losses are NaN in the log until the GAN starts, and `best.keras` ignores the warm-up: SSIM
+favors the blurry images of L1.
 
-Keras is imported by the functions here, not by the module: the backend is chosen from the configuration first.
+Functions import Keras only after the configuration has chosen the backend.
 """
 
 from __future__ import annotations
@@ -55,13 +57,13 @@ def train(
 ) -> Path:
     """Train pix2pix.
 
-    The top of this file says what a run folder holds, when training ends, and what repeats.
+    See the top of this file for the run folder, when training ends, and reproducibility.
 
     Args:
         config: the settings; None means the defaults or, with `resume`, those of the run.
-        resume: a run folder to go on with. `config` may then differ from the run's in `config.CHANGEABLE` only.
-        show: called after every epoch; `widgets.progress()` draws curves and samples live. None prints a line.
-        callbacks: more Keras callbacks.
+        resume: a run folder to continue. `config` may then differ from the run's in `config.CHANGEABLE` only.
+        show: called after every epoch; `widgets.progress()` draws live curves and samples. None prints a line.
+        callbacks: additional Keras callbacks.
 
     Example:
         >>> run = p2plib.train(p2plib.TrainConfig(data="facades", batch_size=4, time_budget="30m"))
@@ -70,10 +72,10 @@ def train(
         The run folder.
 
     Raises:
-        ConfigError: settings do not go together, or not with the run that is resumed.
+        ConfigError: settings conflict with each other or with the resumed run.
         DataError: pairs are missing or broken.
         CheckpointError: there is nothing to resume from.
-        TrainingError: the loss became NaN; the last good state is kept.
+        TrainingError: the loss became NaN or infinite; the last good state is kept.
     """
     started = time.monotonic()
     config = settings(config, resume)
@@ -93,20 +95,19 @@ def train(
             reason = _fit(models, batches, config, recorder, started, callbacks)
     say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
     if reason:
-        say(f"to go on: python -m p2plib train --resume {shlex.quote(str(folder))}")
+        say(f"to resume: python -m p2plib train --resume {shlex.quote(str(folder))}")
     return folder
 
 
 def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any]) -> list[Pix2Pix]:
-    """Build and compile the networks as `config` and `plan` say, with weights drawn from the seed.
+    """Build and compile the networks for `config` and `plan`, with initial weights from the seed.
 
     Returns:
-        The model that is trained; with a warm-up, before it, one of the same generator, without discriminator. Each has
-        an optimizer of its own: after a warm-up both networks begin with a new one, as if the generator had been loaded
-        from a file. (One Adam for all would correct the bias of its means by a count of steps that the discriminator
-        has not made, so that its first steps would be over ten times too long.)
+        The model to train. With a warm-up, it comes second, after one with the same generator and no discriminator.
+        Each has its own optimizer, so both networks start with a new Adam after the warm-up. (A shared Adam would use
+        the warm-up's step count for bias correction, and D's first steps would be over ten times too large.)
     """
-    import keras  # after the backend was chosen
+    import keras  # after the backend is chosen
 
     from p2plib.training.pix2pix import Pix2Pix
 
@@ -123,23 +124,23 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
 
 
 def objective(config: TrainConfig) -> dict[str, float]:
-    """The terms of the training objective and their weights, beside D's own loss."""
+    """The weight of each term of the training objective, except D's own loss."""
     return {"l1": config.l1_weight, "gan": config.gan_weight} | config.terms
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """The learning rate of an epoch (0-based): constant, then linearly towards zero over the last `decay_epochs`."""
+    """The learning rate of an epoch (0-based): constant, then linear decay toward zero over `decay_epochs`."""
     left = config.epochs - epoch
     return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
 
 
 def _plan(config: TrainConfig) -> runtime.Plan:
-    """Choose backend and devices, and refuse settings that cannot work with them."""
+    """Choose backend and devices, and reject settings that cannot work with them."""
     if config.tensorboard and not find_spec("tensorboard"):
         raise ConfigError("TensorBoard is not installed; run: pip install 'p2plib[tensorboard]'")
     plan = runtime.start(config)
     if config.batch_size % plan.devices:
-        raise ConfigError(f"batch_size {config.batch_size} does not divide by {plan.devices} devices; change it.")
+        raise ConfigError(f"batch_size {config.batch_size} is not divisible by {plan.devices} devices; change it.")
     return plan
 
 
@@ -159,7 +160,7 @@ def _progress(folder: Path, batches: Batches) -> Progress:
     if progress.steps_per_epoch != batches.steps_per_epoch:
         raise ConfigError(
             f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
-            f"{batches.steps_per_epoch}; bring the old pairs back, or start a new run."
+            f"{batches.steps_per_epoch}; restore the old pairs, or start a new run."
         )
     return progress
 
@@ -186,7 +187,7 @@ def _recorder(
     progress: Progress,
     show: Callable[[Snapshot], None],
 ) -> Recorder:
-    """What validates, logs and saves: with a float32 copy of the generator."""
+    """Build the callback that validates, logs and saves, with a float32 copy of the generator."""
     from p2plib.training.recorder import Recorder, Saver, Validator  # import Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
@@ -223,7 +224,7 @@ def _fit(
     started: float,
     more: Sequence[keras.callbacks.Callback],
 ) -> str | None:
-    """Run `fit()` from where the run is; returns why it ended early, if it did."""
+    """Run `fit()` from the current progress; return why it ended early, or None."""
     from p2plib.training.callbacks import Stopper  # imports Keras
 
     progress, budget = recorder.progress, config.time_budget_seconds
@@ -237,25 +238,25 @@ def _fit(
                 model.fit(
                     batches.start(progress.epoch, progress.step),
                     initial_epoch=progress.epoch,
-                    epochs=progress.epoch + 1 if progress.step else end,  # first end the half-done epoch
+                    epochs=progress.epoch + 1 if progress.step else end,  # first finish the partial epoch
                     steps_per_epoch=batches.steps_per_epoch - progress.step,
                     verbose=0,
-                    shuffle=False,  # they are shuffled
+                    shuffle=False,  # batches are already shuffled
                     callbacks=callbacks,
                 )
             if model.stop_training:
-                return stopper.reason or "a callback asked for it"
+                return stopper.reason or "a callback requested it"
     return None
 
 
 def print_row(snapshot: Snapshot) -> None:
-    """Print the last epoch as one line."""
+    """Print the last epoch in one line."""
     from p2plib.training.callbacks import describe
 
     say(describe(snapshot))
 
 
 def say(line: str) -> None:
-    """Print a line above the progress bar, at once."""
+    """Print a line above the progress bar, without buffering."""
     tqdm.write(line)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The training objective of pix2pix, written once."""
+"""The training objective of pix2pix."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from p2plib.training.terms import Step
 
 
 class Pix2Pix(keras.Model):
-    r"""A conditional GAN: generator G, discriminator D, and the one scalar that trains both.
+    r"""A conditional GAN: generator G, discriminator D, and one scalar loss that trains both.
 
     Isola et al. 2017, equation 4: :math:`\arg\min_G \max_D L_{cGAN}(G, D) + \lambda L_{L1}(G)`.
 
-    Calling the model runs the generator. It is trained by stock `compile(optimizer)` and `fit(pairs)`: both networks
-    use the same Adam settings, and Adam works weight by weight, so one optimizer over all weights equals two.
+    Calling the model runs the generator. Train it with stock `compile(optimizer)` and `fit(pairs)`. Both networks use
+    the same Adam settings, and Adam updates each weight separately, so one optimizer is equivalent to two.
 
     Args:
         generator: source (N, S, S, 3) -> generated (N, S, S, 3), in [-1, 1].
-        discriminator: [source, target] -> logits; None trains without a GAN (the paper's control, its table 1).
+        discriminator: [source, target] -> logits; None trains without a GAN (the L1 baseline in the paper's table 1).
         gan_loss: a name in `registry.GAN_LOSSES`.
-        terms: the objective: names in `registry.TERMS` and their weights. Default: L1 with the paper's lambda of 100,
-            and the GAN loss with 1. D's own loss has the weight 1.
+        terms: weights by name in `registry.TERMS`. Default: L1 with the paper's lambda of 100, and the GAN loss with 1.
+            D's own loss has weight 1.
 
     Example:
         >>> model = Pix2Pix(unet(128), patchgan(128), terms={"l1": 100, "gan": 1})
@@ -48,9 +48,9 @@ class Pix2Pix(keras.Model):
         if discriminator is None:
             weights = {name: weight for name, weight in weights.items() if name not in ("gan", "discriminator")}
         self.terms = {name: (TERMS[name], weight) for name, weight in weights.items()}
-        """Name of a term: its function and its weight."""
+        """Function and weight of each term."""
         self.trackers = {name: keras.metrics.Mean(name) for name in self.terms}
-        """Name of a term: its mean over the epoch so far, without its weight."""
+        """Unweighted mean of each term over the epoch so far."""
 
     def call(self, source: Any, training: bool = False) -> Any:
         """Generate the target from the source."""
@@ -59,7 +59,7 @@ class Pix2Pix(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Return the scalar whose gradient is D's on D's weights and G's on G's: the weighted sum of the terms.
+        """Return the weighted sum of the terms; its gradient trains D's weights on D's loss and G's on G's losses.
 
         Args:
             x: source images (N, S, S, 3).
@@ -77,10 +77,10 @@ class Pix2Pix(keras.Model):
         return objective / _replicas()
 
     def _judge(self, source: Any, target: Any, generated: Any, training: bool) -> tuple[Any, ...]:
-        """D's logits: of real pairs and of generated ones, to train D; of generated ones, to train G (D constant).
+        """D's logits for real and generated pairs, to train D, and for generated pairs with D constant, to train G.
 
-        D's weights are read once, and all three use that reading. D's update depends on its gradient, and so on that
-        reading: whatever the backend reorders, G learns from the D of this step, not from one that is half updated.
+        All three use one copy of D's weights. D's update depends on that copy, so the backend cannot reorder the update
+        before it: G never learns from a partly updated D.
         """
         if self.discriminator is None:
             return ()
@@ -96,9 +96,9 @@ class Pix2Pix(keras.Model):
 
 
 def _replicas() -> int:
-    """How many devices TensorFlow's distribution sums gradients over: each gives its share. JAX takes means itself."""
+    """Number of devices that TensorFlow sums gradients over; JAX averages them."""
     if keras.backend.backend() != "tensorflow":
         return 1
-    import tensorflow as tf  # only where it is the backend
+    import tensorflow as tf  # only if it is the backend
 
     return tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,4 +1,4 @@
-"""What a run leaves behind: validation after every epoch, the log, checkpoints and sample grids."""
+"""What a run records: validation after every epoch, the log, checkpoints and sample grids."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from p2plib.training.run import Progress, Snapshot
 from p2plib.training.state import save_state
 
 SAVING_SHARE = 0.05
-"""Saving the training state takes at most this share of the time; a slow disk means fewer savings."""
+"""Largest share of the time spent on saving the training state; on a slow disk it is saved less often."""
 STATE_INTERVAL = 600
-"""Seconds after which the training state is saved in the middle of an epoch."""
+"""Seconds between saves of the training state within an epoch."""
 SAMPLES = 6
-"""Rows of a sample grid."""
+"""Rows in a sample grid."""
 
 
 def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
-    """All that training changes: weights and random states, optimizer, and the means of a half-done epoch."""
+    """Everything that training changes: weights, random states, optimizer, and the running means of the epoch."""
     optimizer, parts = model.optimizer, {}
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         own = [v for v in optimizer.variables if not any(v is w for w in optimizer.inner_optimizer.variables)]
@@ -43,10 +43,10 @@ def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
 
 
 class Validator:
-    """A float32 copy of the generator on the validation images; the copy is also what is saved.
+    """Scores a float32 copy of the generator on the validation images; checkpoints hold this copy.
 
     Args:
-        generator: of the trained generator's architecture, built in float32.
+        generator: same architecture as the trained generator, built in float32.
         images: uint8 (N, 2, S, S, 3), source and target.
         metrics: names of the metrics to compute.
     """
@@ -56,7 +56,7 @@ class Validator:
         self.shown = images[spread(range(len(images)), SAMPLES)]
 
     def copy_weights(self, trained: keras.Model) -> None:
-        """Take over the weights of the generator in training, one at a time to spare memory."""
+        """Copy the weights of the generator in training, one at a time to save memory."""
         for mine, weight in zip(self.generator.weights, trained.weights, strict=True):
             mine.assign(keras.ops.convert_to_numpy(weight))
 
@@ -66,19 +66,19 @@ class Validator:
         return means(score(targets, generate(self.generator, sources), sources, self.metrics))
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A few sources, what is generated from them, and their targets: each uint8 (N, S, S, 3)."""
+        """A few sources, generated images and targets, each uint8 (N, S, S, 3)."""
         return self.shown[:, 0], generate(self.generator, self.shown[:, 0]), self.shown[:, 1]
 
 
 class Saver:
-    """Writes a run's checkpoints, its training state and its sample grids.
+    """Writes the checkpoints, training state and sample grids of a run.
 
     Args:
         folder: the run folder.
-        config: the run's configuration, its direction resolved.
-        names: what source and target are called.
-        progress: where the run is.
-        validator: whose generator is saved.
+        config: the run's configuration, with its direction resolved.
+        names: names of source and target.
+        progress: progress of the run.
+        validator: holds the generator to save.
     """
 
     def __init__(
@@ -87,33 +87,33 @@ class Saver:
         self.folder, self.config, self.names = folder, config, names
         self.progress, self.validator = progress, validator
         self.saved_at = time.monotonic()
-        self.saved_iteration = progress.iteration  # a resumed run begins with what is on disk
+        self.saved_iteration = progress.iteration  # a resumed run starts from the saved state
         self.seconds = 0.0
-        """How long the last saving of the state took."""
+        """How long the last save of the state took."""
 
     def generator(self, name: str, metrics: dict[str, float]) -> None:
         """Write `checkpoints/NAME.keras`."""
         progress = self.progress
-        metrics = {} if progress.step else metrics  # within an epoch, they are of another step
+        metrics = {} if progress.step else metrics  # mid-epoch, they belong to an earlier step
         info = Info(self.config, self.names, progress.epoch, progress.iteration, metrics)
         save_generator(self.folder / "checkpoints" / f"{name}.keras", self.validator.generator, info)
 
     def numbered_generator(self, metrics: dict[str, float]) -> None:
-        """Write `checkpoints/generator_STEP.keras`, and remove the oldest ones beyond `keep`."""
+        """Write `checkpoints/generator_STEP.keras` and remove all but the newest `keep`."""
         self.generator(f"generator_{self.progress.iteration:07d}", metrics)
         named = sorted((self.folder / "checkpoints").glob("generator_*.keras"), reverse=True)
         for old in named[self.config.keep :] if self.config.keep else []:
             old.unlink()
 
     def state_due(self, interval: float) -> bool:
-        """Whether `interval` seconds have passed since the state was saved, and saving it again is worth its time."""
+        """Whether the last save is at least `interval` seconds old, and another one stays within `SAVING_SHARE`."""
         return time.monotonic() - self.saved_at > max(interval, self.seconds / SAVING_SHARE)
 
     def state(self, model: Pix2Pix, metrics: dict[str, float]) -> None:
-        """Write the state, then `last.keras`, which may be one saving older than the state, never newer.
+        """Write the state, then `last.keras`, which is never newer than the state.
 
         Raises:
-            FloatingPointError: a weight is NaN or infinite; nothing is written then.
+            FloatingPointError: a weight is NaN or infinite; nothing is written.
         """
         started = time.monotonic()
         path = self.folder / "checkpoints" / "state.npz"
@@ -129,14 +129,14 @@ class Saver:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Counts steps and epochs, and says when to validate, log and save.
+    """Counts steps and epochs, and decides when to validate, log and save.
 
     Args:
-        config: the run's configuration, its direction resolved.
-        progress: where the run is; updated in place.
+        config: the run's configuration, with its direction resolved.
+        progress: progress of the run; updated in place.
         validator: scores the generator.
-        saver: writes what is kept.
-        terms: the terms of the whole objective; a warm-up trains on fewer, and all rows of the log have all columns.
+        saver: writes files.
+        terms: all terms of the objective, one log column each, even if a warm-up trains on fewer.
         show: called after every epoch.
     """
 
@@ -157,7 +157,7 @@ class Recorder(keras.callbacks.Callback):
         self.validation_seconds = 0.0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Make sure that there is something to load and to resume from, whatever happens."""
+        """Save at the start, so that there is always something to load and to resume from."""
         if self.progress.iteration == 0:
             self._save_state()
             self.saver.generator("best", self.metrics)
@@ -176,7 +176,7 @@ class Recorder(keras.callbacks.Callback):
             self._save_state()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Validate, log and save, unless the epoch was broken off."""
+        """Validate, log and save, unless the epoch was interrupted."""
         self._refuse_nan(logs or {})
         if self.progress.step < self.progress.steps_per_epoch:
             return
@@ -197,7 +197,7 @@ class Recorder(keras.callbacks.Callback):
 
     @property
     def reserve(self) -> float:
-        """Seconds that ending takes, as far as seen: validation and two savings."""
+        """Estimated seconds to finish: one validation and two saves."""
         return self.validation_seconds + 2 * self.saver.seconds
 
     def _refuse_nan(self, logs: dict[str, Any]) -> None:

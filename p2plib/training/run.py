@@ -1,4 +1,4 @@
-"""The run folder: which one, with which settings, written by one process at a time; and where a run is."""
+"""The run folder and its settings, records and lock, and the progress of a run."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from p2plib.errors import ConfigError
 
 @dataclass
 class Progress:
-    """Where a run is; part of the training state."""
+    """The progress of a run; part of the training state."""
 
     epoch: int = 0
-    """Epochs done."""
+    """Completed epochs."""
     step: int = 0
-    """Steps done in the epoch after those."""
+    """Steps done in the current epoch."""
     steps_per_epoch: int = 0
     seconds: float = 0.0
     """Training time so far, over all sessions."""
     best: float = -math.inf
     """The best validation SSIM so far."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    """The log, one row an epoch."""
+    """The log, one row per epoch."""
 
     @property
     def iteration(self) -> int:
@@ -47,28 +47,28 @@ class Progress:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run after an epoch, for those who show it."""
+    """The state of a run after an epoch, for display."""
 
     config: TrainConfig
     names: tuple[str, str]
-    """What source and target are called."""
+    """Names of source and target."""
     terms: tuple[str, ...]
     """The terms of the objective; each has a column in the log."""
     rows: list[dict[str, Any]]
-    """The log so far, one row an epoch."""
+    """The log so far, one row per epoch."""
     samples: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
-    """Runs the generator on a few validation images: sources, generated, targets, each uint8 (N, S, S, 3)."""
+    """Runs the generator on a few validation images; returns sources, generated, targets, each uint8 (N, S, S, 3)."""
 
 
 def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConfig:
-    """The settings of a run that begins or goes on.
+    """Resolve the settings of a new or resumed run.
 
     Args:
-        config: what was asked for; None means the defaults or, with `resume`, those of the run.
-        resume: the folder of a run to go on with.
+        config: the requested settings; None means the defaults or, with `resume`, those of the run.
+        resume: the run folder to resume.
 
     Raises:
-        ConfigError: the folder is no run's, or a setting differs that a resumed run cannot change.
+        ConfigError: it is not a run folder, or a setting differs that a resumed run cannot change.
     """
     if resume is None:
         config = config or TrainConfig()
@@ -89,10 +89,10 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
 
 @contextmanager
 def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
-    """The run folder, made if it is new; no other process can train in it during this block.
+    """Lock the run folder, created for a new run, so that no other process trains in it.
 
     Raises:
-        ConfigError: another process is training in it, or it is new and not empty.
+        ConfigError: another process is training in it, or a new run's folder is not empty.
     """
     folder = Path(resume) if resume is not None else _new_folder(config)
     try:
@@ -105,18 +105,18 @@ def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
 
 
 def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
-    """Write what repeats the run: settings, versions and hardware, and which images it is about.
+    """Write what is needed to reproduce the run: settings, versions, hardware, and which images it uses.
 
     Raises:
-        ConfigError: the folder is of a run on other images.
+        ConfigError: the run in this folder used other images.
     """
     data = {"fingerprint": dataset.fingerprint} | {split: len(dataset[split]) for split in ("train", "val")}
     path = folder / "data.json"
     if path.exists() and (before := json.loads(path.read_text(encoding="utf-8")))["fingerprint"] != data["fingerprint"]:
         counts = ", ".join(f"{before[split]} {split} pairs then, {data[split]} now" for split in ("train", "val"))
         raise ConfigError(
-            f"The training data changed: {config.data} holds other images than when this run began ({counts}); bring "
-            "the old ones back, or start a new run."
+            f"The training data changed: {config.data} holds other images than when this run started ({counts}); "
+            "restore the old ones, or start a new run."
         )
     environment = runtime.describe() | {"plan": dataclasses.asdict(plan), "git_revision": _git_revision()}
     contents = {"config.json": config.to_dict(), "environment.json": environment, "data.json": data}
@@ -125,7 +125,7 @@ def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset
 
 
 def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a run's `log.csv`, one an epoch; none if there is no such file yet."""
+    """Read a run's `log.csv`, one row per epoch; empty if there is no such file yet."""
     if not Path(path).exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
@@ -133,7 +133,7 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
 
 
 def _new_folder(config: TrainConfig) -> Path:
-    """Make the folder of a new run; two runs that start in the same second get two."""
+    """Create the folder of a new run; runs that start in the same second get different folders."""
     if config.run_dir:
         folder = Path(config.run_dir)
         if _occupied(folder):
@@ -148,7 +148,7 @@ def _new_folder(config: TrainConfig) -> Path:
         except FileExistsError:
             continue
         return parent / (name + suffix)
-    raise ConfigError(f"{parent / name}: exists a thousand times; name a run_dir.")
+    raise ConfigError(f"{parent / name}: 999 folders of this name exist; set run_dir.")
 
 
 def _occupied(folder: Path) -> bool:
@@ -156,11 +156,11 @@ def _occupied(folder: Path) -> bool:
 
 
 def _not_empty(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another run_dir.")
+    return ConfigError(f"{folder} is not empty; continue it with --resume {folder}, or choose another run_dir.")
 
 
 def _git_revision() -> str | None:
-    """The revision of the folder that training is started in, with "+" if files were changed."""
+    """The git revision of the working directory, with "+" if files were changed."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603

@@ -23,8 +23,8 @@ def save_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable
 
     Args:
         path: the file, ending in `.npz`.
-        variables: all that training changes, by part ("model", "optimizer", ...), each in a fixed order.
-        progress: where the run is, as JSON-ready values.
+        variables: everything that training changes, by part ("model", "optimizer", ...), each in a fixed order.
+        progress: the progress of the run, as JSON-ready values.
 
     Raises:
         FloatingPointError: a variable holds NaN or infinity; nothing is written.
@@ -50,12 +50,12 @@ def read_progress(path: str | Path) -> dict[str, Any]:
 
 
 def load_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable]]) -> None:
-    """Set `variables` to what `save_state` wrote.
+    """Load what `save_state` wrote into `variables`.
 
-    The part "loss_scale" (of float16 training) may be missing, so that a run can go on in another precision.
+    The part "loss_scale" (float16 training) may be missing, so that a run can resume in another precision.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or was written for other networks; nothing is set then.
+        CheckpointError: the file is missing, damaged, or for other networks; `variables` are unchanged.
     """
     with _opened(path) as state:
         assignments: list[tuple[Any, np.ndarray]] = []
@@ -72,7 +72,7 @@ def load_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
-    """The arrays of a training state, each read, and found damaged, when it is used."""
+    """Open a training state; each array is read, and checked for damage, on first use."""
     try:
         with np.load(path, allow_pickle=False) as state:
             yield state

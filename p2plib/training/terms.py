@@ -1,7 +1,7 @@
-"""The terms of the training objective: each a function of one step that returns a scalar, a mean over the batch.
+"""The terms of the training objective. Each is a function of one step that returns a scalar, a mean over the batch.
 
-A weight in the configuration brings a term into the objective (`l1_weight`, `gan_weight`, `terms`); its name is that of
-its column in the log, its line in the curves and its number in the progress line.
+A weight in the configuration (`l1_weight`, `gan_weight`, `terms`) adds a term to the objective. Its name appears in the
+log, the learning curves and the progress line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from p2plib.registry import TERMS
 
 @dataclass(frozen=True)
 class Step:
-    """What a term may look at. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1)."""
+    """Inputs of a term. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1)."""
 
     source: Any
     target: Any
@@ -24,11 +24,11 @@ class Step:
     gan_loss: Any = None
     """A `gan_losses.GANLoss`."""
     real: Any = None
-    """Logits of (source, target), to train D."""
+    """Logits for (source, target), to train D."""
     fake: Any = None
-    """Logits of (source, generated), to train D: no gradient leads back to G."""
+    """Logits for (source, generated), to train D; no gradient flows to G."""
     judged: Any = None
-    """Logits of (source, generated), to train G: D's weights are constant."""
+    """Logits for (source, generated), to train G; D's weights are constant."""
 
 
 @TERMS.register("l1")
@@ -39,11 +39,11 @@ def l1(step: Step) -> Any:
 
 @TERMS.register("gan")
 def gan(step: Step) -> Any:
-    """What G minimizes to fool D (Isola et al. 2017, equation 1, non-saturating)."""
+    """G's adversarial loss (Isola et al. 2017, equation 1, non-saturating)."""
     return step.gan_loss.generator(step.judged)
 
 
 @TERMS.register("discriminator")
 def discriminator(step: Step) -> Any:
-    """What D minimizes to tell real pairs from generated ones."""
+    """D's loss for telling real pairs from generated ones."""
     return step.gan_loss.discriminator(step.real, step.fake)

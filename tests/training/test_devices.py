@@ -152,5 +152,5 @@ def test_a_run_on_several_devices_goes_on_and_loads(runs):
 
 
 def test_a_batch_that_does_not_divide_is_refused(runs):
-    assert f"refused: batch_size {runs.devices + 1} does not divide by {runs.devices} devices" in runs.out
+    assert f"refused: batch_size {runs.devices + 1} is not divisible by {runs.devices} devices" in runs.out
     assert not runs.several.with_name("several-refused").exists()
