@@ -1,1 +1,1 @@
-"""Use of a trained model: load it, run it on images of any size, on folders and on videos."""
+"""Using a trained model: load it and run it on images of any size, folders and videos."""

@@ -1,7 +1,7 @@
-"""Generator checkpoints: `.keras` files that any Keras opens and that describe themselves.
+"""Generator checkpoints: self-describing `.keras` files that any Keras can open.
 
-One more member, `p2plib.json`, says what the model is: configuration, direction, names of both sides, epoch, step,
-metrics. Its arithmetic is float32, whatever the training used, so that it gives the same image everywhere.
+An extra member, `p2plib.json`, describes the model: configuration, direction, names of both sides, epoch, step and
+metrics. The model computes in float32, whatever training used, so that it gives the same image everywhere.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ INFO = "p2plib.json"
 
 @dataclass(frozen=True)
 class Info:
-    """What a generator checkpoint says of itself."""
+    """The description stored in a generator checkpoint."""
 
     config: TrainConfig
-    """The run's configuration, its direction resolved."""
+    """The run's configuration, with its direction resolved."""
     names: tuple[str, str]
-    """What source and target are called, for example ("satellite", "map")."""
+    """Names of source and target, for example ("satellite", "map")."""
     epoch: int
-    """Epochs trained, rounded down."""
+    """Completed epochs."""
     step: int
-    """Optimizer updates, the training iteration."""
+    """Training iteration: the number of optimizer updates."""
     metrics: dict[str, float]
-    """Mean validation metrics at that point, where they were computed."""
+    """Mean validation metrics at this step; empty if not computed."""
 
     def to_json(self) -> str:
-        """The text that is stored."""
+        """Serialize as JSON."""
         return json.dumps({"format": 1, **vars(self), "config": self.config.to_dict()}, indent=1)
 
     @classmethod
@@ -54,7 +54,7 @@ class Info:
         """The inverse of `to_json`."""
         values = json.loads(text)
         values.pop("format")
-        values.pop("export", None)  # of an exported model: format, precision, parity
+        values.pop("export", None)  # only exported models have it: format, precision, parity
         return cls(**values | {"config": TrainConfig.from_dict(values["config"]), "names": tuple(values["names"])})
 
 
@@ -67,44 +67,44 @@ class Checkpoint:
 
     @property
     def size(self) -> int:
-        """Height and width in pixels that the generator works at."""
+        """Height and width of the generator's images in pixels."""
         return self.info.config.image_size
 
     @property
     def task(self) -> Task:
-        """What it was trained for; says how its results are finished."""
+        """The task it was trained for; it also postprocesses the results."""
         return TASKS[self.info.config.task]()
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Load a trained generator, ready for use on this machine.
+    """Load a trained generator, ready to use.
 
     Args:
-        path: a `.keras` file that p2plib wrote, a run folder (its best generator), or an export folder; the last needs
-            neither Keras nor a backend, unless it is a SavedModel.
+        path: a `.keras` file written by p2plib, a run folder (its best generator), or an export folder, which needs
+            neither Keras nor a backend unless it holds a SavedModel.
 
     Raises:
         CheckpointError: there is no such file, or it is not a p2plib checkpoint.
-        ExportError: an exported model cannot be opened here.
+        ExportError: the exported model cannot be opened on this machine.
     """
     path = find(path)
     info = read_info(path)
     if path.is_dir():
         return Checkpoint(engines.open_engine(path), info)
     plan = runtime.start(TrainConfig(precision="float32"))
-    import keras  # after the backend was chosen
+    import keras  # after the backend is chosen
 
     try:
         with runtime.one_device():
             generator = keras.saving.load_model(path, custom_objects=custom_layers(), compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: the model in it cannot be loaded ({error}); was it damaged?") from error
+        raise CheckpointError(f"{path}: the model cannot be loaded ({error}); is the file damaged?") from error
     generator.compile(jit_compile=plan.xla)
     return Checkpoint(generator, info)
 
 
 def find(path: str | Path) -> Path:
-    """The generator that `path` stands for: a file, a run folder's best one, or an export folder itself."""
+    """Resolve `path` to a generator: a file, the best one of a run folder, or an export folder."""
     path = Path(path)
     if (path / INFO).is_file():
         return path
@@ -116,7 +116,7 @@ def find(path: str | Path) -> Path:
 
 
 def short_name(path: str | Path) -> str:
-    """What to call a checkpoint, from its path alone.
+    """Derive a short name for a checkpoint from its path.
 
     `runs/a` is "a", `runs/a/checkpoints/last.keras` is "a/last", `runs/a/export/onnx` is "a/onnx", `b.keras` is "b".
     """
@@ -126,7 +126,7 @@ def short_name(path: str | Path) -> str:
 
 
 def read_info(path: str | Path) -> Info:
-    """Read what a generator checkpoint or an export folder says of itself, without loading it.
+    """Read the description of a generator checkpoint or an export folder without loading the model.
 
     Raises:
         CheckpointError: it is not a p2plib checkpoint.
@@ -138,8 +138,8 @@ def read_info(path: str | Path) -> Info:
             return Info.from_json(archive.read(INFO).decode())
     except zipfile.BadZipFile as error:
         head = Path(path).read_bytes()[:64].lstrip().lower()
-        why = "a web page was saved in its place" if head.startswith(b"<") else "it is damaged or another kind of file"
-        raise CheckpointError(f"{path}: not a checkpoint ({why}); get it again.") from error
+        why = "a web page was saved instead" if head.startswith(b"<") else "it is damaged or another kind of file"
+        raise CheckpointError(f"{path}: not a checkpoint ({why}); download it again.") from error
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path}: not made by p2plib, or by another version ({error}).") from error
 

@@ -1,7 +1,7 @@
-"""Exported models at work: one small runner for each format.
+"""Runs exported models: one small engine per format.
 
-A runner has `predict_on_batch`, as a Keras model has, so that translation, evaluation and the web app work with
-either. Each needs the package of its own format only: that of ONNX, for example, neither Keras nor a backend.
+An engine has the method `predict_on_batch` of a Keras model, so translation, evaluation and the web app work with
+either. Each needs only the package for its format: the one for ONNX, for example, needs neither Keras nor a backend.
 """
 
 from __future__ import annotations
@@ -32,56 +32,56 @@ class Engine:
         self._run = run
 
     def predict_on_batch(self, sources: np.ndarray) -> np.ndarray:
-        """Generate: float32 (N, S, S, 3) in [-1, 1] to the same shape, range and type; any N."""
+        """Map float32 (N, S, S, 3) in [-1, 1], with any N, to the same shape, range and type."""
         return np.asarray(self._run(np.ascontiguousarray(sources, np.float32)), np.float32)
 
 
 class Format(NamedTuple):
-    """A kind of exported model."""
+    """A format of exported models."""
 
     file: str
-    """The file in an export folder that tells its format."""
+    """The file in an export folder that identifies the format."""
     open: Callable[[Path], Run]
     """Opens that file."""
     needs: tuple[str, ...]
-    """Packages that run it."""
+    """Packages needed to run it."""
     converters: tuple[str, ...] = ()
-    """Packages that make it, beside TensorFlow and those that run it."""
+    """Packages needed to export it, in addition to TensorFlow and `needs`."""
 
 
 def open_engine(folder: str | Path) -> Engine:
-    """Open the exported model in `folder`, on the CPU and with the settings that its engine finds good.
+    """Open the exported model in `folder` on the CPU.
 
     Raises:
-        ExportError: there is none, it is damaged, or the package that runs it is not installed.
+        ExportError: there is no model, it is damaged, or the package that runs it is not installed.
     """
     name = format_of(folder)
     if name is None:
-        raise ExportError(f"{folder}: holds no exported model; give a folder that `export` wrote.")
+        raise ExportError(f"{folder}: holds no exported model; give a folder written by `export`.")
     found = FORMATS[name]
     require(*found.needs)
     try:
         return Engine(name, found.open(Path(folder) / found.file))
-    except Exception as error:  # each engine has errors of its own
-        raise ExportError(f"{folder}: the model in it cannot be opened ({error}); export it again.") from error
+    except Exception as error:  # each engine has its own exceptions
+        raise ExportError(f"{folder}: the model cannot be opened ({error}); export it again.") from error
 
 
 def format_of(folder: str | Path) -> str | None:
-    """The format of the exported model in `folder`; None if there is none."""
+    """The format of the exported model in `folder`; None if there is no model."""
     return next((name for name, known in FORMATS.items() if (Path(folder) / known.file).is_file()), None)
 
 
 def require(*packages: str) -> None:
-    """Look for packages without importing them.
+    """Check that packages are installed, without importing them.
 
     Raises:
-        ExportError: one is not installed; says how to install it.
+        ExportError: a package is not installed; the message says how to install it.
     """
     for package in packages:
         if find_spec(package) is None:
             extra = package if package == "tensorflow" else "export"
             raise ExportError(
-                f"{package} is not installed, which this format needs; run: pip install 'p2plib[{extra}]'"
+                f"{package} is not installed, but this format needs it; run: pip install 'p2plib[{extra}]'"
             )
 
 
@@ -91,7 +91,7 @@ def _savedmodel(path: Path) -> Run:
     model = tf.saved_model.load(str(path.parent))
 
     def run(sources: np.ndarray) -> np.ndarray:
-        return model.serve(sources).numpy()  # the model stays referenced, and with it its weights
+        return model.serve(sources).numpy()  # the closure keeps the model and its weights alive
 
     return run
 
@@ -107,7 +107,7 @@ def _onnx(path: Path) -> Run:
 def _litert(path: Path) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=os.cpu_count())  # its own default is one thread
+    interpreter = Interpreter(str(path), num_threads=os.cpu_count())  # the default is one thread
     [source], [output] = interpreter.get_input_details(), interpreter.get_output_details()
     shape: tuple[int, ...] = ()
 
@@ -127,7 +127,7 @@ def _litert(path: Path) -> Run:
 def _openvino(path: Path) -> Run:
     import openvino
 
-    # Where the processor multiplies in bfloat16, it would do so by default, which changes the image.
+    # On processors with bfloat16 multiplication, OpenVINO would use it by default, which changes the image.
     model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda sources: model(sources)[0]
 
@@ -138,4 +138,4 @@ FORMATS = {
     "litert": Format("model.tflite", _litert, ("ai_edge_litert",)),
     "openvino": Format("model.xml", _openvino, ("openvino",)),
 }
-"""What a model can be exported as."""
+"""Export formats by name."""

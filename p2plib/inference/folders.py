@@ -1,14 +1,13 @@
-"""Whole folders of image files: found, decoded ahead, translated, written one by one; and again after a break.
+"""Translates whole folders of image files, and continues where an interrupted call stopped.
 
-Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes
-`out/trip/a.png`. Names that begin with a dot are skipped, as is an `out` inside an input. A broken image is noted and
-left out.
+Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes `out/trip/a.png`.
+Names that start with a dot are skipped, as is an `out` inside an input. Broken images are reported and left out.
 
-Each result holds a record of what made it (PNG text chunk "p2plib"): the model's description, the settings, and its
-source's size and time of change. When the command runs again, results whose record still holds are skipped.
+Each result holds a record of how it was made (PNG text chunk "p2plib"): the model's description, the settings, and
+the size and modification time of its source. A later call skips results whose record still matches.
 
-Results are upright and sRGB. They keep the EXIF fields that hold for another image of the same place: title, dates,
-author, copyright, GPS position. Camera, exposure, orientation and thumbnail belong to the source alone.
+Results are upright and sRGB. They keep the EXIF fields that also describe the result: title, dates, author, copyright
+and GPS position. Camera, exposure, orientation and thumbnail are dropped.
 """
 
 from __future__ import annotations
@@ -39,30 +38,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 3
-"""Images that are decoded, or being decoded, while the network runs; one of 8192x8192 takes 200 MB."""
+"""Images decoded ahead while the network runs; one of 8192x8192 pixels takes 200 MB."""
 BATCH = 8
-"""Images of the model's size, or smaller, in a call of the network."""
+"""Images per call of the network, if they are no larger than the model."""
 RECORD = "p2plib"
-"""Name of the PNG text chunk that says how a result was made."""
+"""Name of the PNG text chunk that records how a result was made."""
 _TAGS = ("ImageDescription", "DateTime", "Artist", "Copyright")
 _TAGS_OF_TAKING = ("DateTimeOriginal", "OffsetTimeOriginal")
 
 
 @dataclass(frozen=True)
 class Translated:
-    """What became of the images; each list is in the order of the inputs."""
+    """The outcome for each image, in the order of the inputs."""
 
     written: list[Path] = field(default_factory=list)
-    """Results that were made now."""
+    """Results written by this call."""
     skipped: list[Path] = field(default_factory=list)
-    """Results that were there, made from the same files by the same model and settings."""
+    """Existing results from the same files, model and settings."""
     failed: dict[Path, str] = field(default_factory=dict)
-    """Images that cannot be read, and why."""
+    """Images that cannot be read, with the reasons."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One image to translate, and what will be written about it."""
+    """One image to translate, and the record of its result."""
 
     source: Path
     target: Path
@@ -79,20 +78,20 @@ def translate_files(
     force: bool = False,
     progress: bool = False,
 ) -> Translated:
-    """Translate image files into the folder `out`, as PNG files of the same names; see the top of this file.
+    """Translate image files into PNG files of the same names in `out`; see the top of this file.
 
     Args:
-        checkpoint: what `p2plib.load` returns.
-        inputs: image files, or folders of them. Each is taken whole: a pair side by side is not cut.
-        out: folder, made if missing; files of the same names in it are replaced.
+        checkpoint: from `p2plib.load`.
+        inputs: image files, or folders of them. Each image is used whole: side-by-side pairs are not split.
+        out: output folder, created if missing; files of the same names are replaced.
         noise: see `translate`.
         fit: see `translate`.
         compare: write source | generated, side by side.
-        force: do all again, and skip nothing.
-        progress: show bars on stderr.
+        force: redo everything instead of skipping existing results.
+        progress: show progress bars on stderr.
 
     Raises:
-        DataError: an input is missing or would be overwritten, two would give one file, or `out` cannot be written.
+        DataError: an input is missing or would be overwritten, two share an output file, or `out` is not writable.
         ConfigError: see `translate`.
     """
     jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare))
@@ -112,7 +111,7 @@ def translate_files(
 
 
 def _batches(jobs: Sequence[_Job], size: int, failed: dict[Path, str]) -> Iterator[list[tuple[_Job, np.ndarray]]]:
-    """The decoded images: up to `BATCH` that fit the model together, larger ones alone. Adds to `failed` what fails."""
+    """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. Failures go to `failed`."""
     small: list[tuple[_Job, np.ndarray]] = []
     for job, image in _ahead(_read, jobs):
         if isinstance(image, DataError):
@@ -129,7 +128,7 @@ def _batches(jobs: Sequence[_Job], size: int, failed: dict[Path, str]) -> Iterat
 
 
 def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> list[_Job]:
-    """All that is asked for, checked before anything is written."""
+    """List all images to translate, checked before anything is written."""
     found = [(file, out / name.with_suffix(".png")) for entry in inputs for file, name in _images(Path(entry), out)]
     if not found:
         raise DataError("There is nothing to translate; give image files or folders.")
@@ -148,7 +147,7 @@ def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> li
 
 
 def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
-    """The image files that an input stands for, each with its path below the output folder."""
+    """Yield the image files of an input, each with its path below the output folder."""
     if entry.is_file():
         yield entry, Path(entry.name)
         return
@@ -156,7 +155,7 @@ def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
         raise DataError(f"{entry}: no such file or folder.")
     folder, results = entry.resolve(), out.resolve()
     if folder == results:
-        raise DataError(f"{out}: results cannot go where the images are; choose another output folder.")
+        raise DataError(f"{out}: results cannot go into the input folder; choose another output folder.")
     inside = results.relative_to(folder).parts if results.is_relative_to(folder) else None
     names = [(file, file.relative_to(entry)) for file in image_files(entry)]
     names = [(file, name) for file, name in names if inside is None or name.parts[: len(inside)] != inside]
@@ -166,7 +165,7 @@ def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _record(checkpoint: Checkpoint, noise: int | None, fit: bool, compare: bool) -> dict[str, Any]:
-    """What made the results of this call, but for their sources. No paths: results may be published."""
+    """Record how this call makes its results, without the sources. No paths: results may be published."""
     model = hashlib.sha256(checkpoint.info.to_json().encode()).hexdigest()[:16]
     return {"model": model, "step": checkpoint.info.step, "noise": noise, "fit": fit, "compare": compare}
 
@@ -177,7 +176,7 @@ def _state(file: Path) -> dict[str, int]:
 
 
 def _recorded(target: Path) -> str | None:
-    """The record of a finished result; None where there is no such file, or one that something else made."""
+    """The record of a finished result; None if there is no such file or p2plib did not write it."""
     try:
         with Image.open(target) as opened:
             return opened.info.get(RECORD)
@@ -186,7 +185,7 @@ def _recorded(target: Path) -> str | None:
 
 
 def _remove_leftovers(jobs: list[_Job]) -> None:
-    """Remove what a killed call has left of these very results: `out` may hold other things."""
+    """Remove temporary files that a killed call left for these results, and nothing else in `out`."""
     names = {job.target.stem for job in jobs}
     for folder in {job.target.parent for job in jobs}:
         for path in folder.glob(".*.part.png"):
@@ -195,7 +194,7 @@ def _remove_leftovers(jobs: list[_Job]) -> None:
 
 
 def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-    """Each item and what `function` makes of it, in order; threads work on the next `AHEAD` meanwhile."""
+    """Yield each item with `function(item)`, in order, while threads compute the next `AHEAD`."""
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(AHEAD) as pool:
         for item in items:
@@ -226,7 +225,7 @@ def _write(job: _Job, image: np.ndarray) -> None:
 
 
 def _exif(source: Path) -> bytes:
-    """The EXIF data that still hold, `translate_files` says which; none where they are damaged."""
+    """The EXIF fields to keep (see the top of this file); empty if they are damaged."""
     with contextlib.suppress(Exception), Image.open(source) as opened:
         old, kept = opened.getexif(), Image.Exif()
         taken = old.get_ifd(ExifTags.IFD.Exif)

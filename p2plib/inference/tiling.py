@@ -1,9 +1,8 @@
-"""Images larger than the network: overlapping tiles, blended so that nobody sees where one ends.
+"""Images larger than the network: overlapping tiles, blended without visible seams.
 
-Tiles are spread evenly over the image and a little beyond its borders, where it is mirrored (the overlap-tile
-strategy of Ronneberger et al. 2015, arXiv 1505.04597). Where tiles overlap, each counts by a raised cosine that falls
-to nothing at its edge; at every pixel the weights sum to 1. The network's values are blended before they are rounded to
-8 bits.
+Tiles are spread evenly over the image and slightly beyond its borders, where the image is mirrored (the overlap-tile
+strategy of Ronneberger et al. 2015, arXiv 1505.04597). Overlapping tiles are blended with raised-cosine weights that
+fall to zero at each tile's edge and sum to 1 at every pixel. Blending happens before rounding to 8 bits.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from tqdm import tqdm
 from p2plib.data.image import to_uint8
 
 DELAY = 1.0
-"""Seconds before the bar of an image's tiles is worth showing."""
+"""Seconds before an image's progress bar appears."""
 
 Function = Callable[[np.ndarray], np.ndarray]
-"""Takes uint8 images (N, S, S, 3); returns float arrays of the same shape in [-1, 1], each from its image alone."""
+"""Maps uint8 images (N, S, S, 3) to float arrays of the same shape in [-1, 1], each image independently."""
 
 
 def tiled(
@@ -34,19 +33,18 @@ def tiled(
 ) -> np.ndarray:
     """Translate one image of any size in tiles.
 
-    Borders are reflected: a side shorter than a tile up to its size, a longer one by size // 16, since the outermost
-    pixels of a network are its worst. An image of exactly the network's size is one tile, as it is.
+    Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by size // 16, because
+    a network is least accurate at its borders. An image of exactly the network's size is one tile, without padding.
 
-    Beside uint8 copies of source and result, memory holds one row of tiles as floats: it grows with the width, not
-    with the height.
+    Memory holds uint8 copies of source and result plus one row of float tiles, so it grows with the width only.
 
     Args:
         function: the network.
         image: uint8 (H, W, 3).
         size: side of a tile, S, in pixels.
-        overlap: pixels that neighbors share at least, from 0 (hard edges) to size - 1; None means size // 4.
-        batch_size: tiles in a call of the network.
-        progress: show a bar on stderr, unless it takes less than a second.
+        overlap: minimum overlap of neighboring tiles in pixels, from 0 (hard edges) to size - 1; None means size // 4.
+        batch_size: tiles per call of the network.
+        progress: show a progress bar on stderr if it takes more than a second.
 
     Returns:
         uint8 (H, W, 3).
@@ -64,15 +62,15 @@ def tiled(
 
 
 def _border(length: int, size: int) -> tuple[int, int]:
-    """Pixels to reflect before and after a side."""
+    """Reflection padding in pixels before and after a side."""
     more = size - length if length <= size else 2 * (size // 16)
     return more // 2, more - more // 2
 
 
 def batched(function: Function, images: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
-    """What `function` makes of each of `images`, one by one, computed in batches.
+    """Apply `function` to `images` in batches; yields the results one by one.
 
-    All batches have the size of the first, since another shape is compiled anew: the last is filled up.
+    The last batch is padded to full size, because a new shape would be recompiled.
     """
     remaining, full = iter(images), 0
     while chunk := list(itertools.islice(remaining, batch_size)):
@@ -85,22 +83,22 @@ class Axis:
     """Tiles along one side of an image."""
 
     starts: list[int]
-    """Where the T tiles begin."""
+    """Start of each of the T tiles."""
     weights: np.ndarray
-    """float32 (T, S): what each pixel of each tile counts; over the tiles that share a pixel they sum to 1."""
+    """float32 (T, S): weight of each pixel of each tile; over the tiles that share a pixel, the weights sum to 1."""
     length: int
     """Length of the side in pixels."""
 
 
 def axis(length: int, size: int, overlap: int) -> Axis:
-    """Spread as few tiles as needed evenly over `length` pixels, `size` or more, neighbors sharing `overlap` or more.
+    """Spread the fewest tiles evenly over `length` >= `size` pixels, so that neighbors overlap by at least `overlap`.
 
-    They are blended over all that neighbors share: weights 1/2 - 1/2 cos(pi t), t from 0 to 1.
+    Blending uses the whole overlap: weights 1/2 - 1/2 cos(pi t), t from 0 to 1.
     """
     count = 1 + -(-(length - size) // (size - overlap))
     starts = np.linspace(0, length - size, count).round().astype(int).tolist()
     shared = size - int(np.diff(starts).max(initial=0)) if overlap else 0
-    t = (np.arange(size) + 0.5) / max(shared, 0.5)  # 1 and more from where the neighbor ends
+    t = (np.arange(size) + 0.5) / max(shared, 0.5)  # 1 or more beyond the neighbor's end
     ramp = 0.5 - 0.5 * np.cos(np.pi * t.clip(0, 1))
     window = ramp * ramp[::-1]
     total = np.zeros(length)
@@ -111,7 +109,7 @@ def axis(length: int, size: int, overlap: int) -> Axis:
 
 
 def _blend(tiles: Iterable[np.ndarray], rows: Axis, columns: Axis) -> np.ndarray:
-    """The image that float tiles, row by row, add up to: uint8 (H, W, 3)."""
+    """Blend float tiles, given row by row, into one image: uint8 (H, W, 3)."""
     size, outputs = rows.weights.shape[1], iter(tiles)
     result = np.empty((rows.length, columns.length, 3), np.uint8)
     band = np.zeros((size, columns.length, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Source images in, generated images out: the one engine behind notebooks, command line and validation."""
+"""Source images in, generated images out: the engine behind notebooks, command line and validation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Generator(Protocol):
-    """A `keras.Model`, or the runner of an exported model."""
+    """A `keras.Model`, or the engine of an exported model."""
 
     def predict_on_batch(self, x: np.ndarray) -> Any:
-        """float32 (N, S, S, 3) in [-1, 1] to an array like it."""
+        """Map float32 (N, S, S, 3) in [-1, 1] to the same shape and range."""
 
 
 def translate(
@@ -35,24 +35,24 @@ def translate(
 ) -> list[np.ndarray]:
     """Translate images of any size.
 
-    Images that are larger than the generator in height or width are translated in overlapping tiles (see `tiling`),
-    at their own scale: right for a piece of a larger map, say. Others are resized there and back. Where an image shows
-    what a whole training image shows, only finer, `fit=True` is right. A colorizer needs no tiles: it sees every image
-    whole, and its colors, enlarged, are joined with the image's own lightness.
+    Images larger than the generator in height or width are translated in overlapping tiles (see `tiling`) at their own
+    scale, which suits part of a larger map. Smaller images are resized to the generator and back. Use `fit=True` if an
+    image shows the same scene as a whole training image, but at higher resolution. A colorizer needs no tiles: it sees
+    the whole image, and its colors are enlarged and combined with the image's own lightness.
 
     Args:
-        checkpoint: what `p2plib.load` returns.
+        checkpoint: from `p2plib.load`.
         images: uint8 arrays (H, W, 3).
-        noise: None switches dropout off. A number seeds the paper's test-time dropout, alike for every image and tile.
-        batch_size: images or tiles in a call of the network; it does not change the result.
-        fit: resize larger images, too, there and back.
-        progress: show a bar on stderr while an image is translated in tiles.
+        noise: None turns dropout off. A number seeds the paper's test-time dropout, the same for every image and tile.
+        batch_size: images or tiles per call of the network; it does not change the result.
+        fit: resize larger images, too, to the generator and back.
+        progress: show a progress bar on stderr while an image is translated in tiles.
 
     Returns:
-        uint8 arrays, each of the size of its source.
+        uint8 arrays, each the size of its source.
 
     Raises:
-        ConfigError: there is noise, but the model is an exported one.
+        ConfigError: noise was requested, but the model is an exported one.
     """
     size, task = checkpoint.size, checkpoint.task
     whole = [fit or task.keeps_lightness or max(image.shape[:2]) <= size for image in images]
@@ -75,10 +75,10 @@ def generate(generator: Generator, sources: np.ndarray, noise: int | None = None
 
 @contextmanager
 def _running(generator: Generator, noise: int | None) -> Iterator[Function]:
-    """The generator as a function of uint8 images, for the time of this block; with noise, of one at a time."""
-    keras = sys.modules.get("keras")  # an exported model runs without it
+    """Within this block, the generator as a function of uint8 images; with noise, it takes one at a time."""
+    keras = sys.modules.get("keras")  # an exported model may run without it
     if noise is not None and not (keras and isinstance(generator, keras.Model)):
-        raise ConfigError("Noise needs the Keras checkpoint: an exported model has its dropout switched off.")
+        raise ConfigError("Noise needs the Keras checkpoint: an exported model has no dropout.")
 
     def network(sources: np.ndarray) -> np.ndarray:
         if noise is None:
@@ -90,7 +90,7 @@ def _running(generator: Generator, noise: int | None) -> Iterator[Function]:
 
 
 def _with_noise(generator: Any, source: np.ndarray, noise: int) -> np.ndarray:
-    """One image (1, S, S, 3) with dropout on. Alone, since the mask depends on the batch it is drawn for."""
+    """Translate one image (1, S, S, 3) with dropout on; one at a time, because the mask depends on the batch."""
     from keras import ops
 
     from p2plib.models.layers import set_dropout_seeds

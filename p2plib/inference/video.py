@@ -1,11 +1,11 @@
-"""A video in, the generated video out: frame by frame through the one engine, the sound kept, flicker measured.
+"""Translates videos frame by frame, keeps the sound, and measures flicker.
 
 PyAV (FFmpeg's libraries) decodes and encodes; it is imported when a video is translated.
 
-Frames keep their presentation times, constant rate or not, so the sound stays in step. All sound tracks are copied as
-they are where the container takes them, else encoded anew as AAC. Subtitles and titles are left out. A video that a
-phone marked as turned is written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an even size: an
-odd height or width grows by repeating the last row or column. Memory holds a few frames, not the video.
+Frames keep their presentation times, even at a variable rate, so the sound stays in sync. Audio tracks are copied if
+the container supports them, and otherwise re-encoded as AAC. Subtitles and titles are dropped. A rotated phone video is
+written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an even size: an odd height or width is
+padded by repeating the last row or column. Memory holds a few frames, not the video.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
 
 SUFFIXES = (".mp4", ".mkv", ".mov")
-"""What a video that is written may end in; the suffix names the container."""
-BATCH = 8  # frames in memory at a time, and in a call of the network
-NOT_IN_MOV = {"flac", "opus", "truehd"}  # FFmpeg's list of what fits names them, its writer refuses them
+"""Suffixes of output videos; each selects a container."""
+BATCH = 8  # frames in memory, and per call of the network
+NOT_IN_MOV = {"flac", "opus", "truehd"}  # FFmpeg lists them as supported, but cannot write them
 BT709 = 1  # FFmpeg's number for the colors of HD video
 
 STILL, MOVED = 2.0, 12.0
-"""Source change, in levels of 255, up to which a pixel counts as still, and from which as another one."""
+"""Source change, in levels of 255: up to `STILL`, a pixel counts as still; from `MOVED` on, as new."""
 REFRESH = 0.2
-"""Share of the new output where nothing changed: after 10 still frames, 11 % of an old output is left."""
+"""Weight of the new output at still pixels: after 10 still frames, 11 % of an old output remains."""
 CUT = 40.0
-"""Mean source change, in levels of 255, that makes a new scene."""
+"""Mean source change, in levels of 255, that counts as a new scene."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video that was written."""
+    """A translated video."""
 
     path: Path
     frames: int
     size: tuple[int, int]
     """Height and width in pixels, upright; both even."""
     rate: float
-    """Frames a second, on average."""
+    """Average frames per second."""
     flicker: float
-    """See `flicker`; of the frames as they were handed to the encoder."""
+    """See `flicker`; measured before encoding."""
     flicker_unsteadied: float
-    """The same of what the generator made; another number only with `steady`."""
+    """The same for the raw output of the generator; differs only with `steady`."""
 
 
 def translate_video(
@@ -69,20 +69,20 @@ def translate_video(
     fit: bool = False,
     progress: bool = False,
 ) -> Video:
-    """Translate a video frame by frame; each frame becomes the pixels that `p2plib.translate` gives for it.
+    """Translate a video frame by frame, each as `p2plib.translate` does.
 
     Args:
-        checkpoint: what `p2plib.load` returns.
-        source: a video file that FFmpeg reads.
-        target: the file to write, `.mp4`, `.mkv` or `.mov`; replaced if it is there.
-        noise: see `p2plib.translate`; every frame gets the same noise, which therefore does not flicker.
-        steady: blend over time to reduce flicker; see `Steady`. Of a colorizer, only the colors.
+        checkpoint: from `p2plib.load`.
+        source: a video file that FFmpeg can read.
+        target: the file to write, `.mp4`, `.mkv` or `.mov`; an existing file is replaced.
+        noise: see `p2plib.translate`; every frame gets the same noise, so the noise does not flicker.
+        steady: blend over time to reduce flicker; see `Steady`. With a colorizer, only colors are blended.
         fit: see `p2plib.translate`.
-        progress: show a bar on stderr.
+        progress: show a progress bar on stderr.
 
     Raises:
-        ConfigError: PyAV is not installed, or `target` is no file name for a video.
-        DataError: `source` is missing, holds no video, or is damaged; nothing is written then.
+        ConfigError: PyAV is not installed, or `target` has another suffix.
+        DataError: `source` is missing, holds no video, or is damaged; nothing is written.
     """
     _check_pyav()
     import av
@@ -97,7 +97,7 @@ def translate_video(
         before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.task.keeps_lightness)
         times: list[int] = []
         for batch in _batches(bar):
-            images = [resize_image(image, *size) for image, _ in batch]  # some streams change their size
+            images = [resize_image(image, *size) for image, _ in batch]  # some streams change size midway
             generated = translate(checkpoint, images, noise, BATCH, fit)
             for (_, time), image, made in zip(batch, images, generated, strict=True):
                 shown = stabilize(image, made) if steady else made
@@ -111,15 +111,15 @@ def translate_video(
 
 
 def flicker(sources: Iterable[np.ndarray], generated: Iterable[np.ndarray]) -> float:
-    """How much more a generated video changes from frame to frame than its source.
+    """Ratio of the frame-to-frame change of a generated video to that of its source.
 
-    The mean absolute change between neighboring generated frames, divided by that between the source frames: 1 means
-    that the result is as restless as its source. Where the source stands still it is infinite if the result moves, and
-    NaN (not defined) if that stands still, too, or if there is a single frame.
+    The change is the mean absolute difference between neighboring frames. A ratio of 1 means that the result changes
+    as much as its source. If the source is static, the ratio is infinite if the result changes, and NaN otherwise. It
+    is also NaN for a single frame.
 
     Args:
         sources: uint8 frames (H, W, 3).
-        generated: as many uint8 frames, all of one size.
+        generated: as many uint8 frames, all the same size.
     """
     meter = Flicker()
     for source, new in zip(sources, generated, strict=True):
@@ -128,14 +128,14 @@ def flicker(sources: Iterable[np.ndarray], generated: Iterable[np.ndarray]) -> f
 
 
 class Flicker:
-    """`flicker`, frame by frame."""
+    """Computes `flicker` frame by frame."""
 
     def __init__(self) -> None:
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._changes = np.zeros(2)
 
     def add(self, source: np.ndarray, generated: np.ndarray) -> None:
-        """Take the next frame of both videos."""
+        """Add the next frame of both videos."""
         if self._last is not None:
             both = zip(self._last, (source, generated), strict=True)
             self._changes += [np.abs(old.astype(np.int16) - new).mean() for old, new in both]
@@ -143,35 +143,35 @@ class Flicker:
 
     @property
     def value(self) -> float:
-        """The figure for the frames so far."""
+        """The flicker of the frames so far."""
         of_source, of_generated = self._changes
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(of_generated / of_source)
 
 
 class Steady:
-    """A temporal blend that keeps the last output where the source did not change.
+    """A temporal blend that keeps the previous output where the source did not change.
 
-    For frame t, out_t = w gen_t + (1 - w) out_{t-1}, with a weight w for every pixel. w follows from how much the
-    source changed there since frame t-1 (the mean over the channels, in levels of 255; of the pixel itself or of its
-    surroundings, Gaussian-blurred with sigma 2, whichever is more): `REFRESH` up to `STILL`, 1 from `MOVED` on, linear
-    between. When the whole source changes by more than `CUT` on average, a new scene begins: w = 1 everywhere.
+    For frame t, out_t = w gen_t + (1 - w) out_{t-1}, with a weight w for every pixel. w depends on how much the source
+    changed there since frame t-1: the mean over the channels, in levels of 255, at the pixel or after a Gaussian blur
+    with sigma 2, whichever is larger. w is `REFRESH` up to `STILL`, 1 from `MOVED` on, and linear between. If the mean
+    change exceeds `CUT`, a new scene starts: w = 1 everywhere.
 
-    So a moving object leaves no trail where it differs from what was there by `MOVED` levels or more: those pixels are
-    exactly the generator's. Fainter motion, and slow fades, are followed with a lag of about 1 / `REFRESH` = 5 frames.
-    The generator may also answer, at a still pixel, to motion elsewhere in its receptive field; that lags likewise.
+    A moving object leaves no trail where it changes the source by `MOVED` levels or more: those pixels come from the
+    generator alone. Smaller changes and slow fades lag by about 1 / `REFRESH` = 5 frames. So does the generator's
+    response at a still pixel to motion elsewhere in its receptive field.
 
     Args:
-        colors: blend the colors alone, a and b of CIE Lab, and keep each source frame's own lightness.
+        colors: blend only the colors, a and b of CIE Lab, and keep the lightness of each source frame.
     """
 
     def __init__(self, colors: bool = False) -> None:
         self._colors = colors
         self._source: np.ndarray | None = None
-        self._output = np.zeros(0, np.float32)  # float: rounding in every frame would let old outputs stick
+        self._output = np.zeros(0, np.float32)  # float: rounding every frame would freeze old outputs
 
     def __call__(self, source: np.ndarray, generated: np.ndarray) -> np.ndarray:
-        """Take the next frame, uint8 (H, W, 3), and what was generated for it; returns what to show."""
+        """Blend the next generated frame, given with its source frame, both uint8 (H, W, 3)."""
         new: np.ndarray = generated.astype(np.float32)
         if self._colors:
             new = color.rgb_to_lab(new / 255)[..., 1:]
@@ -183,7 +183,7 @@ class Steady:
 
     @staticmethod
     def weight(last: np.ndarray, source: np.ndarray) -> np.ndarray:
-        """The new output's share w at every pixel, float32 (H, W), from two neighboring source frames."""
+        """The weight w of the new output at every pixel, float32 (H, W), from two neighboring source frames."""
         change = np.abs(source.astype(np.float32) - last).mean(-1)
         if change.mean() > CUT:
             return np.ones_like(change)
@@ -193,7 +193,7 @@ class Steady:
 
 
 def upright(frame: Any) -> np.ndarray:
-    """A decoded frame as RGB, turned as its display matrix says; uint8 (H, W, 3)."""
+    """A decoded frame as RGB, rotated by its display matrix; uint8 (H, W, 3)."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
 
 
@@ -208,36 +208,36 @@ def _check_pyav() -> None:
 
 def _check_names(source: Path, target: Path) -> None:
     if target.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{target}: a video is written as {', '.join(SUFFIXES)}; choose one of these endings.")
+        raise ConfigError(f"{target}: a video must be written as {', '.join(SUFFIXES)}; choose one of these suffixes.")
     if not source.is_file():
         raise DataError(f"{source}: no such video file.")
     if source.resolve() == target.resolve():
-        raise ConfigError(f"{target}: is the video to translate; write the result to another file.")
+        raise ConfigError(f"{target}: this is the video to translate; write the result to another file.")
 
 
 @contextmanager
 def _reading(source: Path) -> Iterator[tuple[Any, Any]]:
-    """The opened file and its first track of moving images; the cover of an album is none."""
+    """Open a file; yields it with its first video track, ignoring cover art."""
     import av
 
     try:
         container = av.open(source)
     except av.FFmpegError as error:
-        raise DataError(f"{source}: cannot be read as a video ({error.strerror}); get it again.") from error
+        raise DataError(f"{source}: cannot be read as a video ({error.strerror}); use another copy.") from error
     with container:
         cover = av.stream.Disposition.attached_pic
         tracks = [track for track in container.streams.video if not track.disposition & cover]
         if not tracks:
-            raise DataError(f"{source}: there is no video in this file.")
+            raise DataError(f"{source}: this file has no video track.")
         yield container, tracks[0]
 
 
 def _size(source: Path) -> tuple[int, int]:
-    """Height and width of the first frame, upright: needed before the first packet of sound is written."""
+    """Height and width of the first frame, upright; needed before any audio packet is written."""
     with _reading(source) as (container, track):
         for image, _ in _frames(container, track, source):
             return image.shape[0], image.shape[1]
-    raise DataError(f"{source}: there is not a single frame in this video.")
+    raise DataError(f"{source}: this video has no frames.")
 
 
 def _even(size: tuple[int, int]) -> tuple[int, int]:
@@ -247,15 +247,15 @@ def _even(size: tuple[int, int]) -> tuple[int, int]:
 def _frames(
     container: Any, track: Any, source: Path, sound: Callable[[Any], None] | None = None
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Upright frames and their presentation times in ticks of the track; packets of sound on the way go to `sound`."""
+    """Yield upright frames with their presentation times in ticks of the track; audio packets go to `sound`."""
     count, last, tick = 0, 0, max(1, round(1 / (_rate(track) * track.time_base)))
     for packet in container.demux(track, *(container.streams.audio if sound else ())):
         if sound and packet.stream.type == "audio":
             sound(packet)
             continue
         for frame in _decoded(packet, source, count):
-            time = frame.pts if frame.pts is not None else last + tick  # the rare files that do not say
-            last = max(time, last + 1) if count else time  # no two at once: the encoder takes ever later ones only
+            time = frame.pts if frame.pts is not None else last + tick  # few files lack times
+            last = max(time, last + 1) if count else time  # the encoder needs increasing times
             yield upright(frame), last
             count += 1
 
@@ -265,15 +265,15 @@ def _rate(track: Any) -> Fraction:
 
 
 def _decoded(packet: Any, source: Path, count: int) -> list[Any]:
-    """The frames that a packet completes; `count` came before."""
+    """The frames that a packet completes, after `count` earlier ones."""
     import av
 
     try:
         frames = packet.decode()
     except av.error.InvalidDataError as error:
-        raise DataError(f"{source}: damaged after frame {count}; mend it, or cut it there.") from error
+        raise DataError(f"{source}: damaged after frame {count}; repair it, or cut it there.") from error
     if any(frame.is_corrupt for frame in frames):
-        raise DataError(f"{source}: damaged after frame {count}; mend it, or cut it there.")
+        raise DataError(f"{source}: damaged after frame {count}; repair it, or cut it there.")
     return frames
 
 
@@ -289,7 +289,7 @@ def _batches(frames: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.ndarray | None, int], None]:
-    """A function that writes an image at its time in ticks of `track`; None writes what the encoder still holds."""
+    """Return a function that writes an image at a time in ticks of `track`; None flushes the encoder."""
     import av
 
     stream = writer.add_stream("libx264", rate=_rate(track), options={"crf": "18"})
@@ -297,7 +297,7 @@ def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.nda
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.time_base = track.time_base
-    context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709  # range: video's
+    context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709  # limited range
     if aspect := track.sample_aspect_ratio:
         context.sample_aspect_ratio = aspect if size == (track.height, track.width) else 1 / aspect
 
@@ -315,7 +315,7 @@ def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.nda
 
 
 def _sound(reader: Any, writer: Any) -> Callable[[Any], None]:
-    """A function that takes the packets of the sound tracks: as they are, or encoded anew."""
+    """Return a function that writes audio packets, copied or re-encoded."""
     tracks = {track.index: _sound_track(track, writer) for track in reader.streams.audio}
 
     return lambda packet: tracks[packet.stream.index](packet)
@@ -328,7 +328,7 @@ def _sound_track(track: Any, writer: Any) -> Callable[[Any], None]:
         same = writer.add_stream_from_template(track)
 
         def copy(packet: Any) -> None:
-            if packet.dts is not None:  # the demuxer's last packets only say that there are no more
+            if packet.dts is not None:  # the demuxer's last packets only mark the end
                 packet.stream = same
                 writer.mux(packet)
 

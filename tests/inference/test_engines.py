@@ -29,7 +29,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_damaged_model_is_refused_by_name(name, content, tmp_path):
     (tmp_path / FORMATS[name].file).write_bytes(content)
-    with pytest.raises(ExportError, match=f"{tmp_path.name}: the model in it cannot be opened"):
+    with pytest.raises(ExportError, match=f"{tmp_path.name}: the model cannot be opened"):
         open_engine(tmp_path)
 
 

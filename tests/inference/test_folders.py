@@ -186,7 +186,7 @@ def test_damaged_exif_costs_no_image(model, tmp_path):
         (["good.png", "empty"], "out", "empty: no images in this folder"),
         (["good.png", "again/good.jpg"], "out", r"again.good\.jpg .*good\.png; rename one.*different folders"),
         (["good.png"], ".", "one of the inputs and would be overwritten"),
-        (["again"], "again", "results cannot go where the images are"),
+        (["again"], "again", "results cannot go into the input folder"),
         (["good.png"], "file", "file.good.png: cannot be written"),
     ],
     ids=["nothing", "missing", "empty folder", "one name twice", "over itself", "same folder", "no folder"],

@@ -339,9 +339,9 @@ def test_a_failing_generator_leaves_the_old_file(source, tmp_path):
     [
         ("missing.mp4", "out.mp4", DataError, r"missing\.mp4: no such video"),
         ("noise.mp4", "out.mp4", DataError, r"noise\.mp4: cannot be read as a video"),
-        ("tone.mkv", "out.mp4", DataError, r"tone\.mkv: there is no video"),
+        ("tone.mkv", "out.mp4", DataError, r"tone\.mkv: this file has no video"),
         ("tone.mkv", "out.avi", ConfigError, r"out\.avi: .*\.mp4, \.mkv, \.mov"),
-        ("tone.mkv", "tone.mkv", ConfigError, r"tone\.mkv: is the video to translate"),
+        ("tone.mkv", "tone.mkv", ConfigError, r"tone\.mkv: this is the video to translate"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(tmp_path, name, target, error, message):
