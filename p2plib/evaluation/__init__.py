@@ -1,1 +1,1 @@
-"""How good a model is: metrics, distances between sets, comparisons with confidence intervals."""
+"""Evaluation: metrics, distances between image sets, and comparisons with confidence intervals."""

@@ -1,4 +1,4 @@
-"""Several checkpoints on the same images: one table with confidence intervals, one sheet of images."""
+"""Compares checkpoints on the same images: a table with confidence intervals and a sheet of images."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found."""
+    """The results of a comparison."""
 
     evaluations: dict[str, Evaluation]
-    """A checkpoint's name: its evaluation. All are of the same images, in the same order."""
+    """Evaluations by checkpoint name, all on the same images in the same order."""
     objectives: dict[str, str]
     """A checkpoint's name: what it was trained on, for example "vanilla GAN + 100 L1"."""
     names: tuple[str, str]
-    """What source and target are called."""
+    """Names of source and target."""
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """How the numbers came about, as far as it is the same for all."""
+        """The evaluation protocol that all checkpoints share."""
         first, *others = (evaluation.protocol for evaluation in self.evaluations.values())
         shared = {key: value for key, value in first.items() if all(other[key] == value for other in others)}
         intervals = f"{LEVEL:.0%}, bootstrap over images, {RESAMPLES} resamples"
         return shared | {"intervals": intervals, "*": f"differs from {next(iter(self.evaluations))}"}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row a checkpoint and metric: mean, interval, and how much better or worse than the first checkpoint.
+        """One row per checkpoint and metric: mean, interval, and difference to the first checkpoint.
 
-        `difference` and its interval are of the differences image by image, which vary less than the means do:
-        an interval without 0 in it speaks for a real difference.
+        `difference` and its interval come from paired differences per image, which vary less than the means. An
+        interval that excludes 0 suggests a real difference.
         """
         first = next(iter(self.evaluations.values()))
         for name, evaluation in self.evaluations.items():
@@ -55,16 +55,16 @@ class Comparison:
                 low, high = bootstrap(values)
                 row = {"checkpoint": name, "metric": metric, "mean": float(np.mean(values)), "low": low, "high": high}
                 if evaluation is not first:
-                    with np.errstate(invalid="ignore"):  # two infinite values of psnr have no difference
+                    with np.errstate(invalid="ignore"):  # the difference of two infinite PSNRs is NaN
                         gains = np.nan_to_num(values - first.scores[metric], posinf=np.inf, neginf=-np.inf)
                     low, high = bootstrap(gains)
                     row |= {"difference": float(np.mean(gains)), "difference_low": low, "difference_high": high}
                 yield row
 
     def table(self) -> str:
-        """The table as text: checkpoints across, then metrics, numbers about the whole set, and the protocol.
+        """Format as text: what each checkpoint was trained on, metrics, set-level numbers, and the protocol.
 
-        A star marks a mean that differs from the first checkpoint's: the interval of the differences is without 0.
+        A star marks a mean that differs from the first checkpoint's: the interval of the difference excludes 0.
         """
         lines: dict[str, list[str]] = {"": list(self.evaluations), "objective": list(self.objectives.values())}
         for row in self.rows():
@@ -80,7 +80,7 @@ class Comparison:
         return "\n".join([*map(str.rstrip, text), ", ".join(f"{key} {value}" for key, value in self.protocol.items())])
 
     def write_json(self, path: str | Path) -> None:
-        """Write `{"protocol": {...}, "checkpoints": {name: {...}}, "rows": [...]}`, atomically; infinity is null."""
+        """Write `{"protocol": {...}, "checkpoints": {name: {...}}, "rows": [...]}`, atomically, infinity as null."""
         checkpoints = {
             name: {"objective": self.objectives[name], "protocol": evaluation.protocol, "sets": evaluation.sets}
             for name, evaluation in self.evaluations.items()
@@ -90,10 +90,10 @@ class Comparison:
         files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def columns(self, count: int) -> dict[str, np.ndarray]:
-        """Images for `figures.image_grid`: source, what each checkpoint made of it, and the expected image.
+        """Images for `figures.image_grid`: source, one generated image per checkpoint, and expected image.
 
         Args:
-            count: number of images, evenly spaced.
+            count: number of images, evenly spaced over the split.
         """
         first = next(iter(self.evaluations.values()))
         shown = spread(range(len(first.images)), count)
@@ -111,31 +111,25 @@ def compare(
 ) -> Comparison:
     """Evaluate several checkpoints on the same images.
 
-    Models of different sizes are judged at the largest of them, to which the smaller ones' images are enlarged.
+    Models of different sizes are compared at the largest size; images of smaller models are enlarged.
 
     Args:
-        checkpoints: name: what `p2plib.load` returns. Differences are to the first one. A control that was trained on
-            L1 alone (`gan_weight` 0) is a checkpoint like any other.
-        data: a catalog name or a folder; None takes what the first checkpoint was trained on.
+        checkpoints: models from `p2plib.load`, by name. Differences are to the first one.
+        data: a catalog name or a folder; None means the training data of the first checkpoint.
         split: `train`, `val` or `test`.
-        limit: at most so many pairs, evenly spaced over the split (0: all).
+        limit: maximum number of pairs, evenly spaced over the split (0: all).
         noise: see `p2plib.translate`.
         extractor: see `p2plib.evaluate`.
 
     Raises:
-        ConfigError: the checkpoints do different tasks, or translate in different directions.
-        DataError: the data set or the split cannot be used, or it lends other pairs to one checkpoint than to another.
+        ConfigError: the checkpoints differ in task or direction.
+        DataError: the data set or the split cannot be used, or the checkpoints held out different pairs of it.
     """
-    infos = {name: model.info for name, model in checkpoints.items()}
-    directions = {name: info.config.direction for name, info in infos.items()}
-    tasks = {name: info.config.task for name, info in infos.items()}
-    if len(set(tasks.values())) > 1:
-        raise ConfigError(f"These checkpoints do different tasks ({tasks}); compare like with like.")
-    if len(set(directions.values())) > 1:
-        raise ConfigError(
-            f"These checkpoints translate in different directions ({directions}); compare like with like."
-        )
-    first = next(iter(infos.values()))
+    for kind in ("task", "direction"):
+        found = {name: getattr(model.info.config, kind) for name, model in checkpoints.items()}
+        if len(set(found.values())) > 1:
+            raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models with the same {kind}.")
+    first = next(iter(checkpoints.values())).info
     size = max(model.size for model in checkpoints.values())
     evaluations = {
         name: evaluate(model, data or first.config.data, split, limit, noise, extractor=extractor, size=size)
@@ -144,13 +138,13 @@ def compare(
     if len({tuple(evaluation.images) for evaluation in evaluations.values()}) > 1:
         raise DataError(
             f"{data or first.config.data}: has no {split} split of its own, and runs with another seed held out other "
-            "pairs; give --data with a split that none of them was trained on."
+            "pairs; give --data with a split that none of the models was trained on."
         )
     return Comparison(evaluations, {name: objective(model) for name, model in checkpoints.items()}, first.names)
 
 
 def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
-    """Load checkpoints under short names, or under their paths as given where two would be called alike.
+    """Load checkpoints by short name, or by path as given if two short names would be equal.
 
     Raises:
         CheckpointError: see `p2plib.load`.
@@ -164,7 +158,7 @@ def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
 
 
 def objective(checkpoint: Checkpoint) -> str:
-    """What a checkpoint was trained on, in words."""
+    """The training objective of a checkpoint in words."""
     config = checkpoint.info.config
     if config.gan_weight == 0:
         return "L1 only"
@@ -178,16 +172,16 @@ def bootstrap(
     """The confidence interval of a mean by the percentile bootstrap (Efron 1979).
 
     Args:
-        values: (N,), one an image.
-        resamples: how often N of the values are drawn with replacement.
-        level: the share of resampled means that lie inside.
-        seed: of the draws; the same for every metric and checkpoint, so that intervals repeat.
+        values: (N,), one per image.
+        resamples: number of bootstrap samples.
+        level: confidence level.
+        seed: random seed; the same for every metric and checkpoint, so that intervals are reproducible.
 
     Returns:
-        Lower and upper end.
+        Lower and upper bound.
     """
     draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
     tail = (1 - level) / 2
-    # inverted_cdf picks one of the means: between two infinite ones there is nothing to interpolate
+    # inverted_cdf picks one of the means: interpolation between infinite ones would give NaN
     low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail], method="inverted_cdf")
     return float(low), float(high)

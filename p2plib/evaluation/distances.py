@@ -1,8 +1,8 @@
-"""How far two sets of images lie apart: numbers about whole sets, which ask whether the generated ones look real.
+"""Distances between two sets of images, which measure whether the generated images look real.
 
-`fid` and `kid` compare features, which an `Extractor` draws from images; `sliced_wasserstein` compares patches and
-needs no network. Each depends on how many images there are and how they were made, and FID and KID on the extractor:
-compare numbers of one protocol only.
+`fid` and `kid` compare features from an `Extractor`; `sliced_wasserstein` compares patches and needs no network. All
+depend on the number of images and how they were prepared, and FID and KID also on the extractor. Compare only numbers
+from the same protocol.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from p2plib.data.image import resize_image, to_float
 from p2plib.errors import DataError
 
 FID_IMAGES = 2048
-"""So many images FID needs with features of 2,048 numbers: below, the covariance is singular and the bias large."""
+"""Fewest images for FID with 2,048 features: below this, the covariance is singular and the bias is large."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """Where the features of FID and KID come from."""
+    """Computes the features for FID and KID."""
 
     name: str
-    """The network and its weights, for the protocol."""
+    """Network and weights, for the protocol."""
     function: Callable[[np.ndarray], np.ndarray]
     """uint8 images (N, H, W, 3) -> features, float (N, D). It is called with at most 32 images at a time."""
 
@@ -36,13 +36,13 @@ class Extractor:
 
 
 def inception_v3(weights: str | None = "imagenet") -> Extractor:
-    """Keras' InceptionV3 up to its last pooling, 2,048 features of the image resized to 299 x 299.
+    """Keras' InceptionV3 up to its last pooling: 2,048 features of the image resized to 299 x 299.
 
-    It is not the TensorFlow graph of 2015 that published numbers used, nor is the resizing theirs (it is antialiased
-    here): compare these FID and KID among themselves only.
+    Published numbers used the TensorFlow graph of 2015 and resizing without antialiasing. Do not compare these FID and
+    KID values with them.
 
     Args:
-        weights: "imagenet" (Keras downloads 88 MB once), a file of weights, or None for random ones (to try it out).
+        weights: "imagenet" (Keras downloads 88 MB once), a weights file, or None for random weights (for tests).
 
     Raises:
         DataError: the weights cannot be downloaded or read.
@@ -53,29 +53,28 @@ def inception_v3(weights: str | None = "imagenet") -> Extractor:
     try:
         with runtime.one_device():
             model = keras.applications.InceptionV3(include_top=False, weights=weights, pooling="avg")
-    except Exception as error:  # Keras raises a bare Exception where a download fails
+    except Exception as error:  # Keras raises a bare Exception if a download fails
         raise DataError(
             f"The {weights} weights of InceptionV3 cannot be downloaded or read ({error}); go online, evaluate without "
-            "an extractor, or bring an Extractor of your own."
+            "an extractor, or pass your own Extractor."
         ) from error
 
     def features(images: np.ndarray) -> np.ndarray:
         resized = np.stack([resize_image(image, 299, 299) for image in images])
         with runtime.one_device():
-            return model.predict_on_batch(to_float(resized))  # [-1, 1], as `preprocess_input` of InceptionV3
+            return model.predict_on_batch(to_float(resized))  # [-1, 1], like InceptionV3's `preprocess_input`
 
     return Extractor(f"Keras InceptionV3, {weights} weights, 299x299, average pooling", features)
 
 
 def fid(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet inception distance (Heusel et al. 2017, equation 6): 0 for equal sets, without upper bound.
+    """Fréchet inception distance (Heusel et al. 2017, equation 6): 0 for equal sets, no upper bound.
 
-    The squared 2-Wasserstein distance of the Gaussians with the means and covariances of the features,
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C1 = A^T A and C2 = B^T B, the last trace is the sum of the
-    singular values of A B^T: no square root of a matrix, and nothing imaginary where images are
-    fewer than features.
+    The squared 2-Wasserstein distance of Gaussians fitted to the features:
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C1 = A^T A and C2 = B^T B, the trace of (C1 C2)^(1/2) is the sum
+    of the singular values of A B^T. This needs no matrix square root, so it stays real with fewer images than features.
 
-    Its bias grows as images get fewer; see `FID_IMAGES`, and `kid`, which has none.
+    FID is biased for small sets; see `FID_IMAGES`. `kid` is unbiased.
 
     Args:
         a: features, float (N, D), N at least 2.
@@ -90,23 +89,22 @@ def kid(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Kernel inception distance and its standard error (Binkowski et al. 2018, section 4, equation 4).
 
     The unbiased estimate of the squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, over all pairs of
-    features; it can be below 0 where the sets are alike. The standard error is the jackknife's: how the number moves as
-    each row is left out. It is somewhat too large where the sets are alike, and does not depend on chance, as the
-    paper's random subsets would.
+    features. It can be negative if the sets are similar. The standard error is the jackknife estimate, which leaves out
+    one row at a time. It is somewhat too large for similar sets, but deterministic, unlike the paper's random subsets.
 
     Args:
         a: features, float (N, D), N at least 3.
         b: features, float (M, D), M at least 3.
 
     Returns:
-        KID, and its standard error.
+        KID and its standard error.
     """
     n, m = len(a), len(b)
     in_a, in_b = _kernel_sums(a, a, own=False), _kernel_sums(b, b, own=False)
     a_to_b, b_to_a = _kernel_sums(a, b), _kernel_sums(b, a)
     all_a, all_b, cross = in_a.sum(), in_b.sum(), a_to_b.sum()
     value = all_a / (n * (n - 1)) + all_b / (m * (m - 1)) - 2 * cross / (n * m)
-    # the estimate without row i of a, or of b: a row takes part in the sum over its own set twice
+    # estimates without row i of a, or of b; each row appears twice in the sum over its own set
     without_a = (all_a - 2 * in_a) / ((n - 1) * (n - 2)) + all_b / (m * (m - 1)) - 2 * (cross - a_to_b) / ((n - 1) * m)
     without_b = all_a / (n * (n - 1)) + (all_b - 2 * in_b) / ((m - 1) * (m - 2)) - 2 * (cross - b_to_a) / (n * (m - 1))
     variance = (n - 1) * without_a.var() + (m - 1) * without_b.var()
@@ -116,21 +114,21 @@ def kid(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 def sliced_wasserstein(real: np.ndarray, generated: np.ndarray, seed: int = 0) -> dict[int, float]:
     """Sliced Wasserstein distance of patches, times 1000, at each level of detail (Karras et al. 2018, section 5).
 
-    Both sets become Laplacian pyramids, halved down to 16 pixels: each level holds the detail of its size, the last one
-    what remains. At each level, 7x7 patches at random places are normalized per color channel (mean 0 and deviation 1
-    over the set) and projected on 512 random directions; the distance is the mean difference of the sorted projections.
+    Both sets become Laplacian pyramids, halved down to 16 pixels. At each level, 7x7 patches at random positions are
+    normalized per color channel (mean 0 and deviation 1 over the set) and projected on 512 random directions. The
+    distance is the mean absolute difference of the sorted projections.
 
-    As in the paper, 128 patches an image, but no more than 16,384 a set (and one an image at least): more would lower
-    the number a little, so compare sets of equal counts. The places are the same in both sets, so that equal sets are
-    at distance 0.
+    As in the paper, each image gives 128 patches. A set gives at most 16,384, but at least one per image. More patches
+    lower the distance slightly, so compare only sets of equal size. Positions are the same in both sets, so equal sets
+    have distance 0.
 
     Args:
-        real: uint8 (N, H, W, 3), sides of at least 16.
+        real: uint8 (N, H, W, 3), with H and W at least 16.
         generated: uint8 of the same shape.
-        seed: of places and directions.
+        seed: random seed for positions and directions.
 
     Returns:
-        The distance by the shorter side of the level: {256: 21.3, 128: ..., 16: ...}.
+        The distance by the shorter side of each level: {256: 21.3, 128: ..., 16: ...}.
     """
     rng = np.random.default_rng(seed)
     levels = _level_shapes(*real.shape[1:3])
@@ -141,19 +139,19 @@ def sliced_wasserstein(real: np.ndarray, generated: np.ndarray, seed: int = 0) -
 
 
 _PATCHES = 1 << 14
-_SIDE = 7  # of a patch
+_SIDE = 7  # side of a patch
 _COARSEST = 16
 _DIRECTIONS = 512  # the paper's code: 4 times 128
 
 
 def _factor(features: np.ndarray) -> np.ndarray:
-    """A matrix F with F^T F = the covariance of the features (N, D), of N or D rows, whichever is less."""
+    """A matrix F with F^T F = the covariance of the features (N, D); F has min(N, D) rows."""
     centered = (features - features.mean(0)) / np.sqrt(len(features) - 1)
     return np.asarray(np.linalg.qr(centered, mode="r")) if len(features) > features.shape[1] else centered
 
 
 def _kernel_sums(a: np.ndarray, b: np.ndarray, own: bool = True) -> np.ndarray:
-    """For each row of `a`, the sum of its kernel with the rows of `b`, (N,); a block of rows at a time."""
+    """For each row of `a`, the sum of its kernel with the rows of `b`, (N,); computed in blocks of rows."""
     blocks = [((a[i : i + 512] @ b.T / a.shape[1] + 1) ** 3).sum(1) for i in range(0, len(a), 512)]
     sums = np.concatenate(blocks)
     return sums if own else sums - ((a**2).sum(1) / a.shape[1] + 1) ** 3
@@ -167,7 +165,7 @@ def _level_shapes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _patches(images: np.ndarray, places: list[np.ndarray]) -> list[np.ndarray]:
-    """The normalized patches of each level: float32 (N * P, 147), from images taken one at a time."""
+    """The normalized patches of each level, float32 (N * P, 147); processes one image at a time."""
     levels: list[list[np.ndarray]] = [[] for _ in places]
     for i, image in enumerate(images):
         for found, level, corners in zip(levels, _pyramid(image, len(places)), places, strict=True):
@@ -189,12 +187,12 @@ def _sliced(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The 1-Wasserstein distance of two samples of equal size: (N, K) in K directions, averaged."""
+    """The 1-Wasserstein distance of two samples (N, K), averaged over K directions."""
     return float(np.abs(np.sort(a, axis=0) - np.sort(b, axis=0)).mean(dtype=np.float64))
 
 
 def _pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
-    """The Laplacian pyramid (Burt and Adelson 1983) of one image: float32 arrays (H, W, C), the finest first."""
+    """The Laplacian pyramid (Burt and Adelson 1983) of one image: float32 arrays (H, W, C), finest first."""
     found, x = [], image.astype(np.float32)
     for _ in range(levels - 1):
         smaller = _smooth(x)[::2, ::2]

@@ -1,4 +1,4 @@
-"""A checkpoint against a split: a table of metrics, the numbers about the whole set, and the images behind them."""
+"""Scores a checkpoint on a split: metrics per image, numbers for the whole set, and the images themselves."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
 
 class FewImagesWarning(UserWarning):
-    """FID was asked for on fewer images than it needs."""
+    """FID was requested on fewer images than it needs."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found."""
+    """The results of an evaluation."""
 
     protocol: dict[str, Any]
-    """How the numbers came about: checkpoint step, data, split, direction, size, noise, extractor, palette."""
+    """The evaluation protocol: checkpoint step, data, split, direction, size, noise, extractor, palette."""
     images: list[str]
     """Names of the pairs."""
     scores: dict[str, np.ndarray]
-    """A metric's name: its values (N,). l1 is on [-1, 1]; psnr, ssim and ms_ssim are for images on [0, 1]; accuracy,
-    of labels only, is the share of pixels of the right class; ab, of colorizers only, is the mean color error in units
-    of CIE Lab, and ab_grey that of the gray source, the number to beat."""
+    """Values (N,) by metric name. l1 is on [-1, 1]; psnr, ssim and ms_ssim are for images on [0, 1]. Labels only:
+    accuracy is the share of correct pixels. Colorizers only: ab is the mean color error in units of CIE Lab, and
+    ab_grey is that of the gray source, the baseline."""
     sources: np.ndarray
     """uint8 (N, S, S, 3), as are `generated` and `targets`."""
     generated: np.ndarray
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)
-    """Numbers about the whole set: `swd` (times 1000), the mean over its levels; with an extractor `kid`, `kid_se` (its
-    standard error) and `fid`; of labels `class_accuracy` and `mean_iou`; of colorizers `colourfulness`, the images'
-    mean, and `colourfulness_real`, that of the targets."""
+    """Numbers for the whole set. `swd` (times 1000) is the mean over its levels. With an extractor: `kid`, `kid_se`
+    (its standard error) and `fid`. Labels: `class_accuracy` and `mean_iou`. Colorizers: mean `colourfulness` of the
+    generated images, and `colourfulness_real` of the targets."""
     total: int = 0
-    """How many pairs the split has in all."""
+    """Number of pairs in the whole split."""
 
     @property
     def mean(self) -> dict[str, float]:
@@ -56,25 +56,25 @@ class Evaluation:
         return metrics.means(self.scores)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row an image: its name and its metrics."""
+        """One row per image: its name and its metrics."""
         for i, name in enumerate(self.images):
             yield {"picture": name} | {metric: float(values[i]) for metric, values in self.scores.items()}
 
     def write_json(self, path: str | Path) -> None:
         """Write `{"mean": {...}, "sets": {...}, "protocol": {...}, "pictures": [...]}`, atomically.
 
-        An infinite psnr, of equal images, is null, and so is the mean then: JSON has no infinity.
+        JSON has no infinity, so an infinite PSNR (equal images) becomes null, and so does its mean.
         """
         content: dict[str, Any] = {"mean": without_infinity(self.mean), "sets": self.sets, "protocol": self.protocol}
         content |= {"pictures": [without_infinity(row) for row in self.rows()]}
         files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def write_csv(self, path: str | Path) -> None:
-        """Write one line an image, atomically."""
+        """Write one line per image, atomically."""
         files.write_csv(path, list(self.rows()))
 
     def table(self) -> str:
-        """The table as text: the images, the mean, then the numbers about the whole set."""
+        """Format as text: the images, the mean, then the numbers for the whole set."""
         width = max(map(len, [*self.images, *self.sets, "image"]))
         lines = [f"{'image':{width}}" + "".join(f"{metric:>9}" for metric in self.scores)]
         for row in [*self.rows(), {"picture": "mean"} | self.mean]:
@@ -97,16 +97,16 @@ def evaluate(
     """Score a checkpoint on a split, at one size without crops.
 
     Args:
-        checkpoint: what `p2plib.load` returns.
-        data: a catalog name or a folder; None takes what the checkpoint was trained on.
+        checkpoint: from `p2plib.load`.
+        data: a catalog name or a folder; None means the checkpoint's training data.
         split: `train`, `val` or `test`.
-        limit: how many pairs to score, at most; evenly spaced over the split (0: all).
-        noise: see `p2plib.translate`; None switches dropout off.
-        extractor: draws features for KID and FID, as `distances.inception_v3()` does; None leaves both out.
-        palette: the colors of the classes where targets are labels: pixels snap to the nearest one and are compared.
-            "auto" takes those of the catalog or finds them in the targets; None leaves these numbers out.
-        fid: whether to compute FID too; None: from `distances.FID_IMAGES` images on; True warns on fewer.
-        size: at which images are compared; None means the generator's.
+        limit: maximum number of pairs, evenly spaced over the split (0: all).
+        noise: see `p2plib.translate`; None turns dropout off.
+        extractor: computes features for KID and FID, such as `distances.inception_v3()`; None skips both.
+        palette: class colors if targets are labels; each pixel counts as the class of the nearest color. "auto" takes
+            the catalog's or finds them in the targets; None skips the label metrics.
+        fid: whether to compute FID; None: only with `distances.FID_IMAGES` or more images; True warns on fewer.
+        size: image size for the comparison; None means the generator's.
 
     Raises:
         P2PError: the data set, the split, an image or the size cannot be used.
@@ -135,7 +135,7 @@ def evaluate(
 
 
 def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = None) -> Dataset:
-    """The data set that a checkpoint is judged on: what it was trained on, or other data, or at another size.
+    """Open the data set for an evaluation: the checkpoint's training data unless `data` is given, at any size.
 
     Raises:
         DataError: see `open_dataset`.
@@ -145,13 +145,13 @@ def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = N
 
 
 def conditions(checkpoint: Checkpoint, dataset: Dataset, split: str, count: int) -> dict[str, Any]:
-    """How every protocol begins: which generator was judged, and on what.
+    """The entries that every protocol starts with: generator and data.
 
     Args:
-        checkpoint: what is judged.
-        dataset: what it is judged on.
-        split: which split of it.
-        count: how many images of that.
+        checkpoint: the evaluated checkpoint.
+        dataset: the evaluation data.
+        split: the split of `dataset`.
+        count: the number of images.
     """
     return {
         "step": checkpoint.info.step,
@@ -165,23 +165,23 @@ def conditions(checkpoint: Checkpoint, dataset: Dataset, split: str, count: int)
 
 
 def without_infinity(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Infinity made None, for JSON."""
+    """Replace infinity by None, for JSON."""
     return {name: None if value == math.inf else value for name, value in row.items()}
 
 
 def _label_scores(
     targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]]
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The accuracy of each image, and the numbers over all pixels of the set."""
+    """The accuracy of each image, and the label metrics over all pixels of the set."""
     matrices = metrics.confusion(targets, generated, palette)
     accuracy = matrices.trace(axis1=1, axis2=2) / matrices.sum((1, 2))
     overall = metrics.label_scores(matrices.sum(0))
-    del overall["pixel_accuracy"]  # the mean of the images' accuracies, as they have one size
+    del overall["pixel_accuracy"]  # equals the mean of `accuracy`: all images have one size
     return {"accuracy": accuracy}, overall
 
 
 def _colorfulness(targets: np.ndarray, generated: np.ndarray) -> dict[str, float]:
-    """How colorful the sets are."""
+    """The mean colorfulness of both sets."""
     named = {"colourfulness": generated, "colourfulness_real": targets}
     return {name: float(metrics.colorfulness(images).mean()) for name, images in named.items()}
 
@@ -199,12 +199,12 @@ def _with_fid(count: int, asked: bool | None) -> bool:
 
 
 def _fid_note(count: int, asked: bool | None) -> str:
-    """What the protocol says of FID; warns where it is wanted and should not be."""
+    """The protocol's note on FID; warns if FID was requested on too few images."""
     if count >= distances.FID_IMAGES:
         return "computed" if _with_fid(count, asked) else "not asked for"
     few = f"fewer than {distances.FID_IMAGES:,} images"
     if not asked:
         return f"left out: {few}"
-    message = f"FID of {count} images is biased: it needs {distances.FID_IMAGES:,}; rather quote KID with its error."
+    message = f"FID of {count} images is biased: it needs {distances.FID_IMAGES:,}; report KID and its error instead."
     warnings.warn(message, FewImagesWarning, stacklevel=3)
     return f"biased: {few}"

@@ -1,9 +1,9 @@
-"""An FCN-style score without weights from outside: are generated photos recognized as what they were made from?
+"""An FCN-style score without external weights: does a segmenter recognize generated photos?
 
-Isola et al. 2017, section 4.2, let a network that was trained to label real photos (Long et al. 2015) label generated
-ones: if these look real, it finds the classes that they were generated from. Here that network is a small U-Net,
-trained on the same real pairs as the generator, so the numbers do not compare with the paper's. Its score on real
-photos stands beside.
+Isola et al. 2017, section 4.2, use a segmentation network trained on real photos (Long et al. 2015) to label generated
+ones: if these look real, it finds the classes that they were generated from. Here, the network is a small U-Net trained
+on the generator's own real pairs, so the numbers are not comparable with the paper's. The score on real photos is
+reported alongside.
 """
 
 from __future__ import annotations
@@ -46,42 +46,42 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A network that labels photos, and how it was made."""
+    """A network that labels photos, with a record of its training."""
 
     model: keras.Model
-    """Photos (N, S, S, 3) in [-1, 1] -> logits (N, S, S, C), a class for each color of the palette."""
+    """Photos (N, S, S, 3) in [-1, 1] -> logits (N, S, S, C), one class per color of the palette."""
     palette: dict[str, Color]
     data: str
     direction: str
-    """Of the pairs: from labels to photo."""
+    """Direction of the pairs, from labels to photo."""
     size: int
     epochs: int
     seed: int
 
     def label(self, photos: np.ndarray) -> np.ndarray:
-        """The class of every pixel of uint8 photos (N, S, S, 3): uint8 (N, S, S), indices into the palette."""
+        """Classify every pixel of uint8 photos (N, S, S, 3); returns palette indices, uint8 (N, S, S)."""
         with runtime.one_device():
             chunks = (to_float(photos[i : i + BATCH]) for i in range(0, len(photos), BATCH))
             return np.concatenate([np.asarray(self.model(chunk)).argmax(-1).astype(np.uint8) for chunk in chunks])
 
     @property
     def description(self) -> dict[str, Any]:
-        """All but the model."""
+        """All fields except the model."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "model"}
 
 
 @dataclass(frozen=True)
 class FcnScore:
-    """How well photos are recognized: see `metrics.label_scores` for the three numbers."""
+    """How well photos are recognized; see `metrics.label_scores` for the three numbers."""
 
     protocol: dict[str, Any]
     generated: dict[str, float]
     """`pixel_accuracy`, `class_accuracy` and `mean_iou` of the segmenter on generated photos."""
     real: dict[str, float]
-    """The same of the same segmenter on the real photos: about the most that generated ones can reach."""
+    """The same on real photos: roughly the upper bound for generated ones."""
 
     def table(self) -> str:
-        """Two rows, generated and real, as text."""
+        """Format as text, with one row each for generated and real photos."""
         lines = [f"{'photos':10}" + "".join(f"{name:>16}" for name in self.real)]
         for name, row in (("generated", self.generated), ("real", self.real)):
             lines.append(f"{name:10}" + "".join(f"{value:16.4f}" for value in row.values()))
@@ -93,16 +93,16 @@ def train_segmenter(
 ) -> Segmenter:
     """Train a small U-Net to label the photos of the train split, with the crops and flips of GAN training.
 
-    The labels are resized as the photos are, and pixels snap to the nearest color of the palette.
+    Labels are resized like the photos; each pixel then gets the class of the nearest palette color.
 
     Args:
-        config: of the pix2pix run to judge: its data, direction (from labels to photo) and size count.
+        config: configuration of the pix2pix run to score; only its data, direction and size matter.
         epochs: passes over the training pairs.
-        seed: of weights, order, crops and flips: the same seed repeats the training, as far as `p2plib.train` does.
-        palette: the colors of the classes; None finds them in the labels.
+        seed: seed of weights, order, crops and flips; training is as reproducible as with `p2plib.train`.
+        palette: class colors; None finds them in the labels.
 
     Raises:
-        DataError: the sources are no labels, or the pairs cannot be used.
+        DataError: the sources are not labels, or the pairs cannot be used.
     """
     config = dataclasses.replace(config, seed=seed, augment="jitter_flip")
     dataset = open_dataset(config)
@@ -110,8 +110,8 @@ def train_segmenter(
     if palette is None:
         source, target = dataset.names
         raise DataError(
-            f"{config.data}: the FCN score is for generators from labels to photo, and the sources ({source}) are no "
-            f"flat areas of few colors; if the labels are the targets ({target}), evaluate scores them."
+            f"{config.data}: the FCN score needs a generator from labels to photos, but the sources ({source}) are not "
+            f"flat areas of few colors; if the targets ({target}) are the labels, use evaluate."
         )
     plan = runtime.start(TrainConfig(precision="float32"))
     import keras
@@ -130,7 +130,7 @@ def train_segmenter(
 
 
 def save(path: str | Path, segmenter: Segmenter) -> None:
-    """Write a segmenter as one `.keras` file that describes itself, atomically."""
+    """Write a segmenter as a self-describing `.keras` file, atomically."""
     with replacing(path) as temporary:
         segmenter.model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
@@ -138,10 +138,10 @@ def save(path: str | Path, segmenter: Segmenter) -> None:
 
 
 def load(path: str | Path) -> Segmenter:
-    """Load what `save` wrote.
+    """Load a segmenter written by `save`.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or no segmenter.
+        CheckpointError: the file is missing, damaged, or not a segmenter.
     """
     plan = runtime.start(TrainConfig(precision="float32"))
     import keras
@@ -157,20 +157,20 @@ def load(path: str | Path) -> Segmenter:
         return Segmenter(model, **values)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path}: no segmenter that fcn-score made ({error}); delete it to train anew."
+            f"{path}: not a segmenter made by fcn-score ({error}); delete the file to train a new one."
         ) from error
 
 
 def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) -> Segmenter:
-    """The segmenter in the file `path` or, where there is none yet, one that is trained and kept there.
+    """Load the segmenter from `path`, or train one and save it there.
 
     Args:
         path: a `.keras` file.
-        config: of the pix2pix run to judge.
-        epochs: see `train_segmenter`; None takes a file's segmenter whatever its epochs.
+        config: configuration of the pix2pix run to score.
+        epochs: see `train_segmenter`; None accepts an existing segmenter with any number of epochs.
 
     Raises:
-        CheckpointError: the file is of another kind, or its segmenter was made for other data, size or epochs.
+        CheckpointError: the file is not a segmenter, or was made for other data, size or epochs.
         DataError: see `train_segmenter`.
     """
     if not Path(path).exists():
@@ -183,7 +183,7 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
     other = [f"{name} {getattr(segmenter, name)}" for name in wanted if getattr(segmenter, name) != wanted[name]]
     if other:
         raise CheckpointError(
-            f"{path}: its segmenter was made with {', '.join(other)}; name another file to train anew."
+            f"{path}: its segmenter was made with {', '.join(other)}; name another file to train a new one."
         )
     return segmenter
 
@@ -191,14 +191,14 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
 def fcn_score(
     checkpoint: Checkpoint, segmenter: Segmenter, data: str | None = None, split: str = "val", limit: int = 0
 ) -> FcnScore:
-    """Label generated and real photos with a segmenter, and compare with the labels that they belong to.
+    """Label generated and real photos with a segmenter, and compare with the true labels.
 
     Args:
         checkpoint: a generator from labels to photo.
-        segmenter: trained at its size.
-        data: a catalog name or a folder; None takes what the checkpoint was trained on.
-        split: `train`, `val` or `test`. The segmenter has seen the photos of `train`.
-        limit: at most so many pairs, evenly spaced over the split (0: all).
+        segmenter: a segmenter of the same image size.
+        data: a catalog name or a folder; None means the checkpoint's training data.
+        split: `train`, `val` or `test`. The segmenter was trained on the photos of `train`.
+        limit: maximum number of pairs, evenly spaced over the split (0: all).
 
     Raises:
         DataError: the data set or the split cannot be used.
@@ -207,7 +207,7 @@ def fcn_score(
     dataset = opened(checkpoint, data)
     if segmenter.size != dataset.size:
         raise CheckpointError(
-            f"The segmenter works at {segmenter.size} pixels, the generator at {dataset.size}; train another one."
+            f"The segmenter works at {segmenter.size} pixels, the generator at {dataset.size}; train a new segmenter."
         )
     both = dataset[split].load(limit).images
     labels = np.stack([statistics.nearest(source, segmenter.palette) for source in both[:, 0]])
@@ -224,7 +224,7 @@ def fcn_score(
 
 
 def _build(size: int, classes: int) -> keras.Model:
-    """The generator's U-Net with few filters, its last layer replaced by one logit a class."""
+    """The generator's U-Net with few filters and one output logit per class."""
     import keras
 
     from p2plib.models.layers import upsample
@@ -237,7 +237,7 @@ def _build(size: int, classes: int) -> keras.Model:
 
 
 def _photo_and_classes(palette: Mapping[str, Color]) -> Any:
-    """A function of tf.data: labels and photo, float (N, S, S, 3) in [-1, 1] -> photo, classes (N, S, S)."""
+    """A function for tf.data: labels and photo, float (N, S, S, 3) in [-1, 1] -> photo, classes (N, S, S)."""
     import tensorflow as tf
 
     colors = to_float(np.array(list(palette.values())))

@@ -1,7 +1,7 @@
-"""How close generated images are to the expected ones: each metric is a function, one number an image.
+"""How close generated images are to the expected ones. Each metric is a function that returns one number per image.
 
-All take uint8 arrays (N, H, W, 3), the images as they would be saved, so that anyone can repeat a number from files.
-They work on one image at a time, which bounds the memory for any number of them.
+All take uint8 arrays (N, H, W, 3), the images as saved, so that numbers can be reproduced from files. They process one
+image at a time to limit memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def ssim(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = 
     """Structural similarity for images on [0, 1]: -1 to 1, 1 for equal images. Returns (N,).
 
     Wang et al. 2004, equation 13, with their 11x11 Gaussian window (sigma 1.5), K1 = 0.01 and K2 = 0.03; computed per
-    RGB channel over all windows that lie inside the image, then averaged.
+    RGB channel over all windows inside the image, then averaged.
     """
     return _each(lambda x, y: _ssim(x, y)[0].mean(), target, generated)
 
@@ -44,35 +44,35 @@ def ms_ssim(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None
     """Multi-scale structural similarity for images on [0, 1]: 0 to 1, 1 for equal images. Returns (N,).
 
     Wang, Simoncelli and Bovik 2003, equation 7: the contrast and structure terms of `ssim` at up to five scales, each
-    half as large as the one before (the mean of 2x2 pixels), and the luminance at the coarsest alone; the product of
-    their powers per RGB channel, then averaged. A negative term counts as 0, as its power is not defined.
+    halved by averaging 2x2 pixels, and the luminance at the coarsest scale only. The weighted product is computed per
+    RGB channel, then averaged. A negative term counts as 0, because its power is undefined.
 
-    Five scales need 176 pixels. Smaller images use as many as `scales` says, with weights that again sum to 1, so
-    that numbers of different sizes do not compare.
+    Five scales need 176 pixels. Smaller images use fewer (see `scales`), with weights rescaled to sum to 1, so values
+    at different sizes are not comparable.
     """
     return _each(_ms_ssim, target, generated)
 
 
 @METRICS.register("ab")
 def ab_error(target: np.ndarray, generated: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
-    """Mean Euclidean distance of colors in the plane of a and b of CIE Lab, lightness apart: 0 to about 250.
+    """Mean Euclidean distance of colors in the (a, b) plane of CIE Lab, without lightness: 0 to about 250.
 
-    A gray image has that of the target's mean chroma: the number that a colorizer must beat. Returns (N,).
+    For a gray image it is the target's mean chroma, the baseline for a colorizer. Returns (N,).
     """
     return _each(lambda x, y: np.linalg.norm(_ab(x) - _ab(y), axis=-1).mean(dtype=np.float64), target, generated)
 
 
 @METRICS.register("ab_grey")
 def ab_gray(target: np.ndarray, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """`ab_error` of the gray source: the number that a colorizer must beat. Returns (N,)."""
+    """`ab_error` of the gray source, the baseline for a colorizer. Returns (N,)."""
     return ab_error(target, source)
 
 
 def colorfulness(images: np.ndarray) -> np.ndarray:
-    """How colorful an image is: 0 for gray; about 15 slightly, 45 averagely, 82 highly, 109 extremely. Returns (N,).
+    """Colorfulness: 0 is gray, about 15 slightly, 45 averagely, 82 highly, 109 extremely colorful. Returns (N,).
 
     Hasler and Suesstrunk 2003, "Measuring colorfulness in natural images", section 7: from mean and spread of the
-    opponent colors R - G and (R + G) / 2 - B, on 0 to 255. There is no target: compare with that of real images.
+    opponent colors R - G and (R + G) / 2 - B, on 0 to 255. Compare with the colorfulness of real images.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -81,35 +81,35 @@ def colorfulness(images: np.ndarray) -> np.ndarray:
 
 
 COMMON = ("l1", "psnr", "ssim", "ms_ssim")
-"""What every evaluation reports."""
+"""The metrics of every evaluation."""
 VALIDATION = ("l1", "psnr", "ssim")
-"""The metrics that training logs after every epoch: columns of `log.csv`, so they stay."""
+"""The metrics that training logs after every epoch. They are columns of `log.csv`, so do not change them."""
 
 
 def score(
     targets: np.ndarray, generated: np.ndarray, sources: np.ndarray, names: Iterable[str] = COMMON
 ) -> dict[str, np.ndarray]:
-    """Metrics of generated images against the expected ones.
+    """Compute metrics of generated images against the targets.
 
     Args:
-        targets: uint8 (N, H, W, 3), as are `generated` and `sources`.
-        generated: what was made in their place.
-        sources: what it was made from.
-        names: of the metrics, in `registry.METRICS`.
+        targets: uint8 (N, H, W, 3), like `generated` and `sources`.
+        generated: the generated images.
+        sources: the images they were generated from.
+        names: metric names in `registry.METRICS`.
 
     Returns:
-        A metric's name: its values (N,).
+        Values (N,) by metric name.
     """
     return {name: METRICS[name](targets, generated, sources) for name in names}
 
 
 def means(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of every metric, as plain numbers."""
+    """The mean of every metric as a Python float."""
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def scales(side: int) -> int:
-    """Scales at which `ms_ssim` compares images whose shorter side is `side` pixels: the window must fit, 5 at most.
+    """Number of `ms_ssim` scales for images with a shorter side of `side` pixels: at most 5, and the window must fit.
 
     4 scales at 128 pixels, 3 at 64, 2 at 32.
     """
@@ -117,10 +117,10 @@ def scales(side: int) -> int:
 
 
 def confusion(targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]]) -> np.ndarray:
-    """Count the pixels of each class that were generated as each class, where a pixel belongs to the nearest color.
+    """Compute confusion matrices, with each pixel assigned to the class of the nearest color.
 
-    Where the files were JPEG, pixels beside an edge have colors between or beyond the two classes and may snap to a
-    third one, in the targets too: even perfect labels, saved again, do not reach an accuracy of 1.
+    In JPEG files, pixels near an edge have mixed colors and may be assigned to a third class, even in the targets. So
+    even perfect labels, saved again, do not reach an accuracy of 1.
 
     Args:
         targets: uint8 (N, H, W, 3).
@@ -128,28 +128,28 @@ def confusion(targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, 
         palette: the colors (RGB, 0 to 255) of C classes by name.
 
     Returns:
-        int64 (N, C, C): a matrix an image, rows the class of the target, columns that of the generated image.
+        int64 (N, C, C): one matrix per image; rows are classes of the target, columns of the generated image.
     """
     classes = zip(*([statistics.nearest(x, palette) for x in images] for images in (targets, generated)), strict=True)
     return np.stack([count(target, other, len(palette)) for target, other in classes])
 
 
 def count(target: np.ndarray, other: np.ndarray, classes: int) -> np.ndarray:
-    """The confusion matrix, int64 (C, C), of two integer arrays of one shape that hold classes from 0 to C - 1."""
+    """The confusion matrix, int64 (C, C), of two integer arrays of the same shape with classes from 0 to C - 1."""
     codes = target.astype(np.int64) * classes + other
     return np.bincount(codes.ravel(), minlength=classes**2).reshape(classes, classes)
 
 
 def label_scores(matrix: np.ndarray) -> dict[str, float]:
-    """How well labels agree, from a confusion matrix over all pixels (Long et al. 2015, section 5).
+    """Compute label metrics from a confusion matrix over all pixels (Long et al. 2015, section 5).
 
     Args:
-        matrix: (C, C), rows the true classes. Classes that never occur in truth are left out of both means; what was
-            wrongly labeled as one of them still counts against the true class.
+        matrix: (C, C), one row per true class. Both means exclude classes that never occur in the targets; pixels
+            wrongly labeled as such a class still count against their true class.
 
     Returns:
-        `pixel_accuracy`, the share of pixels that are right; `class_accuracy`, the mean over classes of the share of
-        their pixels that are right; `mean_iou`, the mean over classes of intersection over union. All from 0 to 1.
+        `pixel_accuracy`, the share of correct pixels; `class_accuracy`, the mean over classes of the share of their
+        correct pixels; `mean_iou`, the mean over classes of intersection over union. All are from 0 to 1.
     """
     right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     there = true > 0
@@ -161,7 +161,7 @@ def label_scores(matrix: np.ndarray) -> dict[str, float]:
 
 
 def _each(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, generated: np.ndarray) -> np.ndarray:
-    """A metric of each image, given as float32 (H, W, 3) in [0, 1]."""
+    """Apply a metric to each pair of images, as float32 (H, W, 3) in [0, 1]."""
     return np.array([metric(x / np.float32(255), y / np.float32(255)) for x, y in zip(target, generated, strict=True)])
 
 
@@ -177,7 +177,7 @@ def _colorfulness(image: np.ndarray) -> float:
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The means over all windows of SSIM, and of its contrast and structure alone; each (C,)."""
+    """Means over all windows of SSIM, and of its contrast-structure term; each (C,)."""
     mean_x, mean_y = _blur(x), _blur(y)
     var_x = _blur(x * x) - mean_x**2
     var_y = _blur(y * y) - mean_y**2
@@ -188,7 +188,7 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (luminance * structure).mean((0, 1), dtype=np.float64), structure.mean((0, 1), dtype=np.float64)
 
 
-# of the scales, the finest first: the paper's section 3.2
+# weights of the scales, finest first, from the paper's section 3.2
 _WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 
 
@@ -204,7 +204,7 @@ def _ms_ssim(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _halve(x: np.ndarray) -> np.ndarray:
-    """The mean of every 2x2 pixels: (H, W, C) -> (H // 2, W // 2, C); an odd last row or column is left out."""
+    """The mean of every 2x2 pixels: (H, W, C) -> (H // 2, W // 2, C); an odd last row or column is dropped."""
     x = x[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2]
     return (x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4
 

@@ -147,7 +147,7 @@ def test_evaluate(run, capsys, tmp_path):
 @pytest.mark.keras
 def test_fcn_score(run, capsys):
     """The sources of the run are photos; what is trained where they are labels is in test_segmentation."""
-    assert "the sources (A) are no flat areas of few colors" in fails(capsys, "fcn-score", run)
+    assert "the sources (A) are not flat areas of few colors" in fails(capsys, "fcn-score", run)
     assert not (run / "checkpoints" / "segmenter.keras").exists()
 
 

@@ -120,7 +120,7 @@ def test_a_fitting_file_is_used_and_another_is_refused(segmenter, config, tmp_pa
     with pytest.raises(CheckpointError, match="made with size 32"):
         prepare(path, dataclasses.replace(config, image_size=64))
     path.write_bytes(before[:1000])
-    with pytest.raises(CheckpointError, match="no segmenter that fcn-score made"):
+    with pytest.raises(CheckpointError, match="not a segmenter made by fcn-score"):
         prepare(path, config)
 
 
@@ -134,7 +134,7 @@ def test_another_size_is_refused(segmenter, config):
 
 
 def test_photos_as_sources_are_refused(config):
-    with pytest.raises(DataError, match=r"the sources \(B\) are no flat areas of few colors; if the labels"):
+    with pytest.raises(DataError, match=r"the sources \(B\) are not flat areas of few colors; if the targets"):
         train_segmenter(dataclasses.replace(config, direction="BtoA"), 1)
 
 
