@@ -128,7 +128,7 @@ def compare(
     for kind in ("task", "direction"):
         found = {name: getattr(model.info.config, kind) for name, model in checkpoints.items()}
         if len(set(found.values())) > 1:
-            raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models with the same {kind}.")
+            raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models of one {kind}.")
     first = next(iter(checkpoints.values())).info
     size = max(model.size for model in checkpoints.values())
     evaluations = {
