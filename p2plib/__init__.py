@@ -5,8 +5,8 @@
     >>> model = p2plib.load(run)
     >>> [generated] = p2plib.translate(model, [image])
 
-Importing this package is quick: Keras and its backend are imported when something needs them, after `p2plib.runtime`
-has chosen the backend.
+Importing this package is fast: Keras and its backend are imported on first use, after `p2plib.runtime` has chosen the
+backend.
 """
 
 from __future__ import annotations

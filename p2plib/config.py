@@ -1,4 +1,4 @@
-"""`TrainConfig`: everything a training run depends on, shared by command line, notebooks, Kaggle and checkpoints."""
+"""`TrainConfig`: all settings of a training run, shared by command line, notebooks, Kaggle and checkpoints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin,
 from p2plib.errors import ConfigError
 from p2plib.registry import DISCRIMINATORS, GAN_LOSSES, GENERATORS, TASKS, TERMS, Registry
 
-# The registries are the only lists of names: the command line shows those built in, type checkers see plain strings.
+# Names live only in the registries: the command line lists the built-in ones, type checkers see plain strings.
 if TYPE_CHECKING:
     GeneratorName: TypeAlias = str
     DiscriminatorName: TypeAlias = str
@@ -27,84 +27,84 @@ class TrainConfig:
     """The settings of a training run. Defaults are those of Isola et al. 2017 unless the field says otherwise.
 
     Raises:
-        ConfigError: a value is out of range, or two values do not go together.
+        ConfigError: a value is out of range, or two values conflict.
     """
 
     data: str = "toy"
-    """Name of a data set in the catalog (`data list` shows them), or a folder of pairs or, see `task`, photos."""
+    """A data set of the catalog (see `data list`), or a folder of pairs or photos (see `task`)."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
-    """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction, AtoB for folders."""
+    """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction; AtoB for folders."""
     task: TaskName = "pairs"
-    """What is learned. pairs: one half of a pair from the other; of plain photos, colorize: their colors from their
-    lightness, sketch: the photo from a sketch of it."""
+    """What to learn. pairs: one half of a pair from the other. For plain photos: colorize (colors from lightness) or
+    sketch (the photo from a sketch of it)."""
     image_size: int = 256
-    """Height and width in pixels at which the networks work; a power of two from 32 to 1024."""
+    """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
     base_filters: int = 64
-    """Filters of the first layer of both networks; a quarter of the work at half the filters."""
+    """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = "unet"
     """Architecture of the generator."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator."""
     norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalization. instance: the same image at any batch size; batch: running averages in use."""
+    """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
     upsampling: Literal["transpose", "resize"] = "transpose"
-    """How the generator doubles the size: transposed convolution, or resize-convolution (no checkerboards)."""
+    """Upsampling in the generator: transposed convolution, or resize-convolution (no checkerboard artifacts)."""
     dropout: float = 0.5
-    """Dropout rate in the generator, from 0 to below 1: the noise of pix2pix."""
+    """Dropout rate in the generator, from 0 to below 1; dropout is the noise of pix2pix."""
     receptive_field: Literal[1, 16, 70, 286] = 70
-    """Side in pixels of the patches that the PatchGAN discriminator judges."""
+    """Side of the PatchGAN discriminator's patches in pixels."""
     gan_loss: GanLossName = "vanilla"
-    """GAN loss: cross-entropy (the paper's), least squares, or hinge."""
+    """GAN loss: cross-entropy (as in the paper), least squares, or hinge."""
     gan_weight: float = 1.0
-    """Weight of the generator's GAN loss; 0 trains on L1 alone, the control that shows what the GAN adds."""
+    """Weight of the generator's GAN loss; 0 trains on L1 alone, a baseline that shows what the GAN adds."""
     l1_weight: float = 100.0
     """Weight of the mean absolute error on [-1, 1], the paper's lambda."""
     terms: dict[str, float] = dataclasses.field(default_factory=dict)
-    """More terms of the objective: name and weight of each; see `registry.TERMS`."""
+    """Weights of additional terms of the objective, by name; see `registry.TERMS`."""
     epochs: int = 200
-    """Passes over the training pairs in all, warm-up and decay included."""
+    """Total passes over the training pairs, including warm-up and decay."""
     warmup_epochs: int = 0
-    """Train the generator on L1 alone for this many epochs first; then the GAN begins, each network with a new Adam."""
+    """First train the generator on L1 alone for this many epochs; then start the GAN, each network with a new Adam."""
     decay_epochs: int = 100
-    """Over this many last epochs, lower the learning rate linearly to zero (0: keep it constant, as in the paper)."""
+    """Decay the learning rate linearly to zero over this many final epochs (0: constant, as in the paper)."""
     batch_size: int = 1
-    """Pairs in an optimizer step, over all devices together."""
+    """Pairs per optimizer step, in total over all devices."""
     learning_rate: float = 2e-4
-    """Step size of Adam (beta_1 = 0.5) before the decay."""
+    """Learning rate of Adam (beta_1 = 0.5) before the decay."""
     seed: int = 0
-    """Seed of weights, shuffling, jitter and dropout: the same seed repeats the run on the same machine."""
+    """Seed of weights, shuffling, jitter and dropout; see also `deterministic`."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
-    """Random jitter (resize to 286/256, crop) and left-right flip of training pairs, both halves alike; except with
-    none, the strokes of sketches vary too."""
+    """Random jitter (resize to 286/256, crop) and left-right flip, the same for both halves of a pair. Sketch strokes
+    vary, too, unless this is none."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    """Arithmetic of training. auto: the fastest that this machine computes well. Translation is always float32."""
+    """Training precision. auto: the fastest one with hardware support. Translation always uses float32."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
-    """Keras backend. auto: $KERAS_BACKEND if set, else the one that suits this machine."""
+    """Keras backend. auto: $KERAS_BACKEND if set, else the best one for this machine."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile with XLA. auto: on GPUs and TPUs, not on CPUs. JAX always compiles."""
     time_budget: str | None = None
-    """End politely after this wall-clock time, for example 8.5h, 90m or 200s; `--resume` goes on."""
+    """Stop gracefully after this wall-clock time, for example 8.5h, 90m or 200s; continue with `--resume`."""
     checkpoint_every: int = 10
-    """Epochs between two generator checkpoints that are kept under their own names."""
+    """Epochs between numbered generator checkpoints."""
     sample_every: int = 10
-    """Epochs between two sample grids of the same validation images."""
+    """Epochs between sample grids, always of the same validation images."""
     keep: int = 3
-    """How many of the named generator checkpoints to keep, the newest ones (0: all)."""
+    """How many numbered generator checkpoints to keep, newest first (0: all)."""
     validation_pairs: int = 200
-    """How many validation pairs to score after an epoch, at most; evenly spaced over the split (0: all)."""
+    """Maximum number of validation pairs to score after each epoch, evenly spaced over the split (0: all)."""
     skip_broken: bool = False
-    """Leave broken pairs out, counted, instead of refusing to train."""
+    """Skip and count broken pairs instead of refusing to train."""
     memory_budget: float = 4.0
-    """Decoded pairs are kept in memory up to this many GiB; beyond it they are read from disk every epoch."""
+    """Keep decoded pairs in memory if they fit in this many GiB; otherwise read them from disk every epoch."""
     deterministic: bool = False
-    """Have every operation repeat itself to the last bit, where the backend can; training is slower on GPUs."""
+    """Use bit-for-bit repeatable operations where the backend supports them; slower on GPUs."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run folder (needs the `tensorboard` extra)."""
     run_dir: str | None = None
-    """Run folder, new or empty. Default: runs/DATA-DIRECTION-DATE-TIME, or in $P2PLIB_RUNS instead of runs."""
+    """New or empty run folder. Default: runs/DATA-DIRECTION-DATE-TIME, with $P2PLIB_RUNS instead of runs if set."""
 
     def __post_init__(self) -> None:
-        """Check every value and the combinations that matter."""
+        """Check every value and conflicting combinations."""
         for name, registry in _REGISTRIES.items():
             registry.check(getattr(self, name))
         for name in self.terms:
@@ -125,7 +125,7 @@ class TrainConfig:
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)
         if self.decay_epochs > self.epochs:
-            raise ConfigError(f"decay_epochs ({self.decay_epochs}) is more than epochs ({self.epochs}); lower it.")
+            raise ConfigError(f"decay_epochs ({self.decay_epochs}) exceeds epochs ({self.epochs}); lower it.")
         self._check_warm_up()
         _ = self.time_budget_seconds
 
@@ -138,19 +138,19 @@ class TrainConfig:
 
     def _check_warm_up(self) -> None:
         if self.warmup_epochs > self.epochs:
-            raise ConfigError(f"warmup_epochs ({self.warmup_epochs}) is more than epochs ({self.epochs}); lower it.")
+            raise ConfigError(f"warmup_epochs ({self.warmup_epochs}) exceeds epochs ({self.epochs}); lower it.")
         for name in ("gan_weight", "l1_weight"):
             if self.warmup_epochs and getattr(self, name) == 0:
-                raise ConfigError(f"A warm-up on L1 goes before a GAN; with {name} 0 set warmup_epochs to 0.")
+                raise ConfigError(f"An L1 warm-up needs both L1 and GAN; with {name} 0, set warmup_epochs to 0.")
 
     @property
     def load_size(self) -> int:
-        """Side in pixels that training pairs are resized to before the random crop: 286/256 of the image size."""
+        """Side of training pairs in pixels before the random crop: 286/256 of the image size."""
         return self.image_size if self.augment == "none" else round(self.image_size * 286 / 256)
 
     @property
     def time_budget_seconds(self) -> float | None:
-        """The time budget in seconds; None without one."""
+        """The time budget in seconds, or None."""
         return None if self.time_budget is None else seconds(self.time_budget)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,15 +159,15 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """The inverse of `to_dict`; fields that are missing take their defaults.
+        """The inverse of `to_dict`; missing fields get their defaults.
 
         Raises:
-            ConfigError: there is a field that this version does not know.
+            ConfigError: there is an unknown field.
         """
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
             raise ConfigError(
-                f"Unknown settings {', '.join(unknown)}: was this made by a newer p2plib? Then update it."
+                f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
         return cls(**values)
 
@@ -190,7 +190,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
     "gan_loss": GAN_LOSSES,
     "task": TASKS,
 }
-# The annotations are strings, and the choices live in them.
+# Annotations are strings at runtime; `get_type_hints` evaluates them to find the choices.
 _CHOICES = {
     name: get_args(hint)
     for name, hint in get_type_hints(TrainConfig).items()
@@ -216,14 +216,14 @@ CHANGEABLE = frozenset(
     {"epochs", "decay_epochs", "learning_rate", "time_budget", "checkpoint_every", "sample_every", "keep"}
     | {"memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
 )
-"""Fields that a resumed run may change: the others would make it another run."""
+"""Fields that a resumed run may change; the others define the run."""
 
 
 def seconds(duration: str) -> float:
-    """Read a duration such as "8.5h", "90m", "200s" or "1h30m" (a bare number means seconds).
+    """Parse a duration such as "8.5h", "90m", "200s" or "1h30m" (a bare number means seconds).
 
     Raises:
-        ConfigError: the text is not a duration above 0.
+        ConfigError: the text is not a positive duration.
     """
     text = duration.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class P2PError(Exception):
-    """Something outside the program is wrong; the message says what, where, and what to do."""
+    """Something outside the program is wrong; the message says what, where, and how to fix it."""
 
 
 class ConfigError(P2PError):
@@ -20,11 +20,11 @@ class CheckpointError(P2PError):
 
 
 class TrainingError(P2PError):
-    """Training cannot go on; what was saved before is intact."""
+    """Training cannot continue; everything saved before is intact."""
 
 
 class KaggleError(P2PError):
-    """Kaggle, its command, or what came from it."""
+    """A problem with Kaggle, its command, or files from it."""
 
 
 class ExportError(P2PError):

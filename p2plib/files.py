@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never half of it; and locks between processes."""
+"""Atomic file writes, and locks between processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    r"""Give a temporary path to write to, which takes the place of `path` when the block ends well.
+    r"""Yield a temporary path to write to, which replaces `path` when the block succeeds.
 
-    The temporary file lies beside `path` (same file system, same suffix), so the swap is one atomic rename. When the
-    block raises, the temporary file is removed and `path` keeps what it held.
+    The temporary file is next to `path` (same file system, same suffix), so the swap is one atomic rename. If the block
+    raises, the temporary file is removed and `path` is unchanged.
 
     Args:
-        path: where the finished file shall be; missing parent folders are made.
+        path: the final path; missing parent folders are created.
 
     Example:
         >>> with replacing("log.csv") as temporary:
@@ -31,7 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")  # each writer has its own
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")  # unique per writer
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -43,10 +43,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: str | Path) -> Iterator[Path]:
-    """As `replacing`, for a folder: give a new one to fill, which takes the place of `target` when the block ends well.
+    """Like `replacing`, for a folder: yield a new folder to fill, which replaces `target` when the block succeeds.
 
     Args:
-        target: where the finished folder shall be; missing parent folders are made.
+        target: the final path; missing parent folders are created.
     """
     target = Path(target).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def replacing_folder(target: str | Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what a process that was killed while it wrote has left in `folder` and the folders in it."""
+    """Remove temporary files that a killed process left anywhere below `folder`."""
     for path in list(Path(folder).rglob(".*.part*")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -75,7 +75,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV, the keys as its first line, atomically."""
+    """Write rows with the same keys as CSV with a header line, atomically."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
     writer.writeheader()
@@ -89,17 +89,17 @@ class LockedError(OSError):
 
 @contextmanager
 def locked(path: str | Path, wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold `path` alone among processes; the system releases it when a process dies, however it dies.
+    """Lock `path` between processes; the system releases the lock when a process dies.
 
     Args:
-        path: an existing folder, or a file, which is made if missing and stays.
-        wait: called again and again while another process holds the lock; None does not wait.
+        path: an existing folder, or a file, which is created if missing and stays.
+        wait: called repeatedly while another process holds the lock; None means do not wait.
 
     Raises:
         LockedError: another process holds it, and `wait` is None.
     """
     path = Path(path)
-    if path.is_dir() and sys.platform == "win32":  # which locks files only
+    if path.is_dir() and sys.platform == "win32":  # Windows locks files only
         path /= ".lock"
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
     try:

@@ -1,12 +1,12 @@
-"""Backend, devices, precision and compilation: decided once, before Keras is imported.
+"""Chooses backend, devices, precision and compilation once, before Keras is imported.
 
-`detect` looks at the machine, `decide` applies the rules (a pure function, tested for machines that are not here), and
-`start` puts the decision into force. The rules were measured:
+`detect` inspects the machine, `decide` applies the rules (a pure function, testable without the hardware), and `start`
+applies the result. The rules are based on measurements:
 
 - TPU: JAX, bfloat16. TensorFlow cannot use Kaggle's TPUs; JAX can.
 - GPU: XLA; bfloat16 from compute capability 8.0 (Ampere) on, else float16 from 7.0 (Volta, T4) on, else float32.
-- CPU: TensorFlow without XLA (XLA took 4.9 s for a step that took 1.3 s without); bfloat16 only where the processor
-  multiplies in it (avx512_bf16 or amx_bf16: 0.32 s an image against 0.68 s).
+- CPU: TensorFlow without XLA (a step took 1.3 s, and 4.9 s with XLA); bfloat16 only with hardware support (avx512_bf16
+  or amx_bf16: 0.32 s per image instead of 0.68 s).
 - Several devices: `MirroredStrategy` on TensorFlow, `keras.distribution.DataParallel` on JAX.
 
 An explicit choice (a `TrainConfig` field, or $KERAS_BACKEND) always wins.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A graphics processor: its name and CUDA compute capability."""
+    """A GPU: its name and CUDA compute capability."""
 
     name: str
     capability: float
@@ -42,10 +42,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What `decide` needs to know about a machine."""
+    """The properties of a machine that `decide` needs."""
 
     cpu_flags: frozenset[str] = frozenset()
-    """Processor features that matter: avx512_bf16, amx_bf16."""
+    """Relevant processor features: avx512_bf16, amx_bf16."""
     gpus: tuple[Gpu, ...] = ()
     tpu_cores: int = 0
     backends: frozenset[str] = frozenset({"tensorflow"})
@@ -56,7 +56,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """What training uses."""
+    """Backend, devices, precision and compilation of a training."""
 
     backend: str
     device: str
@@ -78,7 +78,7 @@ class Plan:
 
 
 def detect() -> Machine:
-    """Look at this machine, without importing a backend."""
+    """Inspect this machine without importing a backend."""
     backends = frozenset(name for name in ("tensorflow", "jax") if find_spec(name))
     gpu_backends = set()
     if "tensorflow" in backends and not _installed("tensorflow-cpu", "tensorflow_cpu"):
@@ -92,8 +92,8 @@ def decide(machine: Machine, backend: str | None = None, precision: str = "auto"
     """Apply the rules at the top of this file.
 
     Args:
-        machine: what is there.
-        backend: an explicit choice; None leaves it to the rules.
+        machine: from `detect`.
+        backend: an explicit choice; None applies the rules.
         precision: a Keras dtype policy, or "auto".
         xla: "on", "off" or "auto".
 
@@ -121,10 +121,10 @@ def decide(machine: Machine, backend: str | None = None, precision: str = "auto"
 
 
 def start(config: TrainConfig | None = None) -> Plan:
-    """Decide for this machine and put the decision into force; prints it as one line. Call it before importing Keras.
+    """Decide for this machine, apply the plan, and print it in one line. Call this before importing Keras.
 
     Args:
-        config: its `backend`, `precision`, `xla` and `deterministic` count; None leaves all to the rules.
+        config: only `backend`, `precision`, `xla` and `deterministic` matter; None applies the rules.
 
     Raises:
         ConfigError: the chosen backend is not installed, or Keras already runs on another one.
@@ -134,7 +134,7 @@ def start(config: TrainConfig | None = None) -> Plan:
         running = sys.modules["keras"].backend.backend()
         if asked not in (None, running):
             raise ConfigError(
-                f"Keras already runs on {running}, and a process has one backend; restart with KERAS_BACKEND={asked}."
+                f"Keras already runs on {running}, and a process can use only one; restart with KERAS_BACKEND={asked}."
             )
         asked = running
     asked = asked or os.environ.get("KERAS_BACKEND")
@@ -142,11 +142,11 @@ def start(config: TrainConfig | None = None) -> Plan:
     machine = detect()
     plan = decide(machine, asked, *choices)
     os.environ["KERAS_BACKEND"] = plan.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors come as exceptions
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors still arrive as exceptions
     if config is not None and config.deterministic:
         _repeat_exactly(plan)
     seen = _visible_devices(plan)
-    if plan.device != "cpu" and not seen:  # a driver is there, but this build of the backend cannot use it
+    if plan.device != "cpu" and not seen:  # there is a driver, but this build of the backend cannot use it
         _say(f"{plan.backend} does not see the {plan.device.upper()} of this machine: is the right build installed?")
         plan = decide(replace(machine, gpus=(), tpu_cores=0), plan.backend, *choices)
         seen = 1
@@ -158,7 +158,7 @@ def start(config: TrainConfig | None = None) -> Plan:
 
 @contextlib.contextmanager
 def distributed(plan: Plan) -> Iterator[contextlib.AbstractContextManager[Any]]:
-    """Train on all devices of `plan` inside this context; it gives the scope to build and compile the model in."""
+    """Train on all devices of `plan` in this context; yields the scope for building and compiling the model."""
     if plan.strategy == "mirrored":
         import tensorflow as tf
 
@@ -175,9 +175,9 @@ def distributed(plan: Plan) -> Iterator[contextlib.AbstractContextManager[Any]]:
 
 @contextlib.contextmanager
 def one_device() -> Iterator[None]:
-    """Leave Keras' distribution for the time of this block: a handful of images need not divide by the devices.
+    """Disable Keras' distribution in this block, for batches that are not divisible by the number of devices.
 
-    Where nothing has imported Keras, as with an exported model, there is none to leave.
+    It does nothing if Keras is not imported, as with an exported model.
     """
     with _keras_distribution(None) if "keras" in sys.modules else contextlib.nullcontext():
         yield
@@ -197,7 +197,7 @@ def _keras_distribution(value: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers under the Keras dtype policy `name`, for example "mixed_bfloat16", inside this block."""
+    """Use the Keras dtype policy `name`, for example "mixed_bfloat16", for layers built in this block."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -209,7 +209,7 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def describe() -> dict[str, Any]:
-    """Versions and hardware, for the record of a run: plain values, without paths, names or addresses."""
+    """Versions and hardware for the records of a run: plain values, without paths, user names or addresses."""
     packages = ("p2plib", "keras", "tensorflow", "tensorflow-cpu", "jax", "numpy", "pillow")
     versions = {name: importlib.metadata.version(name) for name in packages if _installed(name)}
     return {
@@ -224,7 +224,7 @@ def describe() -> dict[str, Any]:
 
 
 def _pick(backends: frozenset[str], asked: str | None = None) -> str | None:
-    """The asked-for backend if it is among `backends`, else TensorFlow before JAX."""
+    """The requested backend if it is in `backends`, else TensorFlow, else JAX."""
     wanted = [asked] if asked else ["tensorflow", "jax"]
     return next((name for name in wanted if name in backends), None)
 
@@ -240,7 +240,7 @@ def _precision(machine: Machine, device: str, backend: str) -> str:
 
 
 def _visible_devices(plan: Plan) -> int:
-    """Import the backend and count the devices of the planned kind that it sees."""
+    """Import the backend and count the planned kind of devices that it sees."""
     if plan.backend == "jax":
         import jax
 
@@ -251,7 +251,7 @@ def _visible_devices(plan: Plan) -> int:
 
 
 def _repeat_exactly(plan: Plan) -> None:
-    """Turn on the backend's own switch for operations that repeat to the last bit; JAX reads it when it starts."""
+    """Enable the backend's deterministic operations; JAX reads the flag when it starts."""
     if plan.backend == "jax":
         flags = os.environ.get("XLA_FLAGS", "")
         if "xla_gpu_deterministic_ops" not in flags:
@@ -310,7 +310,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _tpu_cores() -> int:
-    """At least 1 where a TPU is attached; JAX knows the number once it runs."""
+    """At least 1 if a TPU is attached; JAX knows the exact number once it runs."""
     marked = os.environ.get("ISTPUVM") == "1" or "TPU_PROCESS_ADDRESSES" in os.environ
     return int(marked and find_spec("jax") is not None)
 

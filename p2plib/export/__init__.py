@@ -1,1 +1,1 @@
-"""Trained models for other programs, with a model card."""
+"""Exports trained models for other programs, with a model card."""

@@ -1,7 +1,7 @@
-"""The model card: what a checkpoint is, for someone who was not there, told from the run's own records.
+"""The model card: describes a checkpoint from the records of its run.
 
-What no record says is called unknown. The card holds no date, no folder of this machine and no user's name: the same
-records give the same text.
+Facts that are not recorded appear as unknown. The card holds no dates, local paths or user names, so the same records
+always give the same text.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from p2plib.runtime import Plan
 from p2plib.training.run import read_log
 
 SAMPLES = 3
-SAMPLE_SIDE = 128  # pixels: smaller images are enlarged by a whole number
+SAMPLE_SIDE = 128  # pixels; smaller images are enlarged by an integer factor
 FEW = 1000
-"""Fewer training pairs than this are called few."""
+"""Below this number of training pairs, the card warns that they are few."""
 UNKNOWN = "unknown"
 SPLITS = {"train": "training", "val": "validation"}
 SCALES = {
     "l1": "L1 on [-1, 1], lower is better",
     "psnr": "PSNR in dB, for images on [0, 1], higher is better",
     "ssim": "SSIM, for images on [0, 1], higher is better",
-    "ms_ssim": "MS-SSIM, likewise",
+    "ms_ssim": "MS-SSIM, for images on [0, 1], higher is better",
     "ab": "Mean color error in a and b of CIE Lab, lower is better",
-    "ab_grey": "The same of the gray image",
-    "accuracy": "Accuracy per pixel, after snapping to the classes",
+    "ab_grey": "Mean color error of the gray image, for comparison",
+    "accuracy": "Pixel accuracy, each pixel in the class of the nearest color",
     "swd": "Sliced Wasserstein distance of patches, times 1000, lower is better",
     "kid": "KID, lower is better",
     "kid_se": "Standard error of KID",
     "fid": "FID, lower is better",
-    "colourfulness": "Colorfulness (Hasler and Suesstrunk), like that of real images is best",
-    "colourfulness_real": "The same of the real images",
-    "class_accuracy": "Accuracy per class",
+    "colourfulness": "Colorfulness (Hasler and Suesstrunk), closer to that of real images is better",
+    "colourfulness_real": "Colorfulness of the real images",
+    "class_accuracy": "Mean accuracy per class",
     "mean_iou": "Mean IoU of the classes",
 }
 
@@ -65,7 +65,7 @@ tags:
 ---
 
 """
-"""What the Hugging Face hub reads; elsewhere it does no harm. The license is for the owner to add."""
+"""Metadata for the Hugging Face Hub, harmless elsewhere. The owner must add the license."""
 
 
 def write_card(
@@ -74,14 +74,14 @@ def write_card(
     """Write the model card, `README.md`, and its sample image, `sample.jpg`, into `folder`.
 
     Without an evaluation, the checkpoint is scored on as many validation pairs as its training used
-    (`validation_pairs`). Where these are not at hand, the card has no sample, and the metrics are those that the
-    checkpoint tells of itself.
+    (`validation_pairs`). If the data are not available, the card has no sample, and its metrics are those stored in
+    the checkpoint.
 
     Args:
-        folder: made if missing; both files are replaced.
+        folder: output folder, created if missing; both files are replaced.
         path: a `.keras` file, or a run folder (its best generator).
-        evaluation: what `p2plib.evaluate` found for this checkpoint.
-        name: what the example of use loads; None means the checkpoint's file name.
+        evaluation: result of `p2plib.evaluate` for this checkpoint.
+        name: path in the usage example; None means the checkpoint's file name.
 
     Returns:
         The path of `README.md`.
@@ -101,7 +101,7 @@ def write_card(
 
 
 def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str | None = None) -> str:
-    """The model card as Markdown; see `write_card`. It shows `sample.jpg` if there is an evaluation.
+    """Build the model card as Markdown; see `write_card`. It shows `sample.jpg` if there is an evaluation.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -134,7 +134,7 @@ def sample(evaluation: Evaluation) -> np.ndarray:
 
 
 def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """Where and how long a run was trained, as far as its folder and the rows of its log say."""
+    """Hardware, versions and training time of a run, as far as recorded in its folder and log rows."""
     facts: dict[str, Any] = {"epochs done": len(rows)}
     if rows:
         facts |= {"training time": timedelta(seconds=round(rows[-1]["seconds"]))}
@@ -163,7 +163,7 @@ def _evaluate(path: str | Path) -> Evaluation | None:
 
 
 def _counts(config: TrainConfig) -> dict[str, int]:
-    """How many pairs a split has, as far as that can be known: counted, or else as the catalog says."""
+    """Number of pairs per split: counted, or else from the catalog; unknown splits are missing."""
     try:
         dataset = open_dataset(config)
         return {split: len(dataset[split]) for split in SPLITS}
@@ -176,7 +176,7 @@ def _entry(config: TrainConfig) -> Entry | None:
 
 
 def _data_name(data: str) -> str:
-    """The name of a data set; of a folder, the last part, since the others tell of a machine and its user."""
+    """The name of a data set, or the last part of a folder's path; the rest may reveal user names."""
     return data if data in CATALOG else re.split(r"[\\/]", data.rstrip("\\/"))[-1] or UNKNOWN
 
 
@@ -184,14 +184,14 @@ def _title(info: Info) -> str:
     source, target = map(_text, info.names)
     entry, size = _entry(info.config), info.config.image_size
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
-    does = f"takes an image of the kind “{source}” and generates the “{target}” that belongs to it"
+    does = f"takes a “{source}” image and generates the matching “{target}” image"
     made, works = "image pairs", "in RGB"
     task = TASKS[info.config.task]()
     if task.from_photos:
         made = "photos"
     if task.keeps_lightness:
-        does = "gives colors to a black-and-white photo, or new ones to a photo in color"
-        works = "and chooses a and b of CIE Lab; the lightness of the result is the photo's own, at any size"
+        does = "colorizes a black-and-white photo, or recolors a color photo"
+        works = "and predicts a and b of CIE Lab; the result keeps the photo's own lightness, at any size"
     return (
         f"# {source} to {target}, by pix2pix\n\n"
         f"This model {does}. It is the generator of a conditional GAN (pix2pix, "
@@ -207,12 +207,12 @@ def _sample_section(info: Info, evaluation: Evaluation) -> str:
     return (
         f"![Rows of {source}, generated {target}, expected {target}](sample.jpg)\n\n"
         f"*{source} | generated {target} | expected {target}: {_text(', '.join(shown))}, of the {split} split, evenly "
-        "spaced and not chosen by eye.*"
+        "spaced, not cherry-picked.*"
     )
 
 
 def _use(name: str, info: Info) -> str:
-    noise = "Dropout is off in use, so an image always gives the same result"
+    noise = "Dropout is off at inference, so an image always gives the same result"
     can_turn_on = info.config.dropout and name.endswith(".keras")  # an exported model has none
     seed = "; `noise=1` (`--noise 1`) turns it on, with a seed" if can_turn_on else ""
     return (
@@ -231,7 +231,7 @@ def _data(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, Any]:
 
 def _scores(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol | {"data": _data_name(str(evaluation.protocol["data"]))}
-    protocol.pop("noise")  # "dropout" says it in words
+    protocol.pop("noise")  # "dropout" says the same in words
     how = ", ".join(f"{name} {_text(value)}" for name, value in protocol.items())
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.mean.items()}
     numbers |= {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.sets.items()}
@@ -240,14 +240,14 @@ def _scores(evaluation: Evaluation) -> str:
 
 def _own_scores(info: Info) -> str:
     if not info.metrics:
-        return "Unknown: the checkpoint holds none, and the data were not at hand for this card."
+        return "Unknown: the checkpoint holds none, and the data were not available for this card."
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in info.metrics.items()}
     most = info.config.validation_pairs
     which = f"at most {most} validation pairs, evenly spaced" if most else "all validation pairs"
     return (
-        f"{_table(numbers)}\n\nThese are the checkpoint's own, computed in training: means over {which}, at "
-        f"{info.config.image_size} x {info.config.image_size} pixels without crops, dropout off. The data were not at "
-        "hand for this card."
+        f"{_table(numbers)}\n\nThese numbers were computed during training: means over {which}, at "
+        f"{info.config.image_size} x {info.config.image_size} pixels without crops, dropout off. The data were not "
+        "available for this card."
     )
 
 
@@ -260,44 +260,44 @@ def _training(info: Info, run: Path | None) -> dict[str, Any]:
 
 
 def _settings(config: TrainConfig) -> str:
-    """The settings that were chosen, then all; `run_dir` is a folder of the machine."""
+    """Settings that differ from the defaults, then all; without `run_dir`, a local path."""
     defaults = TrainConfig().to_dict()
     values = config.to_dict() | {"data": _data_name(config.data)}
     del values["run_dir"]
     chosen = {f"`{name}`": value for name, value in values.items() if value != defaults[name]}
     everything = _table({f"`{name}`": value for name, value in values.items()})
-    first = f"Other than p2plib's defaults:\n\n{_table(chosen)}" if chosen else "All are p2plib's defaults."
+    first = f"Different from p2plib's defaults:\n\n{_table(chosen)}" if chosen else "All are p2plib's defaults."
     return f"{first}\n\n<details><summary>All settings</summary>\n\n{everything}\n\n</details>"
 
 
 def _limits(info: Info, file: Path, counts: Mapping[str, int], evaluation: Evaluation | None) -> Iterable[str]:
-    """What follows from the records, and from what kind of model this is."""
+    """Limits that follow from the records and from the kind of model."""
     config, train, size = info.config, counts.get("train"), info.config.image_size
-    few = "" if train is None or train >= FEW else " These are few: expect it to know little beyond them."
-    yield f"It learned from one data set, of {train or 'an unknown number of'} training pairs.{few}"
-    yield "On other kinds of images than those it was not tested."
-    yield "What it draws is a guess in the manner of its training images, not a record of what is there."
+    few = "" if train is None or train >= FEW else " These are few: expect poor results on images unlike them."
+    yield f"It was trained on a single data set of {train or 'an unknown number of'} training pairs.{few}"
+    yield "It was not tested on other kinds of images."
+    yield "Its output is a guess in the style of its training images, not a record of what is there."
     if TASKS[config.task].keeps_lightness:
-        yield f"Its colors have {size} x {size} pixels, enlarged to the photo: those of small things spill over."
+        yield f"Its colors have {size} x {size} pixels, enlarged to the photo, so colors of small objects bleed."
     else:
-        yield f"It sees {size} x {size} pixels at a time: of finer detail, or of what lies beyond, it knows nothing."
+        yield f"It sees {size} x {size} pixels at a time, without finer detail or anything beyond them."
     if config.gan_weight == 0:
-        yield "It was trained on L1 alone, without a discriminator: expect blurred images."
+        yield "It was trained on L1 alone, without a discriminator: expect blurry images."
     if info.epoch < config.epochs:
-        yield f"It is of epoch {info.epoch}, of {config.epochs} that were planned."
+        yield f"It was saved after epoch {info.epoch} of {config.epochs} planned epochs."
     if file.name == "best.keras":
-        yield "It is the best of its run by validation SSIM, so numbers on those images flatter it a little."
+        yield "It was selected as the best of its run by validation SSIM, so validation metrics flatter it slightly."
     tested = evaluation.protocol["split"] if evaluation else "val"
     if tested != "test":
-        yield f"Its numbers are of the {_text(tested)} split; on a test split it was not measured for this card."
+        yield f"Its metrics come from the {_text(tested)} split; it was not scored on a test split for this card."
     if entry := _entry(config):
-        yield f"The terms of the data may limit the use of the model. They are: “{_text(entry.terms)}”"
+        yield f"The terms of the data may limit the use of the model: “{_text(entry.terms)}”"
     else:
         yield "The terms of the data are unknown here; they may limit the use of the model."
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    """A table of two columns; a name in backticks stays code."""
+    """A two-column table; names in backticks stay code."""
     rows = [f"| {name if name.startswith('`') else _text(name)} | {_text(value)} |" for name, value in facts.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
@@ -307,7 +307,7 @@ def _list(lines: Iterable[str]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Any value as plain text: what Markdown or HTML would take for markup is escaped, and lines are joined."""
+    """Any value as plain text: escape Markdown and HTML markup, and join lines."""
     return re.sub(r"([\\`*_\[\]<>#|&~])", r"\\\1", " ".join(str(value).split()))
 
 

@@ -1,7 +1,7 @@
-"""A trained generator for other programs: SavedModel, ONNX, LiteRT or OpenVINO, checked against Keras.
+"""Exports a generator to SavedModel, ONNX, LiteRT or OpenVINO, and checks the result against Keras.
 
-The conversion runs in a process of its own, on TensorFlow: converters print a lot, need much memory, and not all of
-them know JAX. A checkpoint gives the same image on either backend, so one trained on JAX is exported like any other.
+The conversion runs in its own process, on TensorFlow: converters print a lot, need much memory, and some do not support
+JAX. A checkpoint gives the same image on either backend, so this also works for models trained on JAX.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ if TYPE_CHECKING:
     import keras
 
 IMAGES = 8
-"""How many images the parity check compares."""
+"""Number of images in the parity check."""
 BOUND = 1.0
-"""Largest difference to Keras that an export may show anywhere, in levels of 8 bits."""
+"""Largest allowed difference from Keras at any pixel, in 8-bit levels."""
 HALF_BOUND = 4.0
-"""The same, where weights were rounded to float16."""
+"""The same for weights rounded to float16."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported model, and how far it is from Keras."""
+    """An exported model and its difference from Keras."""
 
     folder: Path
     format: str
     precision: str
-    """float32, or float16 for weights that are stored in it."""
+    """float32, or float16 if weights are stored as such."""
     size: int
-    """Bytes of the model's files."""
+    """Size of the model's files in bytes."""
     images: str
-    """What the parity check compared."""
+    """The images of the parity check."""
     max_levels: float
-    """The largest difference to Keras over all pixels, before rounding, in levels of 8 bits (1/255)."""
+    """Largest difference from Keras over all pixels, before rounding, in 8-bit levels (1/255)."""
     mean_levels: float
-    """The mean difference, likewise."""
+    """Mean difference, in the same units."""
 
     def __str__(self) -> str:
         return (
-            f"{self.format}, {self.precision}: {self.size / 1e6:.1f} MB; difference to Keras on {self.images}: "
+            f"{self.format}, {self.precision}: {self.size / 1e6:.1f} MB; difference from Keras on {self.images}: "
             f"at most {self.max_levels:.2g}, on average {self.mean_levels:.2g} of 255 levels"
         )
 
@@ -64,34 +64,32 @@ class Export:
 def export_model(
     path: str | Path, format: str, half: bool = False, out: str | Path | None = None, bound: float | None = None
 ) -> Export:
-    """Export a generator, and compare what the result makes of 8 images with what Keras makes of them.
+    """Export a generator, and compare its output with Keras on 8 images.
 
-    The image size is fixed, the batch is not. The folder holds the model, `p2plib.json`, and a model card with a
-    sample image (`README.md`); it appears whole or not at all, and an export of the same format in it is replaced
-    when the new one has passed.
+    The image size is fixed, the batch size is not. The folder holds the model, `p2plib.json`, and a model card with a
+    sample image (`README.md`). It is written atomically and replaces an earlier export of the same format.
 
     Args:
-        path: a `.keras` file that p2plib wrote, or a run folder (its best generator).
+        path: a `.keras` file written by p2plib, or a run folder (its best generator).
         format: `savedmodel`, `onnx`, `litert` or `openvino`.
-        half: store the weights of the convolutions in float16: half the size. They are widened when the model is
-            opened or used; the arithmetic stays float32.
-        out: the folder; default: `export/FORMAT` (`export/FORMAT-half`) in the run folder, or beside a lone file.
-        bound: largest difference to Keras, in levels of 8 bits; default: 1, with `half` 4.
+        half: store convolution weights in float16, for half the size; computation stays in float32.
+        out: output folder; default: `export/FORMAT` (`export/FORMAT-half`) in the run folder, or next to a lone file.
+        bound: largest allowed difference from Keras in 8-bit levels; default: 1, or 4 with `half`.
 
     Raises:
         CheckpointError: there is no such checkpoint.
         ExportError: the format is unknown, a package is missing, the folder holds something else, the conversion
-            failed, or the result differs too much from Keras. What the folder held is left as it was.
+            failed, or the result differs too much from Keras. The folder is then unchanged.
     """
     file = checkpoint.find(path)
     if format not in FORMATS:
-        raise ExportError(f"{format}: no format to export to; there are {', '.join(FORMATS)}.")
+        raise ExportError(f"{format}: unknown export format; choose one of {', '.join(FORMATS)}.")
     if file.is_dir():
-        raise ExportError(f"{file}: is an export already; give a .keras file or a run folder.")
+        raise ExportError(f"{file}: this is already an export; give a .keras file or a run folder.")
     require("tensorflow", *FORMATS[format].needs, *FORMATS[format].converters)
     target = Path(out) if out else _beside(file) / "export" / (f"{format}-half" if half else format)
     if target.exists() and format_of(target) != format and not _empty(target):
-        raise ExportError(f"{target}: holds something else than {format}; give another folder.")
+        raise ExportError(f"{target}: holds something other than {format}; give another folder.")
     keras_model = checkpoint.load(file)
     with replacing_folder(target) as folder:
         _convert_apart(file, folder, format, half)
@@ -110,30 +108,30 @@ def export_model(
 
 
 def parity_images(model: checkpoint.Checkpoint) -> tuple[str, np.ndarray]:
-    """Sources to compare engines with: validation images if the data are at hand, else toy cities.
+    """Source images for comparing engines: validation images if available, else toy images.
 
     Returns:
-        What they are, and uint8 (8, S, S, 3); a small validation split gives fewer.
+        A description, and uint8 (8, S, S, 3), or fewer from a small validation split.
     """
     config = model.info.config
     try:
         images = open_dataset(config)["val"].load(IMAGES).images[:, 0]
         return f"{len(images)} validation images", images
     except DataError:
-        pass  # moved, or spoilt since: any image tells engines apart
+        pass  # data moved or damaged; any images can reveal differences
     return f"{IMAGES} toy images", np.stack([model.task.example(i, model.size)[0] for i in range(IMAGES)])
 
 
 def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> tuple[float, float]:
-    """The largest and the mean difference between Keras and an engine, in levels of 8 bits, before rounding.
+    """The largest and the mean difference between Keras and an engine, in 8-bit levels, before rounding.
 
     Args:
-        model: with the Keras generator.
-        engine: the exported one.
+        model: checkpoint with the Keras generator.
+        engine: the exported generator.
         images: uint8 (N, S, S, 3).
     """
     with runtime.one_device():
-        sources = [to_float(image[None]) for image in images]  # one at a time bounds the memory
+        sources = [to_float(image[None]) for image in images]  # one at a time limits memory
         pairs = [(model.generator.predict_on_batch(x), engine.predict_on_batch(x)) for x in sources]
     differences = 127.5 * np.abs([np.asarray(one) - two for one, two in pairs])
     return float(differences.max()), float(differences.mean())
@@ -148,11 +146,11 @@ def _empty(folder: Path) -> bool:
 
 
 def _convert_apart(file: Path, folder: Path, format: str, half: bool) -> None:
-    """Run `convert` in a process of its own; what it prints is shown only if it fails."""
+    """Run `convert` in its own process; on failure, the last line of its output becomes the message."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",  # this process may hold all memory of the GPU
+        "CUDA_VISIBLE_DEVICES": "-1",  # this process may have claimed all GPU memory
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     if format == "onnx":  # tf2onnx copies weights often; this protobuf shares them: at full size 5 GB, not 16, and 17 s
@@ -167,19 +165,19 @@ def _convert_apart(file: Path, folder: Path, format: str, half: bool) -> None:
 
 
 def convert(file: str, folder: str, format: str, half: bool) -> None:
-    """Convert a checkpoint, on TensorFlow; `export_model` calls this in a process of its own.
+    """Convert a checkpoint on TensorFlow; `export_model` calls this in its own process.
 
     Args:
         file: a `.keras` file.
-        folder: an empty folder, for the model alone.
-        format: as `export_model`.
-        half: as `export_model`.
+        folder: an empty folder for the model.
+        format: see `export_model`.
+        half: see `export_model`.
     """
     _CONVERTERS[format](checkpoint.load(file).generator, Path(folder), half)
 
 
 def _to_savedmodel(generator: keras.Model, folder: Path, half: bool) -> None:
-    """Keras' archive without `track`, which would store every weight twice (Keras issue 23553, in 3.13 and 3.15)."""
+    """Like Keras' export archive, but without `track`, which stores weights twice (issue 23553, in 3.13 and 3.15)."""
     import keras
     import tensorflow as tf
 
@@ -201,14 +199,14 @@ def _to_onnx(generator: keras.Model, folder: Path, half: bool) -> None:
     import keras
 
     path = folder / FORMATS["onnx"].file
-    generator(keras.ops.zeros((1, *generator.input_shape[1:])))  # Keras exports to ONNX only what was called
+    generator(keras.ops.zeros((1, *generator.input_shape[1:])))  # Keras' ONNX export needs a model that was called
     generator.export(str(path), format="onnx")
     if half:
         _halve_onnx(path)
 
 
 def _halve_onnx(path: Path) -> None:
-    """Store the kernels in float16, each widened by a node that ONNX Runtime computes once, when it opens the model."""
+    """Store the kernels in float16, with cast nodes that ONNX Runtime evaluates once, when it opens the model."""
     import onnx
 
     model = onnx.load(path)
@@ -241,7 +239,7 @@ def _to_openvino(generator: keras.Model, folder: Path, half: bool) -> None:
     generator.export(str(full / FORMATS["openvino"].file), format="openvino")
     model = openvino.Core().read_model(full / FORMATS["openvino"].file)
     openvino.save_model(model, folder / FORMATS["openvino"].file, compress_to_fp16=half)
-    del model  # it reads its weights from the file
+    del model  # it keeps the weights file open
     shutil.rmtree(full)
 
 

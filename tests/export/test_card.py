@@ -124,7 +124,7 @@ def test_catalog_data_have_title_terms_and_citation(tmp_path, monkeypatch):
     entry = p2plib.data.catalog.CATALOG["maps"]
     assert entry.title in text and entry.citation in text and text.count(entry.terms) == 2
     assert rows(text)["training pairs"] == str(entry.splits["train"])
-    assert "0.2500" in text and "computed in training" in text
+    assert "0.2500" in text and "computed during training" in text
     assert "These are few" not in text
 
 
@@ -134,15 +134,15 @@ def test_limits_follow_from_the_records(tmp_path):
 
     assert "L1 alone" in limits(gan_weight=0.0) and "L1 alone" not in limits()
     assert "flatter" in limits("best.keras") and "flatter" not in limits()
-    assert "epoch 3, of 200" in limits() and "planned" not in limits(epochs=3, decay_epochs=0)
-    assert "of the val split" in limits(found=evaluation())
-    assert "test split it was not" not in limits(found=evaluation(split="test"))
+    assert "epoch 3 of 200" in limits() and "planned" not in limits(epochs=3, decay_epochs=0)
+    assert "from the val split" in limits(found=evaluation())
+    assert "on a test split" not in limits(found=evaluation(split="test"))
 
 
 def test_a_colorizer_is_described_as_one(tmp_path):
     text = card.model_card(stored(tmp_path, data="toy", task="colorize"))
-    assert "gives colors to a black-and-white photo" in text and "trained with p2plib on photos" in text
-    assert "Its colors have 32 x 32 pixels" in text and "of finer detail" not in text
+    assert "colorizes a black-and-white photo" in text and "trained with p2plib on photos" in text
+    assert "Its colors have 32 x 32 pixels" in text and "finer detail" not in text
 
 
 def test_settings_that_differ_come_first(tmp_path):

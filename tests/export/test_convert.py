@@ -155,9 +155,9 @@ def test_a_failed_conversion_is_told_in_one_sentence(tmp_path):
 def test_what_cannot_be_exported_is_refused_at_once(tiny_run, tmp_path, monkeypatch):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").touch()
-    with pytest.raises(ExportError, match="thesis: holds something else than onnx"):
+    with pytest.raises(ExportError, match="thesis: holds something other than onnx"):
         export_model(tiny_run, "onnx", out=tmp_path / "thesis")
-    with pytest.raises(ExportError, match=r"coreml: no format.*savedmodel, onnx, litert, openvino"):
+    with pytest.raises(ExportError, match=r"coreml: unknown export format.*savedmodel, onnx, litert, openvino"):
         export_model(tiny_run, "coreml", out=tmp_path / "out")
     with pytest.raises(CheckpointError, match=r"missing\.keras: no such checkpoint"):
         export_model(tmp_path / "missing.keras", "onnx")
