@@ -1,6 +1,6 @@
-"""The networks: functions that return a `keras.Model`, built by the names in `p2plib.registry`.
+"""The networks: functions that return a `keras.Model`, looked up by name in `p2plib.registry`.
 
-This file does not import Keras, so that a backend can be chosen first.
+This file does not import Keras, so that the backend can be chosen first.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def build_generator(config: TrainConfig) -> keras.Model:
-    """Build the generator that `config` describes, in the dtype policy in force.
+    """Build the generator for `config` under the current dtype policy.
 
-    Its function in `registry.GENERATORS` is called with keywords: image_size, base_filters, norm, upsampling, dropout,
-    and colorizes=True where the task has it choose colors only (see `models.colorizer`).
+    Its function in `registry.GENERATORS` gets the keywords image_size, base_filters, norm, upsampling and dropout, and
+    colorizes=True if the task predicts only colors (see `models.colorizer`).
     """
     colorizes = {"colorizes": True} if TASKS[config.task].keeps_lightness else {}
     return GENERATORS[config.generator](
@@ -33,9 +33,9 @@ def build_generator(config: TrainConfig) -> keras.Model:
 
 
 def build_discriminator(config: TrainConfig) -> keras.Model | None:
-    """Build the discriminator that `config` describes; None when the GAN weight is 0 (the L1-only control).
+    """Build the discriminator for `config`; None if the GAN weight is 0 (L1 alone).
 
-    Its function in `registry.DISCRIMINATORS` is called with keywords: image_size, base_filters, norm, receptive_field.
+    Its function in `registry.DISCRIMINATORS` gets the keywords image_size, base_filters, norm and receptive_field.
     """
     if config.gan_weight == 0:
         return None
@@ -48,7 +48,7 @@ def build_discriminator(config: TrainConfig) -> keras.Model | None:
 
 
 def custom_layers() -> dict[str, Any]:
-    """The layers that a `.keras` file of ours may name, for `keras.saving.load_model(custom_objects=...)`."""
+    """The custom layers in p2plib's `.keras` files, for `keras.saving.load_model(custom_objects=...)`."""
     from p2plib.models.colorizer import LAYERS  # imports Keras
 
     return LAYERS

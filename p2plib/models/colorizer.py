@@ -1,7 +1,7 @@
-"""What turns a generator into a colorizer: it sees lightness, chooses a and b of CIE Lab, and gives RGB like any other.
+"""Turns a generator into a colorizer: it sees lightness, predicts a and b of CIE Lab, and returns RGB.
 
-A photo's lightness is known, so there is nothing to learn about it (Zhang et al. 2016, "Colorful Image Colorization").
-The two layers here have no weights. Color is computed in float32, whatever the networks use: the powers need it.
+A photo's lightness is known and need not be learned (Zhang et al. 2016, "Colorful Image Colorization"). Both layers
+have no weights and always compute in float32, which the power functions of color conversion need.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from keras import layers, ops
 from p2plib.data import color
 
 CHROMA = 110.0
-"""Largest a or b that the network can say; those of sRGB lie between -108 and 99."""
+"""Largest a or b that the network can output; sRGB needs -108 to 99."""
 
 
 def lightness(source: Any) -> Any:
-    """What a colorizer sees of images (N, S, S, 3) in [-1, 1], in color or gray: L, (N, S, S, 1), in [-1, 1]."""
+    """The input of a colorizer: L, (N, S, S, 1) in [-1, 1], of color or gray images (N, S, S, 3) in [-1, 1]."""
     return Lightness(name="lightness", dtype="float32")(source)
 
 
 def colored(light: Any, chroma: Any) -> Any:
-    """Images (N, S, S, 3) in [-1, 1] of what `lightness` gave and the network's (N, S, S, 2) in [-1, 1]."""
+    """Images (N, S, S, 3) in [-1, 1] from `lightness` and the network's output (N, S, S, 2) in [-1, 1]."""
     return Colored(name="colored", dtype="float32")([light, chroma])
 
 
@@ -32,23 +32,23 @@ class Lightness(layers.Layer):
     """See `lightness`."""
 
     def call(self, source: Any) -> Any:
-        """RGB to L, 0 to 100 scaled to [-1, 1]."""
+        """Convert RGB to L, with 0 to 100 scaled to [-1, 1]."""
         return ops.expand_dims(color.lightness((source + 1) / 2, ops), -1) / 50 - 1
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """One channel in place of three."""
+        """One channel instead of three."""
         return (*input_shape[:-1], 1)
 
 
 @keras.saving.register_keras_serializable("p2plib")
 class Colored(layers.Layer):
-    """See `colored`. Colors that RGB cannot show are clipped, and their gradient leads back as if they were not.
+    """See `colored`. Colors outside RGB are clipped, but the gradient ignores the clipping.
 
-    Otherwise a pixel that left the gamut would have no gradient to return by.
+    Otherwise, pixels outside the gamut would get no gradient and stay there.
     """
 
     def call(self, inputs: Any) -> Any:
-        """L and chroma to RGB."""
+        """Convert L and chroma to RGB."""
         light, chroma = inputs
         lab = ops.concatenate([(light + 1) * 50, chroma * CHROMA], axis=-1)
         rgb = color.lab_to_rgb(lab, ops) * 2 - 1
@@ -60,4 +60,4 @@ class Colored(layers.Layer):
 
 
 LAYERS = {"p2plib>Lightness": Lightness, "p2plib>Colored": Colored, "p2plib>Coloured": Colored}
-"""Our own layers by their names in `.keras` files; "Coloured" is that of version 0.1."""
+"""Custom layers by their names in `.keras` files; version 0.1 wrote "Coloured"."""

@@ -1,7 +1,7 @@
-"""The building blocks that the networks share.
+"""Building blocks shared by the networks.
 
-Every layer has a name of its own in its network: the names that Keras makes up count on from model to model, and
-TensorFlow adds gradients in the order of names, so that a second model in a process would train to other last bits.
+Every layer gets an explicit, unique name. Keras' automatic names depend on earlier models in the process, and
+TensorFlow adds gradients in the order of names, so with them a second model would not train bit for bit like the first.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from keras import layers
 
 
 def initializer() -> keras.initializers.Initializer:
-    """Weights are drawn from N(0, 0.02) (Isola et al. 2017, section 6.2); one initializer a layer, or layers repeat."""
+    """Draw weights from N(0, 0.02) (Isola et al. 2017, section 6.2). Sharing one instance would repeat weights."""
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
 def conv(x: Any, name: str, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any) -> Any:
-    """2-D convolution with the project's initial weights, called NAME_conv."""
+    """2-D convolution with the shared initializer, named NAME_conv."""
     options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
     return layers.Conv2D(filters, kernel, stride, padding, **options)(x)
 
 
 def normalize(x: Any, name: str, norm: str) -> Any:
-    """Instance, batch or no normalization, called NAME_norm.
+    """Instance, batch or no normalization, named NAME_norm.
 
-    Instance normalization is what the paper does: at batch size 1, it uses the batch's statistics in training and in
-    use. It makes the image independent of the batch. `batch` uses running averages in use.
+    The paper uses batch statistics at batch size 1, in training and at inference; this is instance normalization. It
+    makes results independent of the batch. `batch` uses running averages at inference.
     """
     if norm == "instance":
         return layers.GroupNormalization(groups=-1, epsilon=1e-5, name=f"{name}_norm")(x)
@@ -42,7 +42,7 @@ def upsample(x: Any, name: str, filters: int, upsampling: str, **options: Any) -
     """Double height and width with NAME_conv.
 
     `transpose` is the paper's transposed convolution; `resize` is nearest-neighbor resizing and a convolution, which
-    cannot leave checkerboards (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
+    avoids checkerboard artifacts (Odena et al. 2016, "Deconvolution and checkerboard artifacts").
     """
     if upsampling == "transpose":
         options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
@@ -53,8 +53,8 @@ def upsample(x: Any, name: str, filters: int, upsampling: str, **options: Any) -
 def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
     """Derive the random state of every dropout layer in `model` from `entropy` (non-negative integers).
 
-    Keras does not keep these states in its files, and they advance with each call; setting them makes the noise of a
-    step, or of an image, repeatable.
+    Keras does not save these states, and they advance with each call. Setting them makes the noise of a step or an
+    image reproducible.
     """
     dropouts = [layer for layer in _flat(model) if isinstance(layer, layers.Dropout) and layer.rate > 0]
     generators = [layer.seed_generator for layer in dropouts]
@@ -64,6 +64,6 @@ def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
 
 
 def _flat(model: keras.Model) -> Iterator[keras.Layer]:
-    """All layers of a model and of the models in it."""
+    """All layers of a model and of its nested models."""
     for layer in model.layers:
         yield from _flat(layer) if isinstance(layer, keras.Model) else (layer,)

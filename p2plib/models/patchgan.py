@@ -1,4 +1,4 @@
-"""The PatchGAN discriminator (Isola et al. 2017, section 3.2.2 and 6.1.2)."""
+"""The PatchGAN discriminator (Isola et al. 2017, sections 3.2.2 and 6.1.2)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from p2plib.models.layers import conv, normalize
 from p2plib.registry import DISCRIMINATORS
 
 STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
-"""Receptive field of one logit in pixels: number of stride-2 convolutions that give it."""
+"""Number of stride-2 convolutions, by receptive field of one logit in pixels."""
 
 
 @DISCRIMINATORS.register("patchgan")
 def patchgan(
     image_size: int = 256, base_filters: int = 64, norm: str = "instance", receptive_field: int = 70
 ) -> keras.Model:
-    """Build a discriminator that judges every patch of a pair by itself.
+    """Build a discriminator that classifies each patch of a pair separately.
 
     Args:
         image_size: height and width in pixels.
-        base_filters: filters of the first layer; deeper layers have 2, 4 and at most 8 times as many.
+        base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
         norm: "instance", "batch" or "none".
-        receptive_field: side of the judged patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
+        receptive_field: side of a patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
 
     Returns:
-        A model [source, target] -> logits. Both inputs are (N, S, S, 3) in [-1, 1]; the logits are float32,
-        (N, 30, 30, 1) for 70-pixel patches of 256x256 images, positive where the pair looks real.
+        A model [source, target] -> logits. Both inputs are (N, S, S, 3) in [-1, 1]. The logits are float32, for example
+        (N, 30, 30, 1) for 70-pixel patches of 256x256 images, and positive where the pair looks real.
     """
     source = layers.Input((image_size, image_size, 3), name="source")
     target = layers.Input((image_size, image_size, 3), name="target")
@@ -44,7 +44,7 @@ def patchgan(
         filters = base_filters * min(2**level, 8)
         x = conv(x, name, filters, kernel, 2, use_bias=norm == "none")  # (N, 64, 64, 128), (N, 32, 32, 256)
         x = layers.LeakyReLU(0.2, name=f"{name}_activation")(normalize(x, name, norm))
-    # The paper's last two layers have stride 1 and no padding but one pixel on each side.
+    # The paper's last two layers have stride 1 and one pixel of padding on each side.
     filters = base_filters * min(2 ** max(strided, 1), 8)
     x = layers.ZeroPadding2D(padding, name="last_padding")(x)
     x = conv(x, "last", filters, kernel, padding="valid", use_bias=norm == "none")  # (N, 31, 31, 512)
@@ -55,13 +55,13 @@ def patchgan(
 
 
 def logits_size(image_size: int, receptive_field: int) -> int:
-    """Height and width of the discriminator's output; below 1 the image is too small for the receptive field."""
+    """Height and width of the discriminator's output; below 1, the image is too small for the receptive field."""
     strided = STRIDED_LAYERS[receptive_field]
     return image_size // 2**strided - 2 if strided else image_size
 
 
 class Patch(NamedTuple):
-    """The square of the image that one logit judges, in pixels; it may reach into the zero padding around it."""
+    """The receptive field of one logit: a square in pixels, which may extend into the zero padding."""
 
     top: int
     left: int
@@ -69,9 +69,9 @@ class Patch(NamedTuple):
 
 
 def patch(discriminator: keras.Model, row: int, column: int) -> Patch:
-    """What the logit at (row, column) sees, from the kernels, strides and paddings of the layers, one after another.
+    """The receptive field of the logit at (row, column), from kernels, strides and paddings of the layers.
 
-    Instance normalization adds a little from everywhere: every patch knows the mean and spread of the whole image.
+    It ignores instance normalization, which adds statistics of the whole image.
     """
     side, stride, start = 1, 1, 0
     for layer in discriminator.layers:

@@ -26,12 +26,12 @@ def resnet(
 
     Args:
         image_size: height and width in pixels, a multiple of 4.
-        base_filters: filters of the first layer.
+        base_filters: filters in the first layer.
         norm: "instance", "batch" or "none".
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
-        colorizes: let the network see lightness and choose colors; see `colorizer`.
-        blocks: number of residual blocks; the paper takes 6 up to 128 pixels and 9 from 256 on.
+        colorizes: predict colors from lightness; see `colorizer`.
+        blocks: number of residual blocks; the paper uses 6 up to 128 pixels and 9 from 256 on.
 
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].

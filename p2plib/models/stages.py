@@ -1,4 +1,4 @@
-"""A network as a table: its stages, their shapes and weights, and where the skips go, read from the built model."""
+"""Summarizes a built network as a table: stages, shapes, parameters and skip connections."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import keras
 
 
 class Stage(NamedTuple):
-    """The layers that share the first part of their name: a convolution with its activation and normalization."""
+    """Layers that share the first part of their name: a convolution with its activation and normalization."""
 
     name: str
     shape: tuple[int, int, int]
-    """Height, width and channels of its output."""
+    """Height, width and channels of the output."""
     parameters: int
     skip: str
-    """The stage whose output is joined to its own; empty if there is none."""
+    """The stage at the start of its skip connection; empty if there is none."""
 
 
 def stages(model: keras.Model) -> list[Stage]:
-    """The stages of a generator or discriminator, from the input on.
+    """List the stages of a generator or discriminator in order.
 
     Args:
-        model: what `models.build_generator` or `models.build_discriminator` returns.
+        model: from `models.build_generator` or `models.build_discriminator`.
     """
     found = []
     made_by = {id(layer.output): layer for layer in model.layers}
@@ -38,7 +38,7 @@ def stages(model: keras.Model) -> list[Stage]:
 
 
 def table(model: keras.Model) -> str:
-    """The stages as text, with the sum of the parameters."""
+    """Format the stages as text, with the total number of parameters."""
     lines = [f"{'stage':10}{'output':>16}{'parameters':>14}  joined with"]
     for name, shape, parameters, skip in stages(model):
         lines.append(f"{name:10}{' x '.join(map(str, shape)):>16}{parameters:>14,}  {skip}".rstrip())
@@ -46,7 +46,7 @@ def table(model: keras.Model) -> str:
 
 
 def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
-    """What a layer joins; nothing for a layer with one input."""
+    """The inputs of a merging layer; empty for a layer with one input."""
     return layer.input if isinstance(layer.input, list) else []
 
 

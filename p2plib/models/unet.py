@@ -1,4 +1,4 @@
-"""The U-Net generator (Isola et al. 2017, section 3.2.1 and 6.1.1; Ronneberger et al. 2015)."""
+"""The U-Net generator (Isola et al. 2017, sections 3.2.1 and 6.1.1; Ronneberger et al. 2015)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def unet(
     dropout: float = 0.5,
     colorizes: bool = False,
 ) -> keras.Model:
-    """Build a U-Net that halves the image down to 1x1 and doubles it back, with a skip at every size.
+    """Build a U-Net that halves the image down to 1x1 and doubles it back, with a skip connection at every size.
 
     At 256 pixels and 64 filters this is the paper's C64-C128-C256-C512-C512-C512-C512-C512 encoder and
     CD512-CD512-CD512-C512-C256-C128-C64 decoder, with 54.4 million weights.
 
     Args:
         image_size: height and width in pixels, a power of two from 32 to 1024.
-        base_filters: filters of the first layer; deeper layers have 2, 4 and at most 8 times as many.
-        norm: "instance", "batch" or "none". There is none at the 1x1 bottleneck, which it would set to zero.
+        base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
+        norm: "instance", "batch" or "none". The 1x1 bottleneck is never normalized, as that would set it to zero.
         upsampling: "transpose" (transposed convolution) or "resize" (resize-convolution).
         dropout: rate in the three innermost decoder blocks, the paper's only source of noise.
-        colorizes: let the network see lightness and choose colors; see `colorizer`.
+        colorizes: predict colors from lightness; see `colorizer`.
 
     Returns:
         A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
@@ -65,7 +65,7 @@ def _encode(x: Any, filters: Sequence[int], norm: str) -> list[Any]:
 
 
 def _decode(outputs: list[Any], filters: Sequence[int], norm: str, upsampling: str, dropout: float) -> Any:
-    """From the bottleneck up to half the size, each level joined with the encoder's of the same size."""
+    """Decode from the bottleneck up to half size, with skip connections from encoder levels of the same size."""
     *skips, x = outputs
     depth = len(filters)
     for level in reversed(range(depth - 1)):

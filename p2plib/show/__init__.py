@@ -1,1 +1,1 @@
-"""What people look at: figures, sliders, live displays, the report of a run."""
+"""Figures, sliders, live displays, and the report of a run."""

@@ -1,4 +1,4 @@
-"""What a run came to, for people: images, curves, metrics, and one page that holds them all."""
+"""The report of a run: images, curves and metrics, and a single page with all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from p2plib.show import figures, widgets
 from p2plib.training.run import read_log
 
 GRID_ROWS = 6
-QUALITY = 80  # of the JPEG files in the page: 50 images of 128 pixels come to less than 2 MB
+QUALITY = 80  # JPEG quality in the page: 50 images of 128 pixels take less than 2 MB
 SETTINGS = (
     *("generator", "image_size", "base_filters", "norm", "upsampling", "dropout", "receptive_field", "gan_loss"),
     *(
@@ -37,18 +37,18 @@ SETTINGS = (
         "seed",
     ),
 )
-"""The fields of `TrainConfig` that the page shows; `config.json` has all."""
+"""The fields of `TrainConfig` on the page; `config.json` has all."""
 
 
 def write_report(run: str | Path, limit: int = 100) -> Path:
-    """Evaluate a run's best generator on its validation split and write what came out into the run folder.
+    """Evaluate a run's best generator on its validation split and write a report into the run folder.
 
-    These files: `result_grid.png`, `learning_curves.png` (once an epoch is done), `metrics.csv`, `metrics.json`, and
-    `results.html`, which needs no other file and no network.
+    The files are `result_grid.png`, `learning_curves.png` (after the first epoch), `metrics.csv`, `metrics.json`, and
+    `results.html`, a self-contained page that works offline.
 
     Args:
         run: a run folder.
-        limit: at most so many validation pairs, evenly spaced (0: all).
+        limit: maximum number of validation pairs, evenly spaced (0: all).
 
     Returns:
         The path of `results.html`.

@@ -1,7 +1,7 @@
-"""What notebooks show that can be moved: before/after sliders, pickers of images, training as it goes on.
+"""Interactive notebook displays: before/after sliders, image browsers, live training progress.
 
-A slider is HTML that needs no kernel, no network and no script of its own. `browse` and `explore` put controls of
-ipywidgets above it, which is imported only there.
+A slider is HTML that needs no kernel, network or separate script. `browse` and `explore` add controls from ipywidgets,
+which only they import.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from p2plib.training.callbacks import Snapshot
 
 REDRAW_SECONDS = 2.0
-SAMPLES = 3  # images in the display of a training
+SAMPLES = 3  # samples in the live training display
 
-# The rules sit in a <style> element: where a front end sanitizes output (a notebook that is not trusted, GitHub), it
-# drops <style> and <input>, and two plain images with their labels are left.
+# The CSS is in a <style> element. Front ends that sanitize output (untrusted notebooks, GitHub) drop <style> and
+# <input>, which leaves two plain images with their labels.
 STYLE = "\n" + package_files("p2plib").joinpath("web", "static", "slider.css").read_text(encoding="utf-8")
-"""The rules of every slider on a page, to be put into one `<style>` element; the web app serves the same file."""
+"""CSS for all sliders of a page, for one `<style>` element; the web app serves the same file."""
 
-# JupyterLab has shortcuts on the keys that move the divider: they must not get that far.
+# JupyterLab has shortcuts for the keys that move the divider, so those events must not reach it.
 _SLIDER = """<div class="p2p-slider"><div class="p2p-pair" style="--p:{percent}%">
 {after_img}
 {before_img}
@@ -52,7 +52,7 @@ onkeydown="if (/^(Arrow|Page|Home|End)/.test(event.key)) event.stopPropagation()
 
 @dataclass(frozen=True)
 class Html:
-    """HTML that notebooks display."""
+    """HTML for display in notebooks."""
 
     text: str = field(repr=False)
 
@@ -67,7 +67,7 @@ def compare(
     percent: float = 50,
     quality: int = 90,
 ) -> Html:
-    """A before/after slider for a notebook cell; it also moves without a kernel. Arguments as of `slider_html`."""
+    """A before/after slider for a notebook cell, which works without a kernel. For arguments see `slider_html`."""
     return Html(f"<style>{STYLE}</style>" + slider_html(before, after, labels, percent, quality))
 
 
@@ -78,14 +78,14 @@ def slider_html(
     percent: float = 50,
     quality: int = 90,
 ) -> str:
-    """A before/after slider as an HTML fragment; the page must hold `STYLE`. Mouse, touch and arrow keys move it.
+    """A before/after slider as an HTML fragment; the page must contain `STYLE`. Mouse, touch and arrow keys move it.
 
     Args:
-        before: uint8 (H, W, 3), to be seen left of the divider.
-        after: uint8 of the same size, to be seen right of it.
-        labels: what both are called.
-        percent: where the divider stands at first, from 0 (all `after`) to 100.
-        quality: of the JPEG files inside, to 95.
+        before: uint8 (H, W, 3), shown left of the divider.
+        after: uint8 of the same size, shown right of the divider.
+        labels: labels of the two images.
+        percent: initial position of the divider, from 0 (all `after`) to 100.
+        quality: JPEG quality, at most 95.
     """
     return _SLIDER.format(
         percent=f"{percent:g}",
@@ -97,9 +97,9 @@ def slider_html(
 
 
 def img_html(image: np.ndarray, alt: str, quality: int = 90, css_class: str = "", scale: int | None = None) -> str:
-    """A uint8 image (H, W, 3) as an `<img>` that holds its JPEG file.
+    """A uint8 image (H, W, 3) as an `<img>` with an embedded JPEG file.
 
-    It is shown enlarged `scale` times; None enlarges images below 256 pixels to that.
+    It is displayed `scale` times as large; None enlarges images below 256 pixels to that size.
     """
     height, width = image.shape[:2]
     scale = scale or max(1, 256 // width)
@@ -122,17 +122,17 @@ def browse(
     labels: tuple[str, str] = ("before", "after"),
     names: Sequence[str] | None = None,
 ) -> ipywidgets.VBox:
-    """Many pairs in one cell: one slider picks the pair, the divider on the images compares its halves.
+    """Browse many pairs in one cell: a slider selects the pair, the divider compares its halves.
 
-    The divider moves without a kernel. Where there is none, the first pair is left, as `compare` shows it.
+    The divider works without a kernel; without one, only the first pair is shown, as in `compare`.
 
     Args:
-        pairs: (before, after), uint8 arrays (H, W, 3) of one size within a pair.
-        labels: what both sides are called.
-        names: what the pairs are called; None numbers them from 1.
+        pairs: (before, after), uint8 arrays (H, W, 3), both of a pair the same size.
+        labels: labels of the two sides.
+        names: names of the pairs; None numbers them from 1.
 
     Raises:
-        ConfigError: there are no pairs, `names` has another length, or ipywidgets is not installed.
+        ConfigError: there are no pairs, `names` has a different length, or ipywidgets is not installed.
     """
     pick = _image_slider(len(pairs), names)
 
@@ -149,22 +149,22 @@ def explore(
     targets: Sequence[np.ndarray] | None = None,
     names: Sequence[str] | None = None,
 ) -> ipywidgets.VBox:
-    """Run a model live: choose the image, the noise, and what stands left and right of the divider.
+    """Run a model live: choose the image, the noise, and what to show on each side of the divider.
 
-    The choices for each side are the source, the generated image, the one without noise and, with `targets`, the
-    expected one. The noise is the paper's test-time dropout, off or drawn from a seed. What was once generated is kept.
+    Each side can show the source, the generated image with or without noise and, with `targets`, the expected image.
+    The noise is the paper's test-time dropout, off or with a seed. Generated images are cached.
 
     Args:
-        model: what `p2plib.load` returns.
-        images: sources, uint8 arrays (H, W, 3) of any size, also as one array (N, H, W, 3).
-        targets: what the model should make of them, of the same sizes.
-        names: what the images are called; None numbers them from 1.
+        model: from `p2plib.load`.
+        images: sources, uint8 arrays (H, W, 3) of any size, or one array (N, H, W, 3).
+        targets: the expected images, of the same sizes.
+        names: names of the images; None numbers them from 1.
 
     Raises:
-        ConfigError: there are no images, `targets` or `names` do not fit them, or ipywidgets is not installed.
+        ConfigError: there are no images, `targets` or `names` do not match them, or ipywidgets is not installed.
     """
     if targets is not None and [np.shape(target) for target in targets] != [np.shape(source) for source in images]:
-        raise ConfigError("Each image needs a target of its own size.")
+        raise ConfigError("Each image needs a target of the same size.")
     pick = _image_slider(len(images), names)
     noise = _slider("noise seed", ["off", *map(str, range(100))], disabled=not model.info.config.dropout)
 
@@ -207,9 +207,9 @@ def _slider(description: str, options: Sequence[str], **more: Any) -> ipywidgets
 
 
 def _panel(name: str, controls: dict[str, ipywidgets.Widget], draw: Callable[[], str]) -> ipywidgets.VBox:
-    """Controls above what `draw` makes of their values: HTML, anew at each change.
+    """Controls above the HTML from `draw`, which is redrawn at each change.
 
-    Its CSS class is `name`, those of the controls are "NAME-KEY". A viewer without widgets shows the HTML alone.
+    The CSS class is `name`; controls have the class "NAME-KEY". A viewer without widgets shows only the HTML.
     """
     from ipywidgets import HTML, VBox
 
@@ -238,11 +238,11 @@ def _ipywidgets() -> Any:
 
 
 def progress(every: int = 1) -> Callable[[Snapshot], None]:
-    """A live display of one training: `p2plib.train(config, show=widgets.progress())`.
+    """A live display of one training run: `p2plib.train(config, show=widgets.progress())`.
 
-    In a notebook, one output area holds learning curves and samples (source | generated | expected). It is drawn anew
-    in place, at most every two seconds and always at the last epoch. Elsewhere, and in Kaggle's batch runs, which
-    nobody watches, a line is printed instead.
+    In a notebook, one output area shows learning curves and samples (source | generated | expected). It is updated at
+    most every two seconds, and always after the last epoch. Elsewhere, and in Kaggle's batch runs, it prints a line
+    instead.
 
     Args:
         every: epochs between updates.
@@ -267,14 +267,14 @@ def progress(every: int = 1) -> Callable[[Snapshot], None]:
 
 
 def _in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this code and someone may be watching."""
+    """Whether this code runs in a Jupyter kernel with a possible viewer."""
     ipython = sys.modules.get("IPython")
     in_kernel = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     return in_kernel and os.environ.get("KAGGLE_KERNEL_RUN_TYPE") != "Batch"
 
 
 def _display(html: str, handle: Any) -> Any:
-    """Show HTML in the output area of `handle`, or in a new one; returns its handle."""
+    """Show HTML in the output area of `handle`, or in a new one; return its handle."""
     from IPython.display import display
 
     bundle = {"text/html": html, "text/plain": "training progress"}
@@ -285,10 +285,10 @@ def _display(html: str, handle: Any) -> Any:
 
 
 def _training_html(snapshot: Snapshot) -> str:
-    """Learning curves and samples; but for the images, the same text at every epoch, so that runs can be compared."""
+    """Learning curves and samples; apart from the images, the text is constant, so that runs can be compared."""
     curves = figures.learning_curves(snapshot.rows, snapshot.config.gan_loss)
     jpeg, _ = curves._repr_jpeg_()
-    width, height = (round(96 * inches) for inches in curves.get_size_inches())  # CSS has 96 pixels an inch
+    width, height = (round(96 * inches) for inches in curves.get_size_inches())  # CSS has 96 pixels per inch
     style = 'style="max-width:100%;height:auto" '
     return (
         '<div class="p2p-progress" style="display:flex;flex-wrap:wrap;gap:1em">'
@@ -297,7 +297,7 @@ def _training_html(snapshot: Snapshot) -> str:
 
 
 def _samples_html(snapshot: Snapshot) -> str:
-    """A few rows of source | generated | expected, in one image that the browser enlarges."""
+    """A few rows of source | generated | expected as one image, enlarged by the browser."""
     columns = [images[:SAMPLES] for images in snapshot.samples()]
     sheet = tile_images([list(row) for row in zip(*columns, strict=True)])
     source, target = snapshot.names

@@ -201,7 +201,7 @@ def test_export(run, capsys, tmp_path):
     out = succeeds(capsys, "export", run, "--format", "onnx", "--half").splitlines()
     folder = run / "export" / "onnx-half"
     assert "onnx, float16: " in out[-2]
-    assert "difference to Keras on 3 validation images: at most" in out[-2]
+    assert "difference from Keras on 3 validation images: at most" in out[-2]
     assert out[-1] == f"exported: {folder}"
     save_image(tmp_path / "a.png", np.zeros((40, 30, 3), np.uint8))
     succeeds(capsys, "translate", folder, tmp_path / "a.png", "--out", tmp_path / "out")

@@ -187,7 +187,7 @@ def test_explore_takes_images_of_any_size(model):
     panel = widgets.explore(model, images)
     control(panel, "image").index = 1
     assert [image.shape for image in shown(panel)] == [(40, 64, 3)] * 2
-    with pytest.raises(ConfigError, match="target of its own size"):
+    with pytest.raises(ConfigError, match="target of the same size"):
         widgets.explore(model, images, TARGETS[:2])
 
 

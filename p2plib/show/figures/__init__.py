@@ -1,7 +1,7 @@
 """Arrays in, matplotlib figures out: one function per figure.
 
-The figures are plain `Figure` objects without pyplot: no global state, and no display is needed. Notebooks show them by
-themselves; `save` writes them to a file.
+The figures are plain `Figure` objects without pyplot, so there is no global state, and no display is needed. Notebooks
+show them automatically; `save` writes them to a file.
 """
 
 from p2plib.show.figures.common import Figure, save

@@ -1,4 +1,4 @@
-"""What all figures share: how notebooks show them, resolution, colors, saving."""
+"""Shared by all figures: notebook display, resolution, colors, saving."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import matplotlib.figure
 from p2plib.errors import ConfigError
 from p2plib.files import replacing
 
-DPI = 128  # a power of two: sizes in pixels survive the way through inches exactly
+DPI = 128  # a power of two, so that sizes in pixels convert to inches exactly
 
-# Okabe and Ito 2008: colors that people with any color vision can tell apart
+# Okabe and Ito 2008: distinguishable with any color vision
 VERMILION, BLUE, GREEN, GRAY = "#D55E00", "#0072B2", "#009E73", "#777777"
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib figure that notebooks show by themselves, as a JPEG file of its exact pixels.
+    """A matplotlib figure that notebooks show automatically, as a JPEG file with its exact pixels.
 
     Args:
         size: width and height in inches.
-        alt: what the figure shows, for those who cannot see it.
-        options: further arguments of `matplotlib.figure.Figure`.
+        alt: alternative text, for people who cannot see the figure.
+        options: additional arguments of `matplotlib.figure.Figure`.
     """
 
     def __init__(self, size: tuple[float, float], alt: str, **options: Any) -> None:
@@ -37,10 +37,10 @@ class Figure(matplotlib.figure.Figure):
 
 
 def save(figure: matplotlib.figure.Figure, path: str | Path) -> None:
-    """Write a figure atomically; the suffix of `path` names the format.
+    """Write a figure atomically; the suffix of `path` determines the format.
 
     Raises:
-        ConfigError: matplotlib does not write files of that suffix.
+        ConfigError: matplotlib does not support that suffix.
     """
     suffix = Path(path).suffix.lower()
     if suffix[1:] not in figure.canvas.get_supported_filetypes():

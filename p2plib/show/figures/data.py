@@ -1,4 +1,4 @@
-"""Figures of the data: pairs, their colors, and what preprocessing does to them."""
+"""Figures of the data: pairs, their colors, and the steps of preprocessing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
 
-WIDTH = 960  # pixels: what notebooks show without shrinking
+WIDTH = 960  # pixels that notebooks show without shrinking
 TITLE, CAPTION, GAP, SEAM = 30, 24, 12, 2  # pixels
 
 CHANNELS = {"red": VERMILION, "green": GREEN, "blue": BLUE}
@@ -23,17 +23,17 @@ def pair_sheet(
     captions: Sequence[str] | None = None,
     columns: int = 3,
 ) -> Figure:
-    """Pairs in rows and columns, the two halves side by side.
+    """Pairs in rows and columns, with the two halves side by side.
 
     Args:
-        sources: uint8 (N, H, W, 3), the left halves.
-        targets: the same of the right halves.
-        names: what the two are called, for the titles.
-        captions: a line below each pair.
-        columns: pairs in a row.
+        sources: left halves, uint8 (N, H, W, 3).
+        targets: right halves, like `sources`.
+        names: titles of the two halves.
+        captions: one line below each pair.
+        columns: pairs per row.
 
     Raises:
-        ValueError: there are not as many targets as sources.
+        ValueError: the numbers of sources and targets differ.
     """
     pairs = list(zip(sources, targets, strict=True))
     columns = min(columns, len(pairs))
@@ -54,12 +54,12 @@ def pair_sheet(
 
 
 def color_histograms(sources: np.ndarray, targets: np.ndarray, names: tuple[str, str]) -> Figure:
-    """How often each value of red, green and blue occurs, a column of panels for each side.
+    """Histograms of red, green and blue, with one column of panels per side.
 
     Args:
-        sources: uint8 (N, H, W, 3), as are `targets`.
-        targets: the other side.
-        names: what the two sides are called, for the titles.
+        sources: uint8 (N, H, W, 3).
+        targets: like `sources`.
+        names: titles of the two sides.
     """
     alt = f"Histograms of red, green and blue: {names[0]} and {names[1]}"
     figure = Figure((WIDTH / DPI, 3.6), alt, layout="constrained")
@@ -81,7 +81,7 @@ def color_histograms(sources: np.ndarray, targets: np.ndarray, names: tuple[str,
 
 
 def palette_bars(shares: Mapping[str, float], colors: Mapping[str, Sequence[int]]) -> Figure:
-    """Bars of the shares of classes or colors, each in its own color.
+    """A bar chart of the shares of classes or colors, each bar in its own color.
 
     Args:
         shares: share of the pixels, in [0, 1], by name.
@@ -107,12 +107,12 @@ def steps(
     names: tuple[str, str],
     windows: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> Figure:
-    """A pair after each step of preprocessing: sources above targets, all drawn equally wide, and what the arrays hold.
+    """A pair after each preprocessing step: sources above targets, all of equal width, with size, type and range.
 
     Args:
-        stages: title of a step: the pair after it, (2, H, W, 3), uint8 or float in [-1, 1].
-        names: what the two halves are called.
-        windows: title of a step: (top, left, side) of a square to outline in both halves, in pixels of that step.
+        stages: the pair after each step by title, (2, H, W, 3), uint8 or float in [-1, 1].
+        names: names of the two halves.
+        windows: squares (top, left, side) to outline in both halves by title of a step, in pixels of that step.
     """
     wide = (WIDTH - TITLE + GAP) // len(stages) - GAP
     high = max(wide * pair.shape[1] // pair.shape[2] for pair in stages.values())
@@ -148,12 +148,12 @@ def _show(
     title: str = "",
     window: tuple[int, int, int] | None = None,
 ) -> None:
-    """Put an image on the figure, at pixels from the upper left."""
+    """Draw an image at a position in pixels from the upper left."""
     width, height = figure.get_size_inches() * DPI
     axes = figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
     axes.imshow(image, aspect="auto")
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color=GRAY, linewidth=0.5)  # a white image on white would not be seen
+    axes.spines[:].set(color=GRAY, linewidth=0.5)  # white images need a visible edge
     axes.set_title(title, fontsize=10, pad=4, parse_math=False)
     if window:
         y, x, side = window
@@ -162,7 +162,7 @@ def _show(
 
 
 def _write(figure: Figure, text: str, x: float, y: float, **options: Any) -> None:
-    """Put text on the figure, centered at pixels from the upper left."""
+    """Draw text centered at a position in pixels from the upper left."""
     width, height = figure.get_size_inches() * DPI
     options = {"fontsize": 8, "parse_math": False} | options
     figure.text(x / width, 1 - y / height, text, ha="center", va="center", **options)

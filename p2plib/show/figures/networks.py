@@ -1,4 +1,4 @@
-"""Figures of the networks, drawn from what the built models say of themselves."""
+"""Figures of the networks, drawn from the built models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COLORS = (VERMILION, BLUE, GREEN, GRAY)
 
 
 def u_net(stages: Sequence[Stage]) -> Figure:
-    """An encoder-decoder with its skips: a bar a stage, as high as its output is wide (in octaves).
+    """An encoder-decoder with its skip connections: one bar per stage, its height the output width in octaves.
 
     Args:
-        stages: what `models.stages.stages` says of a generator. The first half narrows, the second widens.
+        stages: from `models.stages.stages`, for a generator. The first half narrows, the second widens.
     """
     heights = [np.log2(stage.shape[0]) + 0.5 for stage in stages]
     place = {stage.name: i for i, stage in enumerate(stages)}
@@ -46,21 +46,21 @@ def u_net(stages: Sequence[Stage]) -> Figure:
 
 
 def receptive_fields(image: np.ndarray, patches: Mapping[str, Patch]) -> Figure:
-    """Squares of the image that single logits of discriminators see.
+    """Receptive fields of single discriminator logits, drawn on an image.
 
     Args:
         image: uint8 (S, S, 3).
-        patches: label: what `models.patchgan.patch` returns. A square may reach beyond the image, into the padding.
+        patches: squares from `models.patchgan.patch` by label. They may extend beyond the image, into the padding.
     """
     size = len(image)
     figure = Figure((5, 5), "What one logit sees: " + ", ".join(patches), layout="constrained")
     axes = figure.subplots()
     axes.imshow(image, interpolation="none", extent=(0, size, size, 0))
     for i, ((label, (top, left, side)), color) in enumerate(zip(patches.items(), COLORS, strict=False)):
-        for width, shade in ((5, "white"), (2.5, color)):  # a white rim, to be seen on any image
+        for width, shade in ((5, "white"), (2.5, color)):  # a white rim, visible on any image
             axes.add_patch(Rectangle((left, top), side, side, fill=False, lw=width, edgecolor=shade))
         box = {"facecolor": "white", "edgecolor": color, "boxstyle": "round,pad=0.25"}
-        if i % 2:  # on one side, the labels of small squares would hide each other
+        if i % 2:  # alternate sides, so that labels of small squares do not overlap
             corner, away, align = (left, top + side), -14, "right"
         else:
             corner, away, align = (left + side, top), 14, "left"

@@ -15,7 +15,7 @@ from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
 TITLE, CAPTION, GAP = 32, 24, 8  # pixels
 
 UNDECIDED = {"vanilla": math.log(2), "lsgan": 0.25}
-"""What both GAN losses are while the discriminator calls every patch real with probability 1/2."""
+"""The value of both GAN losses while the discriminator is undecided about every patch."""
 
 
 class Panel(NamedTuple):
@@ -24,9 +24,9 @@ class Panel(NamedTuple):
     title: str
     unit: str
     lines: dict[str, tuple[str, str]]
-    """A column of the log: what the legend calls it, and its color."""
+    """Label in the legend and color, by column of the log."""
     best: str | None = None
-    """The column in which the best epoch is marked."""
+    """The column that marks the best epoch."""
 
 
 PANELS = (
@@ -44,25 +44,25 @@ def result_grid(
     names: tuple[str, str] = ("source", "target"),
     captions: Sequence[str] | None = None,
 ) -> Figure:
-    """Rows of source | generated | expected, as `image_grid` lays them out.
+    """Rows of source | generated | expected, in the layout of `image_grid`.
 
     Args:
-        sources: uint8 (N, S, S, 3), as are `generated` and `targets`.
-        generated: what the generator made of them.
-        targets: what it should have made.
-        names: what source and target are called, for the titles of the columns.
-        captions: a line below each row, for example "3.jpg, SSIM 0.31".
+        sources: uint8 (N, S, S, 3), like `generated` and `targets`.
+        generated: the generated images.
+        targets: the expected images.
+        names: names of source and target, for the column titles.
+        captions: one line below each row, for example "3.jpg, SSIM 0.31".
     """
     columns = {names[0]: sources, f"generated {names[1]}": generated, f"expected {names[1]}": targets}
     return image_grid(columns, captions)
 
 
 def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None = None) -> Figure:
-    """Images in titled columns, pixel by pixel; images below 256 pixels are enlarged to that.
+    """Images in titled columns at full resolution; images below 256 pixels are enlarged to that size.
 
     Args:
-        columns: title of a column: its images, uint8 (N, S, S, 3), from top to bottom.
-        captions: a line below each row.
+        columns: images of each column by title, uint8 (N, S, S, 3), from top to bottom.
+        captions: one line below each row.
 
     Raises:
         ValueError: the columns have different numbers of images.
@@ -89,11 +89,11 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
 
 
 def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str] = ("generated", "expected")) -> Figure:
-    """Rows of generated | expected | where and how much they differ.
+    """Rows of generated | expected | absolute error.
 
     Args:
-        generated: uint8 (N, S, S, 3), as are `targets`.
-        targets: what should have been made.
+        generated: uint8 (N, S, S, 3).
+        targets: the expected images, like `generated`.
         names: titles of the first two columns.
     """
     errors = np.abs(generated.astype(np.int16) - targets).mean(axis=-1) / 255
@@ -112,10 +112,10 @@ def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str]
 
 
 def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """The discriminator's judgment laid over images: each patch's color says how real it looks.
+    """Images with the discriminator's scores as an overlay: each patch's color shows how real it looks.
 
     Args:
-        columns: title: images, uint8 (N, S, S, 3), and what `evaluation.judge` says of them, (N, P, P) in [0, 1].
+        columns: images, uint8 (N, S, S, 3), and scores from `training.discriminator.judge`, (N, P, P) in [0, 1], by title.
     """
     count = len(next(iter(columns.values()))[0])
     figure, cells = _heat_grid(count, 2 * len(columns), f"How real the discriminator finds {', '.join(columns)}")
@@ -134,7 +134,7 @@ def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 
 
 def _heat_grid(rows: int, columns: int, alt: str) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes, (rows, columns), without ticks."""
+    """Create a figure with axes (rows, columns) without ticks."""
     figure = Figure((2 * columns + 0.9, 1.95 * rows + 0.25), alt, layout="constrained")
     cells = figure.subplots(rows, columns, squeeze=False)
     for axes in cells.flat:
@@ -153,12 +153,12 @@ def _titles(row: Sequence[Axes], titles: Sequence[str]) -> None:
 
 
 def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
-    """Losses and validation metrics by epoch; the epoch of the best validation SSIM, which `best.keras` is, is marked.
+    """Losses and validation metrics by epoch, with a mark at the best validation SSIM (`best.keras`).
 
     Args:
-        rows: the log, one row an epoch and at least one; without the columns `gan` and `discriminator` (a run on L1
-            alone) there is no panel for them, and rows in which they are NaN (a warm-up) cannot be the best.
-        gan_loss: the run's GAN loss, to draw the line of the undecided discriminator where there is one.
+        rows: the log, one row per epoch, at least one. Without the columns `gan` and `discriminator` (L1 alone), their
+            panel is left out. Rows where they are NaN (warm-up) cannot be the best.
+        gan_loss: the run's GAN loss, to draw a line for the undecided discriminator if it has one.
     """
     panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
     columns = 2 if len(panels) == 4 else len(panels)
