@@ -1,4 +1,4 @@
-"""The web app: draw or upload an image in a browser, and see what a model makes of it."""
+"""The web app: draw or upload an image in a browser and translate it with a model."""
 
 from __future__ import annotations
 

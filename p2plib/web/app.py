@@ -1,4 +1,4 @@
-"""The routes: what a browser, or a program, asks for and gets."""
+"""The routes of the web app, for browsers and programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Headers of every answer."""
+"""Headers of every response."""
 
 SENTENCES = {
     400: "The request is malformed.",
@@ -37,16 +37,16 @@ SENTENCES = {
     415: "Send the image as multipart/form-data or as JSON.",
     500: "Something went wrong on the server; its terminal says more.",
 }
-"""What errors without a sentence of their own say."""
+"""Default messages of HTTP errors."""
 
-mimetypes.add_type("text/javascript", ".js")  # Windows may say text/plain, which `nosniff` forbids to run
+mimetypes.add_type("text/javascript", ".js")  # Windows may send text/plain, which `nosniff` blocks
 
 NUMBERS = 2**31
-"""Seeds, of noise and of examples, lie below."""
+"""Upper limit (exclusive) of seeds for noise and examples."""
 
 
 class _Request(flask.Request):
-    """Keeps uploads in memory, however large: no file of a user touches the disk."""
+    """Keeps uploads in memory, however large, so that no user file is written to disk."""
 
     max_form_parts = 8
 
@@ -60,7 +60,7 @@ class _App(Flask):
 
 @dataclass(frozen=True)
 class _Order:
-    """What a request to translate asks for."""
+    """The parameters of a translation request."""
 
     image: bytes
     model: str | None
@@ -69,12 +69,12 @@ class _Order:
 
 
 def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits: Limits = DEFAULTS) -> Flask:
-    """The web app as a WSGI application, all models loaded. One process must serve it, with several threads.
+    """Create the WSGI application with all models loaded. Serve it in one process with several threads.
 
     Args:
-        checkpoints: what `p2plib.load` takes; the first one is the default.
-        examples: folder of images to try the models with; None takes each model's own kind.
-        limits: what requests may ask for.
+        checkpoints: paths for `p2plib.load`; the first one is the default.
+        examples: folder of images to try the models with; None uses validation or toy images.
+        limits: limits of requests.
 
     Raises:
         CheckpointError: a model cannot be loaded.
@@ -83,7 +83,7 @@ def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits
     app = _App(__name__)
     app.config.update(
         MAX_CONTENT_LENGTH=limits.body_bytes,
-        MAX_FORM_MEMORY_SIZE=200_000,  # more than Werkzeug reads at a time, be it of a file
+        MAX_FORM_MEMORY_SIZE=200_000,  # must exceed the chunks that Werkzeug reads, even of files
         MAX_FORM_PARTS=_Request.max_form_parts,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -141,7 +141,7 @@ def _translate(models: Models) -> Response:
 
 def _sketch(models: Models) -> Response:
     if not sketch.available():
-        raise RequestError("This server cannot draw sketches: scikit-image is not installed there.", 501)
+        raise RequestError("This server cannot draw sketches: scikit-image is not installed.", 501)
     models.queue.check_room()
     image = uploads.decode(_read_order().image, models.limits)
     drawn = models.queue.run(lambda: sketch.sketch(image), _gone()).result
@@ -149,7 +149,7 @@ def _sketch(models: Models) -> Response:
 
 
 def _gone() -> Callable[[], bool]:
-    """Tells whether the client went away, where the server knows."""
+    """A function that returns whether the client disconnected, if the server knows."""
     return request.environ.get("waitress.client_disconnected", lambda: False)
 
 
@@ -162,17 +162,17 @@ def _form_order() -> _Order:
         raise RequestError(SENTENCES[415], 415)
     file, fields = request.files.get("image", request.files.get("picture")), request.form  # version 0.1: "picture"
     if file is None:
-        raise RequestError("There is no image in the request; send it as the file field `image`.")
+        raise RequestError("The request has no image; send it as the file field `image`.")
     return _order(file.read(), fields.get("model"), fields.get("fit"), fields.get("noise"))
 
 
 def _json_order() -> _Order:
     try:
         values = request.get_json()
-    except RecursionError:  # brackets, a hundred thousand deep
+    except RecursionError:  # deeply nested brackets
         values = None
     if not isinstance(values, dict) or not isinstance(sent := values.get("image", values.get("picture")), str):
-        raise RequestError("The request must be a JSON object with the image, in base64, as `image`.")
+        raise RequestError("The request must be a JSON object with a base64 image as `image`.")
     return _order(uploads.from_base64(sent), *map(values.get, ("model", "fit", "noise")))
 
 
@@ -194,7 +194,7 @@ def _number(name: str, value: object) -> int | None:
 
 
 def _failed(error: Exception) -> Response:
-    """One sentence for every error: JSON for programs, plain text for people who mistyped an address."""
+    """Answer every error with one sentence, in JSON for programs or plain text for mistyped addresses."""
     status, sentence = _status(error)
     if status == 500:
         current_app.logger.error("%s %s failed", request.method, request.path, exc_info=error)
@@ -215,7 +215,7 @@ def _status(error: Exception) -> tuple[int, str]:
         return 503, str(error)
     if isinstance(error, RequestError):
         return error.status, str(error)
-    if isinstance(error, P2PError):  # for example noise, with an exported model
+    if isinstance(error, P2PError):  # for example, noise with an exported model
         return 422, str(error)
     if isinstance(error, HTTPException) and error.code:
         if error.code == 413:

@@ -1,4 +1,4 @@
-"""Images to try a model with, and the colors to draw its labels in."""
+"""Example images for a model, and the colors for drawing its labels."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from p2plib.errors import DataError
 from p2plib.registry import TASKS
 
 LARGEST = 1024
-"""Side in pixels that the user's images are shrunk to."""
-_MADE_START = 10_000  # toy images that no split holds
+"""Longest side of the user's images in pixels; larger ones are shrunk."""
+_MADE_START = 10_000  # toy images beyond all splits
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Source images for one model: the user's, those it was validated on, or else toy ones."""
+    """Source images for one model: the user's, else its validation images, else toy images."""
 
     config: TrainConfig
     files: Sequence[Path] = ()
     dataset: Dataset | None = None
-    """What the model was trained on, if it is at hand."""
+    """The model's training data, if available."""
     palette: dict[str, Color] = field(default_factory=dict)
-    """The color of each class, where the model's sources are labels; else empty."""
+    """The color of each class if the model's sources are labels, else empty."""
 
     @classmethod
     def of(cls, config: TrainConfig, folder: Path | None) -> Examples:
-        """What there is for the model that `config` describes; `folder` holds the user's own images.
+        """Find examples for the model described by `config`; `folder` holds the user's images.
 
         Raises:
             DataError: `folder` holds no images.
@@ -46,7 +46,7 @@ class Examples:
             return cls(config, files)
 
     def image(self, seed: int) -> np.ndarray:
-        """The source image number `seed`, uint8 (H, W, 3); beyond the last it begins again.
+        """The source image number `seed`, uint8 (H, W, 3); numbers wrap around.
 
         Raises:
             DataError: the file cannot be read.
@@ -63,7 +63,7 @@ class Examples:
 def _files(folder: Path) -> list[Path]:
     files = image_files(folder)
     if not files:
-        raise DataError(f"{folder}: no images for examples there (JPEG, PNG or WebP).")
+        raise DataError(f"{folder}: no images for examples in this folder (JPEG, PNG or WebP).")
     return files
 
 

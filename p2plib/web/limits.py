@@ -1,4 +1,4 @@
-"""What the web app lets strangers do at most."""
+"""Limits that protect the web app from untrusted requests."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from p2plib.errors import P2PError
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may ask for."""
+    """Limits per request and in total."""
 
     upload_bytes: int = 10_000_000
     """Size of an image file."""
     pixels: int = 24_000_000
-    """Width times height of an image, a phone's photo; read from its header, before a pixel is decoded."""
+    """Width times height of an image, such as a phone photo; checked in the header before decoding."""
     tiled_pixels: int = 4_000_000
-    """The same, where the model goes over the image in tiles: at 256 pixels, about a hundred runs."""
+    """The same for images translated in tiles: about a hundred tiles of 256 pixels."""
     queue: int = 8
-    """Requests that wait while the model runs for another."""
+    """Number of requests that may wait for the model."""
     wait_s: float = 60.0
-    """How long one of them waits at most, in seconds."""
+    """Longest wait of a request in seconds."""
 
     @property
     def body_bytes(self) -> int:
-        """Size of a whole request: the image in base64, and a little around it."""
+        """Size of a whole request: the image in base64, and some overhead."""
         return self.upload_bytes * 4 // 3 + 65_536
 
 
@@ -32,7 +32,7 @@ DEFAULTS = Limits()
 
 
 class RequestError(P2PError):
-    """A request that cannot be answered with an image; `status` is that of HTTP."""
+    """A request that cannot be answered with an image; `status` is the HTTP status."""
 
     def __init__(self, message: str, status: int = 400):
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The models that are served: loaded at the start, loaded anew when their file was replaced."""
+"""The served models: loaded at startup, and reloaded when their file is replaced."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from p2plib.web.limits import Limits, RequestError
 from p2plib.web.queue import Done, Queue
 
 BATCH = 1
-"""Tiles in a call of the network. Any other number is compiled when an image first needs it, and people would wait."""
+"""Tiles per call of the network. It is fixed, because each new batch size triggers a slow compilation."""
 
 Stamp = tuple[tuple[int, ...], ...]
-"""What tells a file from the one that took its place: time, size and inode; of a folder, those of its files."""
+"""Identifies a version of a file: time, size and inode; for a folder, those of its files."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """All that comes from one version of a model's file; it is replaced as a whole."""
+    """Everything loaded from one version of a model's file, replaced as a whole."""
 
     checkpoint: Checkpoint
     examples: Examples
@@ -36,12 +36,12 @@ class _Loaded:
 
 
 class Model:
-    """One served model. Its methods that run Keras are called in the queue's thread only.
+    """One served model. Methods that run Keras are called only in the queue's thread.
 
     Args:
-        id: its name in addresses.
-        path: what `p2plib.load` takes.
-        folder: the user's images, for examples.
+        id: name of the model in URLs.
+        path: path for `p2plib.load`.
+        folder: the user's example images.
 
     Raises:
         P2PError: the model cannot be loaded.
@@ -54,12 +54,12 @@ class Model:
 
     @property
     def examples(self) -> Examples:
-        """Source images to try it with."""
+        """Example source images."""
         return self._loaded.examples
 
     @property
     def entry(self) -> dict[str, Any]:
-        """What pages and programs are told of it."""
+        """The description of the model for pages and programs."""
         info = self._loaded.checkpoint.info
         source, target = info.names
         classes = self.examples.palette.items()
@@ -79,10 +79,10 @@ class Model:
         }
 
     def check(self, height: int, width: int, fit: bool, limits: Limits) -> None:
-        """Refuse an image that would keep the model busy for minutes.
+        """Reject an image that would keep the model busy for minutes.
 
         Raises:
-            RequestError: it is too large to be translated in tiles.
+            RequestError: the image is too large to be translated in tiles.
         """
         model = self._loaded.checkpoint
         size = model.size
@@ -90,36 +90,36 @@ class Model:
         if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
             raise RequestError(
                 f"{width}x{height} is too large to be translated in tiles (at most {limits.tiled_pixels / 1e6:g} "
-                "million pixels); shrink the image, or ask for it to be fitted to the model.",
+                "million pixels); shrink the image, or fit it to the model.",
                 413,
             )
 
     def translate(self, image: np.ndarray, noise: int | None, fit: bool) -> np.ndarray:
-        """`p2plib.translate` for one image, with the newest version of the model."""
+        """Translate one image with the newest version of the model."""
         self._refresh()
         return translate(self._loaded.checkpoint, [image], noise, BATCH, fit)[0]
 
     def _refresh(self) -> None:
-        """Load the model anew if another file stands in its place; where that fails, the old one serves on."""
+        """Reload the model if its file was replaced; if that fails, keep the old one."""
         try:
             stamp = _stamp(self.path)
-        except (P2PError, OSError):  # it vanished
+        except (P2PError, OSError):  # the file is gone
             return
         if stamp in (self._loaded.stamp, self._rejected):
             return
         try:
             self._loaded = self._load(stamp)
             _log(f"{self.path}: replaced by step {self._loaded.checkpoint.info.step}")
-        except Exception as error:  # whatever is wrong with the new file, there is a good model
+        except Exception as error:  # whatever is wrong with the new file, the old model works
             self._rejected = stamp
-            _log(f"{self.path}: the new file cannot be used, the old model serves on ({error})")
+            _log(f"{self.path}: the new file cannot be used, so the old model stays in use ({error})")
 
     def _load(self, stamp: Stamp) -> _Loaded:
         model = checkpoint.load(self.path)
         blank = np.zeros((model.size, model.size, 3), np.uint8)
-        translate(model, [blank], batch_size=BATCH)  # compiles, so that the first image is quick
+        translate(model, [blank], batch_size=BATCH)  # compile now, so that the first image is fast
         if _stamp(self.path) != stamp:
-            raise P2PError(f"{self.path} changed while it was loaded.")
+            raise P2PError(f"{self.path} changed while it was being loaded.")
         return _Loaded(model, Examples.of(model.info.config, self.folder), stamp)
 
 
@@ -147,25 +147,25 @@ class Models:
         return len(self._models)
 
     def entries(self) -> list[dict[str, Any]]:
-        """What there is, in the order that was given."""
+        """Descriptions of all models, in the given order."""
         return [model.entry for model in self._models.values()]
 
     def find(self, id: str | None) -> Model:
         """The model called `id`; None means the first.
 
         Raises:
-            RequestError: there is none of that name.
+            RequestError: there is no such model.
         """
         if id is None:
             return next(iter(self._models.values()))
         if id not in self._models:
-            raise RequestError(f"There is no model {id[:60]!r}; /api/models lists those there are.", 404)
+            raise RequestError(f"There is no model {id[:60]!r}; /api/models lists all models.", 404)
         return self._models[id]
 
     def translate(
         self, model: Model, image: np.ndarray, noise: int | None, fit: bool, gone: Callable[[], bool]
     ) -> Done[np.ndarray]:
-        """Translate one image when its turn comes; see `Queue.run` for `gone` and what is raised."""
+        """Translate one image when its turn comes; see `Queue.run` for `gone` and errors."""
         height, width = image.shape[:2]
         model.check(height, width, fit, self.limits)
         return self.queue.run(lambda: model.translate(image, noise, fit), gone)
@@ -178,7 +178,7 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _ids(paths: Sequence[Path]) -> list[str]:
-    """A short name for each path, all different, that an address can hold."""
+    """A short, unique, URL-safe name for each path."""
     ids: list[str] = []
     for path in paths:
         base = re.sub(r"[^A-Za-z0-9._]+", "-", checkpoint.short_name(path)).strip("-.") or "model"

@@ -1,4 +1,4 @@
-"""One task at a time, in one thread, while a few others wait: what a model, and its machine, can bear."""
+"""Runs one task at a time in one thread, while a limited number of others wait."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from p2plib.errors import P2PError
 
 POLL_SECONDS = 0.2
-"""How often a waiting request looks whether its client is still there."""
+"""Seconds between checks whether a waiting client is still connected."""
 
 Result = TypeVar("Result")
 
 
 class BusyError(P2PError):
-    """The queue is full, or did not move in time; `retry_after` seconds later it may be better."""
+    """The queue is full or too slow; try again after `retry_after` seconds."""
 
     def __init__(self, retry_after: int):
         super().__init__(f"The model is busy with other images; try again in {retry_after} s.")
@@ -27,14 +27,14 @@ class BusyError(P2PError):
 
 
 class GoneError(P2PError):
-    """The client went away while its request waited."""
+    """The client disconnected while its request waited."""
 
     def __init__(self) -> None:
-        super().__init__("The client went away.")
+        super().__init__("The client disconnected.")
 
 
 class Done(NamedTuple, Generic[Result]):
-    """What a task returned, the seconds that it ran, and those that it had waited."""
+    """The result of a task, and how many seconds it ran and waited."""
 
     result: Result
     seconds: float
@@ -42,11 +42,11 @@ class Done(NamedTuple, Generic[Result]):
 
 
 class Queue:
-    """Runs tasks one by one, all in the same thread, which TensorFlow and JAX like best.
+    """Runs tasks one by one in the same thread, which suits TensorFlow and JAX.
 
     Args:
-        length: how many tasks may wait.
-        wait_s: how long one may wait, in seconds.
+        length: maximum number of waiting tasks.
+        wait_s: longest wait of a task in seconds.
     """
 
     def __init__(self, length: int, wait_s: float) -> None:
@@ -54,33 +54,33 @@ class Queue:
         self._pool = ThreadPoolExecutor(1, "p2plib-model")
         self._lock = threading.Lock()
         self._inside = 0  # running and waiting
-        self._recent: deque[float] = deque([1.0], maxlen=8)  # seconds of the last tasks
+        self._recent: deque[float] = deque([1.0], maxlen=8)  # durations of the last tasks
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait."""
+        """Number of waiting tasks."""
         return max(0, self._inside - 1)
 
     @property
     def retry_after(self) -> int:
-        """In how many seconds the tasks that are here will be done, going by the last ones."""
+        """Estimated seconds until all current tasks are done, based on the last ones."""
         return max(1, math.ceil(self._inside * sum(self._recent) / len(self._recent)))
 
     def check_room(self) -> None:
-        """Raise `BusyError` if a task would not be let in: worth asking before work is done for it."""
+        """Raise `BusyError` if the queue is full; call this before preparing a task."""
         if self._inside > self.length:
             raise BusyError(self.retry_after)
 
     def run(self, task: Callable[[], Result], gone: Callable[[], bool] = lambda: False) -> Done[Result]:
-        """Wait for `task` to have its turn and to end.
+        """Run `task` when its turn comes, and wait for it.
 
         Args:
-            task: is called in the queue's thread; what it raises is raised here.
-            gone: says that nobody waits for the result any more; a task that has not begun is dropped then.
+            task: called in the queue's thread; its exceptions are raised here.
+            gone: returns whether nobody waits for the result any more; a task that has not started is then dropped.
 
         Raises:
             BusyError: the queue is full, or the task's turn did not come in time.
-            GoneError: `gone` said so.
+            GoneError: `gone` returned True before the task started.
         """
         with self._lock:
             self.check_room()
@@ -88,7 +88,7 @@ class Queue:
         arrived = time.monotonic()
         try:
             future = self._pool.submit(self._timed, task, arrived)
-        except RuntimeError:  # the server stops
+        except RuntimeError:  # the server is stopping
             self._left()
             raise BusyError(self.retry_after) from None
         future.add_done_callback(self._left)
@@ -100,15 +100,15 @@ class Queue:
                 raise BusyError(self.retry_after)
         try:
             return future.result()
-        except CancelledError:  # the server stops
+        except CancelledError:  # the server is stopping
             raise BusyError(self.retry_after) from None
 
     def call(self, task: Callable[[], Result]) -> Result:
-        """Run a task that no limit is meant for, as loading the models is."""
+        """Run a task without limits, such as loading the models."""
         return self._pool.submit(task).result()
 
     def close(self) -> None:
-        """Drop what waits; what runs runs to its end."""
+        """Drop waiting tasks; a running task finishes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _timed(self, task: Callable[[], Result], arrived: float) -> Done[Result]:

@@ -1,4 +1,4 @@
-"""The web app on a port of this computer, until Ctrl-C."""
+"""Serves the web app on a port of this computer until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from p2plib.web.app import create_app
 from p2plib.web.limits import DEFAULTS, Limits
 
 SPARE_THREADS = 8
-"""Threads beside those that may wait for the model: they decode, refuse, and answer everything else."""
+"""Threads in addition to those that may wait for the model: they decode, reject, and answer everything else."""
 CONNECTIONS = 64
-"""Open connections at a time; each may hold an upload in memory. Further ones wait until they are accepted."""
+"""Maximum number of open connections; each may hold an upload in memory. Further ones wait."""
 SILENCE_SECONDS = 20
-"""A client that neither sends nor reads for so long is cut off."""
+"""A client that is idle for this long is disconnected."""
 
 
 def serve(
@@ -32,25 +32,25 @@ def serve(
     examples: Path | None = None,
     limits: Limits = DEFAULTS,
 ) -> None:
-    """Serve the web app until Ctrl-C; prints its address.
+    """Print the address and serve the web app until Ctrl-C.
 
     Args:
-        checkpoints: what `p2plib.load` takes; the first one is the default.
-        host: address to listen on. Only this computer reaches the default; 0.0.0.0 lets the whole network in.
-        port: port to listen on; 0 takes any free one.
-        examples: folder of images to try the models with; None takes each model's own kind.
-        limits: what requests may ask for.
+        checkpoints: paths for `p2plib.load`; the first one is the default.
+        host: address to listen on. The default is reachable from this computer only, 0.0.0.0 from the whole network.
+        port: port to listen on; 0 means any free port.
+        examples: folder of images to try the models with; default: validation or toy images.
+        limits: limits of requests.
 
     Raises:
         ConfigError: the host or the port cannot be used.
         CheckpointError: a model cannot be loaded.
     """
-    with bind(host, port) as listener:  # first, since loading models takes longer
+    with bind(host, port) as listener:  # before the models, which take long to load
         app = create_app(checkpoints, examples, limits)
         server = make_server(app, listener, limits)
         print(_greeting(host, listener.getsockname()[1]), flush=True)  # noqa: T201
         try:
-            server.run()  # Ctrl-C ends it
+            server.run()  # until Ctrl-C
         finally:
             app.extensions["p2plib"].queue.close()
             server.close()
@@ -58,7 +58,7 @@ def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Open a listening socket.
 
     Raises:
         ConfigError: the host or the port cannot be used; the message says what to do.
@@ -73,7 +73,7 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as error:
         why = {
-            "EADDRINUSE": "in use, maybe by another program or by a server that still runs",
+            "EADDRINUSE": "in use, perhaps by another program or an earlier server",
             "EACCES": "reserved for the system",
         }
         code = errno.errorcode.get(error.errno or 0, "")
@@ -83,9 +83,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_server(app: Flask, listener: socket.socket, limits: Limits = DEFAULTS) -> BaseWSGIServer:
-    """A waitress server for `app` on a listening socket; its `run` serves until it is interrupted."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # that requests wait is no news
-    body = 2 * limits.body_bytes  # up to here the app itself refuses, with a sentence; beyond, waitress hangs up
+    """Create a waitress server for `app` on a listening socket; its `run` serves until interrupted."""
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # waiting requests are normal
+    body = 2 * limits.body_bytes  # up to this size, the app rejects with a message; beyond, waitress disconnects
     return waitress.create_server(
         app,
         sockets=[listener],
@@ -93,13 +93,13 @@ def make_server(app: Flask, listener: socket.socket, limits: Limits = DEFAULTS) 
         connection_limit=CONNECTIONS,
         channel_timeout=SILENCE_SECONDS,
         cleanup_interval=SILENCE_SECONDS,
-        channel_request_lookahead=1,  # notice clients that go away
+        channel_request_lookahead=1,  # detects disconnected clients
         max_request_header_size=32_768,
         max_request_body_size=body,
-        inbuf_overflow=body + 1,  # memory, not temporary files
+        inbuf_overflow=body + 1,  # use memory, not temporary files
         outbuf_overflow=2**30,
         log_socket_errors=False,
-        asyncore_use_poll=True,  # select() fails where a process has more than 1024 files open
+        asyncore_use_poll=True,  # select() fails with more than 1024 open files
         ident=None,
     )
 
@@ -107,7 +107,7 @@ def make_server(app: Flask, listener: socket.socket, limits: Limits = DEFAULTS) 
 def _greeting(host: str, port: int) -> str:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
-    who = "only this computer can reach it" if _is_loopback(host) else "everyone in your network can reach it"
+    who = "only this computer can reach it" if _is_loopback(host) else "everyone on your network can reach it"
     return f"p2plib is at http://{shown}:{port} - {who}. Press Ctrl-C to stop."
 
 

@@ -1,4 +1,4 @@
-"""What strangers send, as an image: bytes that may be anything in, uint8 RGB or one sentence out."""
+"""Decodes untrusted uploads: arbitrary bytes in, a uint8 RGB image or a one-sentence error out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from p2plib.data.image import to_rgb
 from p2plib.web.limits import DEFAULTS, Limits, RequestError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-"""What Pillow may open; it goes by the content, never by a file's name."""
+"""Formats that Pillow may open, determined by content, never by file name."""
 
 _decoding = threading.Lock()  # one large image in memory at a time
 
 
 def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
-    """Read an untrusted image file as `images.read_rgb` reads the user's own: upright, 8-bit, laid on white.
+    """Read an untrusted image file like `data.image.read_rgb`: upright, 8-bit, on a white background.
 
     Returns:
         uint8 (H, W, 3).
@@ -29,11 +29,11 @@ def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
         RequestError: too large (413), not a PNG, JPEG or WebP (415), or damaged (422).
     """
     if not data:
-        raise RequestError("The image is empty; choose another one.")
+        raise RequestError("The image file is empty; choose another one.")
     if len(data) > limits.upload_bytes:
         raise RequestError(too_many_bytes(limits), 413)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # reads the header alone
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # reads only the header
             _check_size(opened.width, opened.height, limits)
             with _decoding:
                 return to_rgb(opened)
@@ -43,35 +43,35 @@ def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
         raise RequestError("This is not a PNG, JPEG or WebP image.", 415) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise RequestError(_too_many_pixels(limits), 413) from None
-    except Exception:  # damaged files make decoders raise whatever comes: OSError, SyntaxError, struct.error, ...
+    except Exception:  # on damaged files, decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise RequestError("The image is damaged: it cannot be decoded.", 422) from None
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes behind base64, or behind a data URL that holds it.
+    """Decode base64, or a data URL that contains it.
 
     Raises:
-        RequestError: the text is something else.
+        RequestError: the text is neither.
     """
     if text.startswith("data:"):
         head, _, text = text.partition(",")
         if not head.endswith(";base64"):
-            raise RequestError("A data URL must hold the image in base64.")
+            raise RequestError("A data URL must contain the image in base64.")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)  # `base64` breaks lines
+        return base64.b64decode("".join(text.split()), validate=True)  # the `base64` command wraps lines
     except (binascii.Error, ValueError):
-        raise RequestError("The image must be in base64, or a data URL.") from None
+        raise RequestError("The image must be base64 or a data URL.") from None
 
 
 def to_png(image: np.ndarray) -> bytes:
-    """A uint8 image (H, W, 3) as a PNG file."""
+    """Encode a uint8 image (H, W, 3) as PNG."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=3)  # much quicker than 6, a few per cent larger
+    Image.fromarray(image).save(buffer, "PNG", compress_level=3)  # much faster than 6, a few percent larger
     return buffer.getvalue()
 
 
 def too_many_bytes(limits: Limits) -> str:
-    """The sentence for an image file that is too large."""
+    """The message for an image file that is too large."""
     return f"The image is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed."
 
 

@@ -89,7 +89,7 @@ def test_a_damaged_model_does_not_replace_a_good_one(client, best, other, damage
         best.write_bytes({"half": content[: len(content) // 2], "empty": b"", "web page": b"<html></html>"}[damage])
     for _ in range(3):
         np.testing.assert_array_equal(translated(client), before)
-    assert capsys.readouterr().err.count("the old model serves on") <= 1, "said at every request"
+    assert capsys.readouterr().err.count("the old model stays in use") <= 1, "said at every request"
     best.rmdir() if damage == "folder" else best.unlink()
     best.write_bytes(content)
     assert np.abs(translated(client).astype(int) - before).max() > 10

@@ -233,7 +233,7 @@ def test_the_command_serves_until_ctrl_c(tiny_run):
 
 
 def test_who_can_reach_it_is_said():
-    assert "everyone in your network" in _greeting("0.0.0.0", 80)
+    assert "everyone on your network" in _greeting("0.0.0.0", 80)
     assert "http://127.0.0.1:80 " in _greeting("0.0.0.0", 80)
     for host in ("localhost", "127.0.0.1", "::1"):
         assert "only this computer" in _greeting(host, 80)
