@@ -126,7 +126,7 @@ print("spread", max(results) - min(results))
 def test_the_generator_learns_from_a_whole_discriminator_whatever_started_keras(onednn):
     """TensorFlow's graph optimizer lets an update overtake a later reading of the same weights.
 
-    With a reading of its own for `judged`, nearly all of these steps differ on an idle machine, by 1e-3 and more: a large step of D shows.
+    With a reading of its own for `judged`, steps differ, nearly all of them on an idle machine.
     """
     pytest.importorskip("tensorflow")
     cleared = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "XLA_"))}

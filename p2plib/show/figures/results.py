@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,12 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from p2plib.registry import GAN_LOSSES
 from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
 
 TITLE, CAPTION, GAP = 32, 24, 8  # pixels
-
-UNDECIDED = {"vanilla": math.log(2), "lsgan": 0.25}
-"""The value of both GAN losses while the discriminator is undecided about every patch."""
 
 
 class Panel(NamedTuple):
@@ -35,6 +32,8 @@ PANELS = (
     Panel("PSNR", "PSNR in dB", {"val_psnr": ("validation", BLUE)}, best="val_psnr"),
     Panel("SSIM", "SSIM", {"val_ssim": ("validation", BLUE)}, best="val_ssim"),
 )
+NO_CURVES = {"epoch", "step", "learning_rate", "seconds", "pictures_per_second"}
+"""Columns of the log that are not drawn."""
 
 
 def result_grid(
@@ -160,9 +159,9 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
             panel is left out. Rows where they are NaN (warm-up) cannot be the best.
         gan_loss: the run's GAN loss, to draw a line for the undecided discriminator if it has one.
     """
-    panels = [panel for panel in PANELS if panel.lines.keys() <= rows[0].keys()]
-    columns = 2 if len(panels) == 4 else len(panels)
-    lines = len(panels) // columns
+    panels = _panels(rows[0])
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    lines = -(-len(panels) // columns)
     figure = Figure(
         (4.2 * columns, 3 * lines),
         f"Learning curves over {len(rows)} epochs: {', '.join(panel.title for panel in panels)}",
@@ -170,16 +169,30 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
     )
     begun = [row for row in rows if not np.isnan(row.get("gan", 0))] or rows
     best = max(begun, key=lambda row: row["val_ssim"])
-    for axes, panel in zip(figure.subplots(lines, columns).flat, panels, strict=True):
+    undecided = GAN_LOSSES[gan_loss].undecided if gan_loss else None
+    all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for axes, panel in zip(all_axes, panels, strict=False):
         _plot(axes, panel, rows)
         if panel.best:
             epoch, value = best["epoch"], best[panel.best]
             label = f"best.keras: {value:.3f}, epoch {epoch:.0f}"
             axes.plot(epoch, value, "o", color=VERMILION, ms=7, label=label)
-        if "gan" in panel.lines and gan_loss in UNDECIDED:
-            axes.axhline(UNDECIDED[gan_loss], color=GRAY, ls="--", lw=1, label="undecided discriminator")
+        if "gan" in panel.lines and undecided is not None:
+            axes.axhline(undecided, color=GRAY, ls="--", lw=1, label="undecided discriminator")
         axes.legend(fontsize=8)
+    for axes in all_axes[len(panels) :]:
+        axes.remove()
     return figure
+
+
+def _panels(row: Mapping[str, float]) -> list[Panel]:
+    """The plots for the columns of a log: one for each term or metric that the usual plots do not show."""
+    usual = [panel for panel in PANELS if panel.lines.keys() <= row.keys()]
+    shown = {column for panel in usual for column in panel.lines} | NO_CURVES
+    others = [column for column in row if column not in shown]
+    where = {True: ("validation", BLUE), False: ("training", VERMILION)}
+    extra = [Panel(c.removeprefix("val_"), c.removeprefix("val_"), {c: where[c.startswith("val_")]}) for c in others]
+    return usual + extra
 
 
 def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
