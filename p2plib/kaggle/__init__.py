@@ -1,1 +1,1 @@
-"""Training on Kaggle: one self-contained kernel, what runs inside it, and what comes back."""
+"""Training on Kaggle: a self-contained kernel, the session that it runs, and fetching the results."""

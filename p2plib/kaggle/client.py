@@ -1,4 +1,4 @@
-"""Kaggle from the user's side: push a kernel, watch its session, and bring its run home whole.
+"""The client side of Kaggle: push a kernel, follow its session, and fetch its complete run.
 
 All talk goes through the `kaggle` command. Its exit status says little: it is 0 for a push that Kaggle refused, and in
 some versions when a web page was saved in place of a checkpoint. Its words change from version to version. So files
@@ -30,18 +30,18 @@ from p2plib.kaggle.kernel import METADATA
 from p2plib.kaggle.manifest import MANIFEST, Entry
 
 TIMEOUT = 300.0
-"""Seconds after which a call of the command, other than a download, counts as hanging."""
+"""Timeout of a command in seconds, except downloads."""
 PATIENCE = 5
-"""How often in a row `follow` may fail to reach Kaggle before it gives up."""
+"""Consecutive failures to reach Kaggle after which `follow` gives up."""
 REST = 60.0
-"""Seconds that `follow` waits for the rest of the log when the session has ended."""
+"""Seconds that `follow` waits for the rest of the log after the session has ended."""
 SLOWEST = 4
-"""How many times the first pause between two looks at a session the pauses grow to."""
+"""Longest pause between two status requests, as a multiple of the first one."""
 
 _RUN = "run"
 """The run folder in a kernel's output."""
 _UNFINISHED = {"NEW_SCRIPT", "QUEUED", "RUNNING", "CANCEL_REQUESTED"}
-# What the command takes as a credential or makes of one, should an answer echo it: tokens, keys, headers.
+# Credentials that a response might echo: tokens, keys, headers.
 _SECRET = re.compile(r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+")
 # How requests, by which the command talks, names the HTTP status of a failure: "403 Client Error: Forbidden for url".
 _HTTP = re.compile(r"\b([45]\d\d) (?:Client|Server) Error\b")
@@ -54,16 +54,16 @@ class _UnclearError(KaggleError):
 
 @dataclass(frozen=True)
 class Status:
-    """How a kernel's newest session stands."""
+    """The status of a kernel's newest session."""
 
     state: str
     """QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED or NEW_SCRIPT."""
     message: str = ""
-    """Why it failed, in Kaggle's words."""
+    """Kaggle's failure message."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the session has ended."""
         return self.state not in _UNFINISHED
 
     def __str__(self) -> str:
@@ -74,14 +74,14 @@ def push(folder: Path, seconds: int | None = None) -> str:
     """Send the kernel in `folder` to Kaggle, which starts a session of it.
 
     Args:
-        folder: holds `kernel-metadata.json` and the notebook that it names.
-        seconds: limit of the session's time; None leaves it to Kaggle.
+        folder: contains `kernel-metadata.json` and its notebook.
+        seconds: time limit of the session; None means Kaggle's own limit.
 
     Returns:
-        The address of the kernel.
+        The URL of the kernel.
 
     Raises:
-        KaggleError: it was not pushed; or it was, under another name or without one of its sources.
+        KaggleError: it was not pushed, or was pushed under another name or without one of its sources.
     """
     limit = [] if seconds is None else ["-t", str(seconds)]
     text = _kaggle("push", "-p", str(Path(folder).resolve()), *limit)
@@ -109,7 +109,7 @@ def push(folder: Path, seconds: int | None = None) -> str:
 
 
 def status(kernel_id: str) -> Status:
-    """Ask how the newest session of a kernel stands.
+    """Get the status of a kernel's newest session.
 
     Args:
         kernel_id: "owner/slug".
@@ -125,21 +125,21 @@ def status(kernel_id: str) -> Status:
 
 
 def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0) -> Status:
-    """Show how a session goes, its log line by line, until it ends.
+    """Show the status and log of a session until it ends.
 
-    The log is one open stream. The status is asked every `poll` seconds at first, ever more rarely later. A network
-    that fails for a while is waited for.
+    The log is streamed. The status is requested every `poll` seconds at first, and less often later. Temporary network
+    failures are tolerated.
 
     Args:
         kernel_id: "owner/slug".
-        say: takes each line.
-        poll: seconds before the second look.
+        say: called with each line.
+        poll: seconds before the second status request.
 
     Returns:
-        The final status; its state is COMPLETE if all went well.
+        The final status; its state is COMPLETE on success.
 
     Raises:
-        KaggleError: the first look fails, or several in a row.
+        KaggleError: the first status request fails, or several in a row.
     """
     now, log, pause, failures = status(kernel_id), _Log(kernel_id), poll, 0
     say(f"{kernel_id}: {now}")
@@ -170,25 +170,25 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
 def pull(
     kernel_id: str, run: Path, only: Literal["best", "last", "all"] = "all", say: Callable[[str], None] = print
 ) -> Path:
-    """Bring the run that a kernel trained into the folder `run`, verified against the kernel's manifest.
+    """Download the run of a kernel into the folder `run`, verified against the kernel's manifest.
 
-    Files arrive in a temporary folder beside `run`. When all are there and right, they are moved in one by one, each in
-    one step, the manifest last. Files that `run` holds already are not fetched again. Others in it, and what the
-    kernel's output has beside the run, are left alone.
+    Files are first downloaded to a temporary folder next to `run`. Once all are verified, each is moved atomically, the
+    manifest last. Files that `run` already holds are not downloaded again. Its other files, and kernel output outside
+    the run, are ignored.
 
     Args:
         kernel_id: "owner/slug".
-        run: the run folder; made if need be.
-        only: "best" leaves out all checkpoints but the best generator, "last" all but the last generator and the state
-            that training resumes from.
-        say: takes a line about what is fetched.
+        run: the run folder; created if missing.
+        only: "best" downloads only the best generator of all checkpoints; "last" only the last generator and the
+            training state.
+        say: called with a line about the download.
 
     Returns:
         `run`.
 
     Raises:
-        KaggleError: there is no finished run, or a file of it is missing or wrong; nothing in `run` has changed then.
-            Or the disk cannot take it.
+        KaggleError: there is no finished run, a file is missing or wrong (then `run` is unchanged), or the disk is full
+            or read-only.
     """
     _checked(kernel_id)
     folder = Path(run).resolve()
@@ -199,13 +199,13 @@ def pull(
             _move(names, Path(temporary) / _RUN, folder)
     except OSError as error:
         raise KaggleError(
-            f"{run}: cannot be written ({error.strerror or error}); make room there or give another folder."
+            f"{run}: cannot be written ({error.strerror or error}); free disk space or give another folder."
         ) from error
     return run
 
 
 def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callable[[str], None]) -> list[str]:
-    """Bring what `folder` lacks into `temporary`, and verify it; returns the names."""
+    """Download files missing in `folder` into `temporary` and verify them; return their names."""
     arrived = temporary / _RUN
     fault = _download(kernel_id, [MANIFEST], temporary)
     try:
@@ -222,7 +222,7 @@ def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callab
         say(f"{kernel_id}: {len(missing)} of {len(entries)} files to fetch, {size / 1e6:.1f} MB")
         if size > (free := shutil.disk_usage(temporary).free):
             raise KaggleError(
-                f"its files do not fit into {folder.parent}, which has {free / 1e6:.1f} MB free; make room."
+                f"its files do not fit into {folder.parent}, which has {free / 1e6:.1f} MB free; free disk space."
             )
         fault = _download(kernel_id, [entry.name for entry in missing], temporary)
         for entry in missing:
@@ -234,14 +234,14 @@ def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callab
 
 
 def _select(entries: Sequence[Entry], only: str) -> list[Entry]:
-    """The small files and, of the checkpoints, those asked for."""
+    """The small files and the requested checkpoints."""
     wanted = {"best": ["best.keras"], "last": ["last.keras", "state.npz"]}.get(only)
     if wanted is None:
         return list(entries)
     paths = [f"checkpoints/{name}" for name in wanted]
     lacking = set(paths) - {entry.name for entry in entries}
     if lacking:
-        raise KaggleError(f"the run has no {' and no '.join(sorted(lacking))}; fetch all there is, with only='all'.")
+        raise KaggleError(f"the run has no {' and no '.join(sorted(lacking))}; download everything with only='all'.")
     return [entry for entry in entries if entry.name in paths or not entry.name.startswith("checkpoints/")]
 
 
@@ -277,7 +277,7 @@ def _move(names: Sequence[str], source: Path, target: Path) -> None:
 
 
 class _Log:
-    """The lines of a session's log, each once: a stream that is opened again starts from the first line."""
+    """Shows each log line of a session once, although a reopened stream starts from the first line."""
 
     def __init__(self, kernel_id: str) -> None:
         self.command = _command("logs", "--follow", kernel_id)
@@ -287,7 +287,7 @@ class _Log:
         self.lines: SimpleQueue[str | None] = SimpleQueue()
 
     def open(self) -> None:
-        """Start the stream, unless it runs."""
+        """Start the stream unless it is running."""
         if self.process and self.process.poll() is None:
             return
         self.close()
@@ -298,7 +298,7 @@ class _Log:
         self.reader.start()
 
     def show(self, say: Callable[[str], None], seconds: float) -> None:
-        """Show what comes within `seconds`; returns at once when a stream that brought something new ends."""
+        """Show lines for `seconds`; return early if a stream with new lines ends."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -310,7 +310,7 @@ class _Log:
             say(_clean(line))
 
     def show_rest(self, say: Callable[[str], None]) -> None:
-        """Show what is left of the log of a session that has ended."""
+        """Show the rest of the log after the session has ended."""
         if not (self.process and self.process.poll() == 0):
             self.open()
         if self.reader:
@@ -342,18 +342,18 @@ class _Log:
 
 
 def _command(*arguments: str) -> list[str]:
-    """The `kaggle` command of this Python; -P, so that no kaggle.py where the user happens to be is it."""
+    """The `kaggle` command of this Python; -P ignores a kaggle.py in the working directory."""
     return [sys.executable, "-P", "-m", "kaggle", "--no-warn", "kernels", *arguments]
 
 
 def _pipes() -> dict[str, Any]:
-    """The command never asks, and speaks UTF-8 on Windows too: it saves logs in the encoding of its surroundings."""
+    """Options that prevent prompts and force UTF-8, since the command saves logs in the local encoding."""
     environment = os.environ | {"PYTHONUTF8": "1"}
     return {"stdin": subprocess.DEVNULL, "env": environment, "encoding": "utf-8", "errors": "replace"}
 
 
 def _kaggle(*arguments: str) -> str:
-    """Run `kaggle kernels ...`; returns all that it printed.
+    """Run `kaggle kernels ...` and return its output.
 
     Raises:
         KaggleError: its exit status says that it failed, it hangs, or is not installed.
@@ -363,7 +363,7 @@ def _kaggle(*arguments: str) -> str:
         done = subprocess.run(_command(*arguments), capture_output=True, timeout=limit, **_pipes())  # noqa: S603
     except subprocess.TimeoutExpired as error:
         raise KaggleError(
-            f"kaggle kernels {arguments[0]}: no answer within {limit:.0f} s; check the connection and try again."
+            f"kaggle kernels {arguments[0]}: no response within {limit:.0f} s; check the connection and try again."
         ) from error
     text = f"{done.stdout}\n{done.stderr}"
     if done.returncode:
@@ -406,7 +406,7 @@ def _clean(text: str) -> str:
 
 
 def _checked(kernel_id: str) -> str:
-    """The id itself, which becomes an argument and, in the command, the name of a file."""
+    """Validate the id, which becomes an argument and, in the command, a file name."""
     if not re.fullmatch(r"\w[\w-]*/\w[\w-]*", kernel_id):
-        raise KaggleError(f"{kernel_id!r} is no kernel; give owner/slug, as in the address kaggle.com/code/owner/slug.")
+        raise KaggleError(f"{kernel_id!r} is not a kernel id; give owner/slug, as in kaggle.com/code/owner/slug.")
     return kernel_id

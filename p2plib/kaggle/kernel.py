@@ -1,4 +1,4 @@
-"""The kernel: one self-contained notebook with p2plib inside, and the metadata that Kaggle's command pushes it by."""
+"""The kernel: a self-contained notebook that embeds p2plib, and the metadata for pushing it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from p2plib.errors import KaggleError
 from p2plib.kaggle.mirrors import MIRRORS
 
 CODE_FILE, METADATA, CONFIG = "p2plib-training.ipynb", "kernel-metadata.json", "config.json"
-"""What `build` writes."""
+"""Files written by `build`."""
 
 ACCELERATORS: dict[str, str | None] = {"t4x2": "NvidiaTeslaT4", "tpu": "TpuV5E8", "cpu": None}
-"""What people type: Kaggle's `machine_shape`."""
+"""Kaggle's `machine_shape` by accelerator option."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
 _FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
 _READ = {"id", "title", "code_file", *_FLAGS, "machine_shape", "dataset_sources", "kernel_sources"}
 _FIXED: dict[str, Any] = {"language": "python", "kernel_type": "notebook"}
 _FIXED |= {"model_sources": [], "competition_sources": [], "keywords": []}
-"""Fields that are the same in every kernel of p2plib."""
+"""Fields that are the same in all p2plib kernels."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A notebook on Kaggle: what `kernel-metadata.json` says of it.
+    """The contents of a `kernel-metadata.json`.
 
     Raises:
         KaggleError: the accelerator is not in `ACCELERATORS`, or an id is not "owner/slug".
     """
 
     id: str
-    """owner/slug; the slug is what Kaggle makes of the title."""
+    """owner/slug; Kaggle derives the slug from the title."""
     title: str
     accelerator: str = "t4x2"
     """A name in `ACCELERATORS`."""
@@ -51,10 +51,10 @@ class Kernel:
     dataset_sources: tuple[str, ...] = field(default=(), kw_only=True)
     """Attached data sets, owner/slug."""
     kernel_sources: tuple[str, ...] = field(default=(), kw_only=True)
-    """The previous part, owner/slug, to go on from its output; empty for a new run."""
+    """The previous part to resume from, owner/slug; empty for a new run."""
 
     def __post_init__(self) -> None:
-        """Check the accelerator and the form of every id."""
+        """Check the accelerator and the format of every id."""
         if self.accelerator not in ACCELERATORS:
             raise KaggleError(f"The accelerator is {self.accelerator!r}; it must be one of {', '.join(ACCELERATORS)}.")
         for name in (self.id, *self.dataset_sources, *self.kernel_sources):
@@ -63,16 +63,16 @@ class Kernel:
 
     @classmethod
     def read(cls, path: str | Path) -> Kernel:
-        """Read a `kernel-metadata.json`. A flag that is missing is off, but kernels are private.
+        """Read a `kernel-metadata.json`. Missing flags are off, except that kernels are private.
 
         Raises:
-            KaggleError: the file is missing or wrong, or says something that p2plib's kernels cannot have.
+            KaggleError: the file is missing or invalid, or has a value that p2plib does not support.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise KaggleError(
-                f"{path}: cannot be read as kernel metadata ({error}); the README shows a file."
+                f"{path}: cannot be read as kernel metadata ({error}); see the example in the README."
             ) from error
         try:
             return cls._from_dict(values)
@@ -82,10 +82,10 @@ class Kernel:
     @classmethod
     def _from_dict(cls, values: Any) -> Kernel:
         if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in ("id", "title")):
-            raise KaggleError("The fields id and title are missing; the README shows a file.")
+            raise KaggleError("The fields id and title are missing; see the example in the README.")
         odd = [name for name, value in values.items() if name not in _READ and value and value != _FIXED.get(name)]
         if odd:
-            raise KaggleError(f"p2plib's kernels cannot have {', '.join(odd)} with that value; remove it.")
+            raise KaggleError(f"p2plib does not support this value of {', '.join(odd)}; remove it.")
         return cls(
             values["id"],
             values["title"],
@@ -97,7 +97,7 @@ class Kernel:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A complete `kernel-metadata.json`; Kaggle's command has defaults that its documentation does not have."""
+        """A complete `kernel-metadata.json`, since the defaults of Kaggle's command differ from its documentation."""
         return {
             "id": self.id,
             "title": self.title,
@@ -120,9 +120,9 @@ class Kernel:
         return dataclasses.replace(self, dataset_sources=(mirrors[0].slug,))
 
     def next_part(self) -> Kernel:
-        """The kernel that goes on from the output of this one, which cannot name itself.
+        """The kernel that resumes from the output of this one; a kernel cannot use its own output.
 
-        "alice/my-run" is followed by "alice/my-run-part-2", that by "alice/my-run-part-3", and the title likewise.
+        "alice/my-run" is followed by "alice/my-run-part-2", then "alice/my-run-part-3"; titles change the same way.
         """
         part = re.fullmatch(r"(.+)-part-(\d+)", self.id)
         number = int(part[2]) + 1 if part else 2
@@ -132,12 +132,12 @@ class Kernel:
 
 
 def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
-    """Write the notebook, its `kernel-metadata.json` and the `config.json` that it trains with, each atomically.
+    """Write the notebook, its `kernel-metadata.json` and its training `config.json`, each atomically.
 
     Args:
-        config: the settings of the training.
-        kernel: what the notebook is called on Kaggle, where it runs, and what is attached.
-        out: the folder to write to, which `kaggle kernels push -p` takes.
+        config: the training settings.
+        kernel: name, accelerator and attached sources on Kaggle.
+        out: output folder, for `kaggle kernels push -p`.
 
     Returns:
         The folder.
@@ -150,12 +150,12 @@ def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
 
 
 def notebook(config: TrainConfig, kernel: Kernel) -> dict[str, Any]:
-    """The notebook as JSON-ready values, the same for the same arguments and the same p2plib."""
-    start = f"It goes on from `{kernel.kernel_sources[0]}`. " if kernel.kernel_sources else ""
+    """The notebook as JSON-ready values, deterministic for the same arguments and p2plib."""
+    start = f"It continues `{kernel.kernel_sources[0]}`. " if kernel.kernel_sources else ""
     resume = kernel.kernel_sources[0] if kernel.kernel_sources else None
     cells = [
         _cell("title", _TITLE.format(title=kernel.title, start=start, version=p2plib.__version__)),
-        # Kaggle and JupyterLab each have their own mark for a cell that is not unfolded.
+        # Kaggle and JupyterLab use different markers for a collapsed cell.
         _code("wheel", _unpack(wheel()), {"_kg_hide-input": True, "jupyter": {"source_hidden": True}}),
         _cell("config-text", _CONFIG_TEXT),
         _code("config", _config_source(config)),
@@ -174,10 +174,10 @@ def notebook(config: TrainConfig, kernel: Kernel) -> dict[str, Any]:
 
 
 def wheel() -> bytes:
-    """This p2plib as a .whl file, the same bytes every time; nothing is built or fetched.
+    """This p2plib as a .whl file, byte for byte reproducible, without building or downloading anything.
 
-    It holds the files of the package, wherever it is installed, but names no dependencies: it is for Kaggle's image,
-    which has what training needs.
+    It holds the files of the installed package but declares no dependencies, since Kaggle's image has all that training
+    needs.
     """
     package = Path(p2plib.__file__).parent
     paths = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*") if path.is_file()}
@@ -190,7 +190,7 @@ def wheel() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
-            member = zipfile.ZipInfo(name)  # dated 1980, on every machine
+            member = zipfile.ZipInfo(name)  # always dated 1980
             member.create_system, member.external_attr = 3, 0o100644 << 16
             archive.writestr(member, content, zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
@@ -216,9 +216,9 @@ _TITLE = """\
 # {title}
 
 Paired image-to-image translation (pix2pix), trained by p2plib {version}. {start}\
-The next cell holds the library itself, so that nothing need be installed and no internet is needed."""
+The next cell contains the library itself, so the notebook needs no installation and no internet."""
 
-# Unpacked, not imported from the archive: TensorFlow's autograph reads the source files of what it compiles.
+# Unpacked, not imported from the archive, because TensorFlow's AutoGraph reads source files.
 _UNPACK = '''\
 # p2plib {version}, packed: unpacks into a temporary folder
 import base64
@@ -236,13 +236,13 @@ sys.path.insert(0, folder)'''
 _CONFIG_TEXT = """\
 ## One configuration
 
-What is not said here has p2plib's default, mostly the paper's. All settings follow."""
+Settings that are not listed have p2plib's defaults, mostly those of the paper. The output shows all settings."""
 
 _TRAIN_TEXT = """\
 ## Training
 
-It ends when all epochs are done or the time is up, and saves all that going on takes. What comes back is the run
-folder. Its manifest, written last, tells whether it came back whole."""
+Training ends after the last epoch or when the time is up, and saves everything needed to resume. The output is the run
+folder. Its manifest, written last, is used to verify the download."""
 
 _TRAIN = """\
 from p2plib.kaggle import session
@@ -252,7 +252,7 @@ run = session.train(config, sources={sources!r}, resume={resume!r})"""
 _RESULTS_TEXT = """\
 ## Results
 
-The best generator by validation SSIM, on images that it was not trained on."""
+The best generator by validation SSIM, on images that were not used for training."""
 
 _GRID = """\
 from IPython.display import Image
@@ -276,7 +276,7 @@ def _unpack(content: bytes) -> str:
 
 
 def _config_source(config: TrainConfig) -> str:
-    """Python that makes `config`, with only the settings that differ from the defaults."""
+    """Python code for `config`, with only the settings that differ from the defaults."""
     default = TrainConfig().to_dict()
     lines = [f"    {name}={value!r},\n" for name, value in config.to_dict().items() if value != default[name]]
     arguments = "\n" + "".join(lines) if lines else ""
@@ -301,20 +301,20 @@ def _digest(content: bytes) -> str:
 
 
 def _accelerator(values: dict[str, Any]) -> str:
-    """The accelerator that metadata ask for; `machine_shape` wins over the flags, as on Kaggle."""
+    """The accelerator in the metadata; `machine_shape` overrides the flags, as on Kaggle."""
     shape = values.get("machine_shape")
     if shape in (None, "", "None"):
         return "tpu" if _flag(values, "enable_tpu") else "t4x2" if _flag(values, "enable_gpu") else "cpu"
     name = next((name for name, known in ACCELERATORS.items() if known == shape), None)
     if name is None:
         known = ", ".join(f"{known} ({name})" for name, known in ACCELERATORS.items() if known)
-        raise KaggleError(f"machine_shape is {shape!r}; p2plib knows {known}, and leaving it empty (cpu).")
+        raise KaggleError(f"machine_shape is {shape!r}; it must be {known}, or empty (cpu).")
     return name
 
 
 def _flag(values: dict[str, Any], name: str, default: bool = False) -> bool:
     value = values.get(name, default)
-    if isinstance(value, str):  # Kaggle's own template has them so
+    if isinstance(value, str):  # as in Kaggle's own template
         value = {"true": True, "false": False}.get(value.lower(), value)
     if not isinstance(value, bool):
         raise KaggleError(f"{name} is {value!r}; it must be true or false.")

@@ -1,6 +1,6 @@
-"""The list of a folder's files with sizes and hashes: what left Kaggle is what arrived, or the file at fault is named.
+"""A list of a folder's files with sizes and hashes, to verify downloads from Kaggle.
 
-The `kaggle` command saves error pages as files, truncates, and follows names out of the folder, all in silence.
+The `kaggle` command silently saves error pages as files, truncates files, and follows names out of the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from p2plib.errors import KaggleError
 from p2plib.files import write_text
 
 MANIFEST = "manifest.json"
-"""Name of the list, in the folder that it describes."""
+"""File name of the manifest, in the folder that it describes."""
 
 
 class Entry(NamedTuple):
@@ -24,19 +24,19 @@ class Entry(NamedTuple):
     name: str
     """Path relative to the folder, with "/" on every system."""
     size: int
-    """In bytes."""
+    """Size in bytes."""
     sha256: str
     """64 hexadecimal digits."""
 
 
 def write(folder: Path) -> Path:
-    """List every file below `folder`, the list itself excepted, atomically. Write it last: it seals what is there.
+    """Write a manifest of every other file below `folder`, atomically. Call this last.
 
     Returns:
-        The path of the list.
+        The path of the manifest.
 
     Raises:
-        KaggleError: a file has a name that other systems cannot take.
+        KaggleError: a file name is not allowed on some system.
     """
     target = folder / MANIFEST
     paths = [path for path in folder.rglob("*") if path.is_file() and path != target]
@@ -47,17 +47,17 @@ def write(folder: Path) -> Path:
 
 
 def read(path: Path) -> list[Entry]:
-    """Read a list that `write` wrote.
+    """Read a manifest written by `write`.
 
     Raises:
-        KaggleError: it is missing, is no such list, or a name in it would leave the folder.
+        KaggleError: it is missing or not a manifest, or a name in it leads out of the folder.
     """
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         entries = [_entry(**values) for values in files]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        why = "a web page was saved in its place" if _is_page(path) else error
-        raise KaggleError(f"{path}: cannot be read as a manifest of p2plib ({why}); get it again.") from error
+        why = "a web page was saved instead" if _is_page(path) else error
+        raise KaggleError(f"{path}: cannot be read as a manifest of p2plib ({why}); download it again.") from error
     for entry in entries:
         _check_name(entry.name)
     return entries
@@ -67,19 +67,19 @@ def check(path: Path, entry: Entry) -> None:
     """Compare the file at `path` with its entry.
 
     Raises:
-        KaggleError: it is missing, a web page, of another size, or holds other bytes; the message names the entry.
+        KaggleError: the file is missing, a web page, or differs in size or content; the message names the entry.
     """
     if not path.is_file():
         fault = "is missing"
     elif (found := _describe(path, entry.name)) == entry:
         return
     elif _is_page(path) and not entry.name.endswith(".html"):
-        fault = "is not there, a web page was saved in its place"
+        fault = "is missing: a web page was saved instead"
     elif found.size != entry.size:
-        fault = f"has {found.size} bytes, and the manifest says {entry.size}"
+        fault = f"has {found.size} bytes instead of {entry.size}"
     else:
-        fault = "is damaged, its bytes are not those that the manifest describes"
-    raise KaggleError(f"{entry.name} {fault}; get it again.")
+        fault = "is damaged: its contents do not match the manifest"
+    raise KaggleError(f"{entry.name} {fault}; download it again.")
 
 
 def _describe(path: Path, name: str) -> Entry:
@@ -89,17 +89,17 @@ def _describe(path: Path, name: str) -> Entry:
 
 
 def _entry(name: Any, size: Any, sha256: Any) -> Entry:
-    """An entry of the right types; raises TypeError or ValueError for any other."""
+    """Validate and build an entry; raise TypeError or ValueError if a value is invalid."""
     if type(size) is not int or size < 0 or not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise ValueError(f"{name!r} has no proper size or hash")
+        raise ValueError(f"{name!r} has no valid size or hash")
     return Entry(str(PurePosixPath(name)), size, sha256)
 
 
 def _check_name(name: str) -> None:
-    r"""Refuse names that lead out of the folder on any system: \ and : act as such on Windows."""
+    r"""Reject names that lead out of the folder on any system, including \ and : on Windows."""
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or re.search(r"[\\:\0]", name):
-        raise KaggleError(f"The file name {name!r} is refused: on some system it would lie outside its folder.")
+        raise KaggleError(f"The file name {name!r} is refused: on some systems, it leads out of the folder.")
 
 
 def _is_page(path: Path) -> bool:

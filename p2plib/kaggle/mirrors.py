@@ -1,4 +1,4 @@
-"""Where public Kaggle data sets mirror those of the catalog, in a layout that `p2plib.data.pairs` reads."""
+"""Public Kaggle data sets that mirror those of the catalog, in a layout that `p2plib.data.pairs` can read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 
 class Mirror(NamedTuple):
-    """A Kaggle data set that holds one of the catalog's."""
+    """A Kaggle data set with a copy of one from the catalog."""
 
     slug: str
     """owner/slug, as in `dataset_sources`."""
     folder: str
-    """The folder in it that holds `train/` and the other splits."""
+    """The folder with `train/` and the other splits."""
 
 
 _PIX2PIX = "vikramtiwari/pix2pix-dataset"
@@ -22,4 +22,4 @@ MIRRORS: dict[str, tuple[Mirror, ...]] = {
     "cityscapes": (Mirror(_PIX2PIX, "cityscapes/cityscapes"),),
     "edges2shoes": (Mirror(_PIX2PIX, "edges2shoes/edges2shoes"),),
 }
-"""By catalog name, the first choice first. Public notebooks use these; p2plib's authors did not make them."""
+"""Mirrors by catalog name, in order of preference. Public notebooks use them; p2plib's authors did not make them."""

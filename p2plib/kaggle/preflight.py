@@ -1,4 +1,4 @@
-"""Preflight: what would go wrong on Kaggle, found before anything is pushed. Nothing here talks to Kaggle."""
+"""Preflight checks: finds problems before a kernel is pushed, without contacting Kaggle."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
 from p2plib.registry import TASKS
 
 MAX_NOTEBOOK = 900_000
-"""Bytes of a notebook; Kaggle refuses 1 MB or more."""
+"""Largest notebook in bytes; Kaggle rejects 1 MB or more."""
 MAX_DISK = 20e9
-"""Bytes of Kaggle's working directory."""
+"""Size of Kaggle's working directory in bytes."""
 SMALL_FILES = 1e9
-"""Bytes set aside for sample grids, report, log and Kaggle's own files; they are less."""
+"""Generous reserve in bytes for sample grids, report, log and Kaggle's own files."""
 DEVICES = {"t4x2": 2, "tpu": 8, "cpu": 1}
-"""Accelerator: devices that share a batch."""
+"""Number of devices that share a batch, by accelerator."""
 
 _PLACEHOLDER = re.compile(r"INSERT_|YOUR[-_ ]?(USER)?NAME", re.IGNORECASE)
 
 
 def check(folder: str | Path) -> list[str]:
-    """Find what is wrong with a folder that `kernel.build` made.
+    """Find problems in a folder made by `kernel.build`.
 
     Returns:
-        The problems, a sentence or two each, with the mend. None is good.
+        The problems and how to fix them, a sentence or two each; empty if there are none.
     """
     folder, found = Path(folder), list(_credentials())
     try:
@@ -49,13 +49,13 @@ def check(folder: str | Path) -> list[str]:
         found += [*_names(kernel), *_chain(kernel), *_data(kernel, config), *_settings(kernel, config)]
         found += _notebook(folder / CODE_FILE, kernel, config)
         found += _disk(config)
-    except P2PError as error:  # what comes after it cannot be checked
+    except P2PError as error:  # further checks are impossible
         found.append(str(error))
     return found
 
 
 def slug(title: str) -> str:
-    """What Kaggle makes of a title: its letters and digits in lower case, with hyphens for all that is between."""
+    """Kaggle's slug for a title: lowercase letters and digits, with hyphens for everything between."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     return "-".join(re.findall(r"[a-z0-9]+", re.sub(r"(?<=\d),(?=\d)", "", plain)))
 
@@ -69,37 +69,37 @@ def _notebook(path: Path, kernel: Kernel, config: TrainConfig) -> Iterator[str]:
         yield f"{path}: cannot be read as a notebook ({error!r}); build it again."
         return
     if not name:
-        yield f"{path}: has no metadata.kernelspec.name and would fail when it starts; build it again."
+        yield f"{path}: has no metadata.kernelspec.name and would fail at startup; build it again."
     size = len(json.dumps(_as_pushed(content)))
     if size >= MAX_NOTEBOOK:
-        yield f"{path}: has {size:,} bytes, and Kaggle takes less than {MAX_NOTEBOOK:,}; remove what was added to it."
+        yield f"{path}: has {size:,} bytes, but Kaggle takes less than {MAX_NOTEBOOK:,}; remove what was added to it."
     if not {"".join(cell["source"]) for cell in notebook(config, kernel)["cells"]} <= set(sources):
-        yield f"{path}: is not what this p2plib makes of {METADATA} and {CONFIG}; build it again."
+        yield f"{path}: does not match {METADATA}, {CONFIG} and this version of p2plib; build it again."
 
 
 def _as_pushed(content: dict[str, Any]) -> dict[str, Any]:
-    """The notebook as Kaggle's command sends it: without outputs."""
+    """The notebook without outputs, as Kaggle's command sends it."""
     return content | {"cells": [cell | {"outputs": []} for cell in content["cells"]]}
 
 
 def _names(kernel: Kernel) -> Iterator[str]:
     name = kernel.id.partition("/")[2]
     if placeholders := [x for x in (kernel.id, kernel.title, *kernel.dataset_sources) if _PLACEHOLDER.search(x)]:
-        yield f"{METADATA}: {', '.join(map(repr, placeholders))} is a placeholder; write your own there."
+        yield f"{METADATA}: {', '.join(map(repr, placeholders))} is a placeholder; replace it by your own value."
     if len(kernel.title) < 5 or len(name) < 5:
         yield f"{METADATA}: title {kernel.title!r} and slug {name!r} need at least 5 characters each; lengthen them."
     if slug(kernel.title) != name:
         yield (
-            f"{METADATA}: Kaggle makes {slug(kernel.title)!r} of the title {kernel.title!r}, but the id ends in "
+            f"{METADATA}: Kaggle derives {slug(kernel.title)!r} from the title {kernel.title!r}, but the id ends in "
             f"{name!r}; change one of them."
         )
 
 
 def _chain(kernel: Kernel) -> Iterator[str]:
     if kernel.id in kernel.kernel_sources:
-        yield f"{METADATA}: a kernel cannot name itself in kernel_sources; go on with a new part: kaggle resume."
+        yield f"{METADATA}: a kernel cannot name itself in kernel_sources; continue in a new part with kaggle resume."
     if len(kernel.kernel_sources) > 1:
-        yield f"{METADATA}: kernel_sources has {len(kernel.kernel_sources)} kernels; leave only the part to go on from."
+        yield f"{METADATA}: kernel_sources has {len(kernel.kernel_sources)} kernels; keep only the part to resume from."
 
 
 def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
@@ -111,20 +111,20 @@ def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     if data not in CATALOG:
         if not any(_lies_in(data, source) for source in attached):
             yield (
-                f"{CONFIG}: data is {data!r}, neither a name of the catalog nor in an attached data set; upload the "
+                f"{CONFIG}: data is {data!r}, neither a catalog name nor in an attached data set; upload the "
                 "pairs as a Kaggle data set, attach it (dataset_sources), and write data as OWNER/SLUG or "
                 "OWNER/SLUG/FOLDER."
             )
     elif not CATALOG[data].make and not kernel.internet:
         mirrors = [mirror.slug for mirror in MIRRORS.get(data, ())]
         others = {mirror.slug for entry in MIRRORS.values() for mirror in entry} - set(mirrors)
-        if set(attached) <= others:  # what is no known mirror may well hold a folder of that name
+        if set(attached) <= others:  # an unknown data set may have a folder of that name
             what = " or ".join(mirrors) or f"a data set with a folder {data} (no public one is known)"
             yield f"{METADATA}: {data} is not attached; add {what} to dataset_sources, or set enable_internet to true."
 
 
 def _lies_in(data: str, source: str) -> bool:
-    """Whether `data` is an attached data set or a folder in it: OWNER/SLUG, or a path below Kaggle's input."""
+    """Whether `data` is the data set `source` or a folder in it: OWNER/SLUG, or a path below Kaggle's input."""
     below = re.sub(r"^(/kaggle|\.\.)/input/(datasets/)?", "", data)
     names = (source, source.partition("/")[2]) if below != data else (source,)
     return any(f"{below}/".startswith(f"{name}/") for name in names)
@@ -135,7 +135,7 @@ def _settings(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     if config.batch_size % devices:
         yield (
             f"{CONFIG}: batch_size {config.batch_size} is not divisible by the {devices} devices of "
-            f"{kernel.accelerator}; take a multiple of {devices}."
+            f"{kernel.accelerator}; use a multiple of {devices}."
         )
     if kernel.accelerator == "tpu" and config.backend == "tensorflow":
         yield f"{CONFIG}: TensorFlow cannot use Kaggle's TPU; set backend to auto or jax."
@@ -145,7 +145,7 @@ def _settings(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
             "hours to save everything; lower it, or leave it out."
         )
     if config.run_dir is not None:
-        yield f"{CONFIG}: run_dir {config.run_dir!r} has no meaning on Kaggle; leave it out."
+        yield f"{CONFIG}: run_dir {config.run_dir!r} has no effect on Kaggle; leave it out."
 
 
 def _disk(config: TrainConfig) -> Iterator[str]:
@@ -153,21 +153,21 @@ def _disk(config: TrainConfig) -> Iterator[str]:
     if needed > MAX_DISK:
         keep = "all of them" if config.keep == 0 else config.keep
         yield (
-            f"{CONFIG}: the outputs would take {needed / 1e9:.1f} GB, and Kaggle has {MAX_DISK / 1e9:.0f} GB for them; "
+            f"{CONFIG}: the outputs would take {needed / 1e9:.1f} GB, but Kaggle has {MAX_DISK / 1e9:.0f} GB for them; "
             f"keep fewer checkpoints (now {keep}), or lower base_filters ({config.base_filters})."
         )
 
 
 def disk_bytes(config: TrainConfig) -> float:
-    """Bytes of the working directory at the worst moment, when a new training state lies beside the old one.
+    """Peak size of the working directory in bytes, when a new training state is written next to the old one.
 
-    The state is all weights and Adam's two moments in float32; a generator is its weights. `best`, `last` and `keep`
-    named generators are kept.
+    The state holds all weights and Adam's two moments in float32; a generator file holds its weights. `best`, `last`
+    and `keep` numbered generators are kept.
 
     Raises:
         P2PError: the weights cannot be counted on this machine.
     """
-    # Only what decides the architecture, so that the count of one network serves all its trainings.
+    # Only the fields that determine the architecture, so that counts are reused.
     generator, discriminator = count_weights(
         TrainConfig(
             **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
@@ -186,7 +186,7 @@ from p2plib.config import TrainConfig
 from p2plib.models import build_discriminator, build_generator
 
 config = TrainConfig.from_dict(json.loads(sys.argv[1]))
-with keras.StatelessScope(initialize_variables=False):  # no weight is made
+with keras.StatelessScope(initialize_variables=False):  # without allocating weights
     networks = build_generator(config), build_discriminator(config)
     print(json.dumps([network.count_params() if network else 0 for network in networks]))
 """
@@ -196,7 +196,7 @@ with keras.StatelessScope(initialize_variables=False):  # no weight is made
 def count_weights(config: TrainConfig) -> tuple[int, int]:
     """Count the weights of generator and discriminator.
 
-    The networks are built without their weights, in another process: this one shall not have to choose a backend.
+    The networks are built without weights in another process, so that this one need not choose a backend.
 
     Raises:
         ConfigError: no backend is installed.
@@ -215,7 +215,7 @@ def count_weights(config: TrainConfig) -> tuple[int, int]:
 
 
 def _credentials() -> Iterator[str]:
-    """Whether the kaggle package is there and would find credentials where it looks; they are not shown to anyone."""
+    """Check that the kaggle package is installed and can find credentials, without showing them."""
     try:
         metadata.version("kaggle")
     except metadata.PackageNotFoundError:
@@ -229,14 +229,14 @@ def _credentials() -> Iterator[str]:
 
 
 def _has_token() -> bool:
-    """An access token, in the environment or a file, or what `kaggle auth login` saved."""
+    """Whether there is an access token in the environment, a file, or from `kaggle auth login`."""
     names = ("access_token", "access_token.txt", "credentials.json")
     paths = [Path.home() / ".kaggle" / name for name in names]
     return bool(os.environ.get("KAGGLE_API_TOKEN")) or any(path.is_file() and path.stat().st_size for path in paths)
 
 
 def _has_key() -> bool:
-    """The older user name and key, from `kaggle.json` or, first, the environment."""
+    """Whether there is a user name with a key (legacy), in the environment or else `kaggle.json`."""
     try:
         saved = json.loads((_config_folder() / "kaggle.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,10 +1,10 @@
-"""What runs inside Kaggle: find what is attached, train as everywhere, seal the run folder with a manifest.
+"""Runs inside a Kaggle session: finds attached data, trains, and seals the run folder with a manifest.
 
 A session looks like this (`root` is /kaggle):
 
     input/datasets/OWNER/SLUG     an attached data set, or input/SLUG in the older layout
     input/notebooks/OWNER/SLUG    the output of an attached notebook, or input/SLUG
-    working/run                   the run folder, and all that comes back
+    working/run                   the run folder, the only output
     temp/p2plib                   links to the data, downloads
 """
 
@@ -33,24 +33,24 @@ from p2plib.training.loop import say
 from p2plib.training.state import read_progress
 
 HOURS, TPU_HOURS = 12, 9
-"""How long Kaggle lets a session run."""
-# What the budget does not cover: the image's start, a first validation that is longer than foreseen, the report, hashes
-# of about 2 GB, and Kaggle's own saving. All of it takes minutes; a session that runs out of time may lose everything.
+"""Kaggle's time limits for a session."""
+# The margin covers startup, an unexpectedly long first validation, the report, hashing about 2 GB, and Kaggle's own
+# saving. All of it takes minutes, but a session that runs out of time may lose everything.
 MARGIN = 30 * 60
-"""Seconds of the session that are not for training."""
+"""Seconds of the session that are not used for training."""
 SAMPLE_GRIDS = 10
-"""About so many sample grids a run: Kaggle hands out an output file by file."""
+"""Approximate number of sample grids per run; few, because Kaggle serves output file by file."""
 
 CPU_WARNING = """\
 +----------------------------------------------------------------------------+
 |  WARNING: this session has no GPU and no TPU, so it trains on the CPU.     |
-|  A real training takes DAYS there, more than a session has. Stop it, and   |
+|  Real training takes DAYS on a CPU, longer than a session. Stop it, and    |
 |  choose the accelerator "GPU T4 x2" or "TPU v5e-8" in Kaggle's settings.   |
 +----------------------------------------------------------------------------+"""
 
 
 def root() -> Path:
-    """The folder that holds `input` and `working`: $P2PLIB_KAGGLE_ROOT, or /kaggle."""
+    """The folder with `input` and `working`: $P2PLIB_KAGGLE_ROOT, or /kaggle."""
     return Path(os.environ.get("P2PLIB_KAGGLE_ROOT") or "/kaggle")
 
 
@@ -62,19 +62,19 @@ def find_source(slug: str) -> Path | None:
 
 
 def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig:
-    """Bring the pairs of `config.data` to where p2plib looks for them.
+    """Make the pairs of `config.data` available where p2plib looks for them.
 
-    A data set of the catalog keeps its name, and so the names of its sides and its usual direction: a known mirror that
-    is attached (or a folder of its name in one of `sources`) is linked into $P2PLIB_CACHE, which this sets. Where there
-    is none, it is downloaded. A folder is used as it is, or looked up below `input` and in `sources`; what is found
-    there is linked too, so that all parts of a chain know it by one path, wherever Kaggle mounts it.
+    For a data set of the catalog, an attached mirror (or a folder of that name in one of `sources`) is linked into
+    $P2PLIB_CACHE, which this function sets. So it keeps the names of its sides and its usual direction. If none is
+    attached, it is downloaded. A folder is used as is, or looked up below `input` and in `sources` and linked, so that
+    all parts of a chain use the same path wherever Kaggle mounts it.
 
     Args:
         config: the settings.
         sources: attached data sets, "owner/slug".
 
     Returns:
-        `config`, where need be with another `data`.
+        `config`, with a different `data` if necessary.
 
     Raises:
         KaggleError: the pairs are not attached and cannot be downloaded; the message says what to attach.
@@ -104,11 +104,11 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
 def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None = None) -> Path:
     """Train in a Kaggle session with `p2plib.train`, then write the report and, last, the manifest.
 
-    Without a time budget in `config`, training ends early enough for all that to be saved. A part whose predecessor has
-    done all epochs hands the finished run on.
+    Without a time budget in `config`, training ends early enough to save everything. If the previous part has already
+    completed all epochs, its run is passed on unchanged.
 
     Args:
-        config: the settings; `run_dir` is set here, and `sample_every` raised where it would make many files.
+        config: the settings; `run_dir` is overwritten, and `sample_every` is raised if it would make many files.
         sources: attached data sets, "owner/slug".
         resume: the notebook of the previous part, "owner/slug", whose output is attached.
 
@@ -117,11 +117,11 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
 
     Raises:
         KaggleError: something is not attached, the previous part is damaged, or `working/run` is in use.
-        P2PError: as `p2plib.train`.
+        P2PError: see `p2plib.train`.
     """
     run = root() / "working" / "run"
     if run.exists():
-        raise KaggleError(f"{run} exists already; rename or remove it, or restart the session.")
+        raise KaggleError(f"{run} already exists; rename or remove it, or restart the session.")
     config = attach_data(config, sources)
     if resume is not None:
         _bring(resume, run)
@@ -139,7 +139,7 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
 
 
 def time_budget(tpu: bool) -> float:
-    """Seconds for training, from now: the session's limit, less the margin and the time since this process started."""
+    """Seconds left for training: the session's limit minus the margin and the age of this process."""
     return max((TPU_HOURS if tpu else HOURS) * 3600 - MARGIN - _age(), 1.0)
 
 
@@ -155,7 +155,7 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> None:
 
 
 def _age() -> float:
-    """Seconds since this process started, which is soon after the session did; 0 where the system does not tell."""
+    """Seconds since this process, and thus roughly the session, started; 0 if unknown."""
     try:
         started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # in clock ticks since boot
         return max(time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK"), 0.0)
@@ -167,7 +167,7 @@ def _age() -> float:
 
 
 def _places(data: str, sources: Sequence[str]) -> Iterator[Path]:
-    """Where the pairs of `data` may lie, the likeliest first."""
+    """Possible locations of the pairs of `data`, most likely first."""
     for mirror in MIRRORS.get(data, ()):
         if source := find_source(mirror.slug):
             yield source / mirror.folder
@@ -179,14 +179,14 @@ def _places(data: str, sources: Sequence[str]) -> Iterator[Path]:
     for source in map(find_source, sources):
         if source:
             yield source / below
-            yield source.parent / below  # `below` begins with the source's own name
+            yield source.parent / below  # `below` starts with the source's own name
     if len(below.parts) > 1 and (source := find_source("/".join(below.parts[:2]))):
         yield source.joinpath(*below.parts[2:])
 
 
 def _below_input(data: str) -> Path | None:
-    """`data` as a path below `input`, without what only the newer layout has; None if it lies elsewhere."""
-    inputs, path = (root() / "input").resolve(), Path(data).resolve()  # "../input/SLUG" is usual on Kaggle
+    """`data` as a path below `input`, without parts specific to the newer layout; None if it is elsewhere."""
+    inputs, path = (root() / "input").resolve(), Path(data).resolve()  # "../input/SLUG" is common on Kaggle
     if path.is_relative_to(inputs):
         below = path.relative_to(inputs)
         return Path(*below.parts[1:]) if below.parts[:1] in (("datasets",), ("notebooks",)) else below
@@ -202,12 +202,12 @@ def _download(data: str) -> None:
         what = mirrors or f"a Kaggle data set with a folder {data} that holds train/ and val/"
         raise KaggleError(
             f"{data}: it is not attached and could not be downloaded; attach {what} (in kernel-metadata.json: "
-            "dataset_sources), or turn the internet on (enable_internet)."
+            "dataset_sources), or turn on the internet (enable_internet)."
         ) from error
 
 
 def _suits(folder: Path, config: TrainConfig) -> bool:
-    """Whether a folder holds pairs, or photos where the task makes pairs of them."""
+    """Whether a folder holds what the task needs: pairs or photos."""
     with suppress(DataError):
         return "train" in TASKS[config.task]().list(folder).splits
     return False
@@ -225,7 +225,7 @@ def _link(link: Path, folder: Path) -> Path:
 
 
 def _bring(resume: str, run: Path) -> None:
-    """Copy the run folder of the previous part to `run`, whole and verified, or not at all."""
+    """Copy the run folder of the previous part to `run`, verified and all or nothing."""
     source = find_source(resume)
     if source is None:
         raise KaggleError(
@@ -242,10 +242,10 @@ def _bring(resume: str, run: Path) -> None:
     except (KaggleError, OSError) as error:
         shutil.rmtree(run, ignore_errors=True)
         raise KaggleError(f"{resume}: its output cannot be used. {error}") from error
-    say(f"goes on from {resume}")
+    say(f"resuming from {resume}")
 
 
 def _finished(run: Path, config: TrainConfig) -> bool:
-    with suppress(CheckpointError):  # training says it better
+    with suppress(CheckpointError):  # training gives a better message
         return read_progress(run / "checkpoints" / "state.npz")["epoch"] >= config.epochs
     return False

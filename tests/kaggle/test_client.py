@@ -588,7 +588,7 @@ def test_files_that_are_not_in_the_manifest_are_left_alone(finished: Server, run
 
 def test_output_that_does_not_fit(server: Server, run: Path):
     sends(server, RUN, [{"name": "big.npz", "size": 1 << 60, "sha256": "0" * 64}])
-    refused(run, "do not fit into .*make room")
+    refused(run, "do not fit into .*free disk space")
 
 
 def test_run_folder_that_is_a_file(finished: Server, tmp_path: Path):
@@ -599,7 +599,7 @@ def test_run_folder_that_is_a_file(finished: Server, tmp_path: Path):
 
 def test_refused_pull(finished: Server, run: Path):
     finished.fault = 403, b"{}"
-    refused(run, f"{KERNEL}: Kaggle does not let you see it")
+    refused(run, f"{KERNEL}: Kaggle denies you access")
 
 
 @pytest.mark.parametrize("group", [True, False], ids=["terminal", "this process alone"])

@@ -72,11 +72,11 @@ def test_the_list_is_sorted_names_no_temporary_file_and_not_itself(folder):
     ("damage", "message"),
     [
         (lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:], "best.keras is damaged"),
-        (lambda data: data[:-1], "best.keras has 10239 bytes, and the manifest says 10240"),
+        (lambda data: data[:-1], "best.keras has 10239 bytes instead of 10240"),
         (lambda data: data + b"\0", "best.keras has 10241 bytes"),
         (lambda data: b"", "best.keras has 0 bytes"),
-        (lambda data: PAGE, "best.keras is not there, a web page was saved in its place"),
-        (lambda data: PAGE.ljust(len(data)), "a web page was saved in its place"),
+        (lambda data: PAGE, "best.keras is missing: a web page was saved instead"),
+        (lambda data: PAGE.ljust(len(data)), "a web page was saved instead"),
     ],
     ids=["one bit", "truncated", "too long", "empty", "web page", "web page of the right size"],
 )
@@ -142,5 +142,5 @@ def test_a_web_page_and_a_missing_manifest_are_told_apart(tmp_path):
     with pytest.raises(KaggleError, match="No such file"):
         manifest.read(tmp_path / MANIFEST)
     (tmp_path / MANIFEST).write_bytes(PAGE)
-    with pytest.raises(KaggleError, match="a web page was saved in its place"):
+    with pytest.raises(KaggleError, match="a web page was saved instead"):
         manifest.read(tmp_path / MANIFEST)

@@ -57,7 +57,7 @@ def test_a_good_folder_has_no_problems(tmp_path, accelerator):
     [
         (replace(KERNEL, id="YOUR-NAME/my-run"), "'YOUR-NAME/my-run' is a placeholder"),
         (replace(KERNEL, dataset_sources=("INSERT_OWNER/pairs",)), "'INSERT_OWNER/pairs' is a placeholder"),
-        (replace(KERNEL, id="alice/my-runs"), "'my-run' of the title 'My run', but the id ends in 'my-runs'"),
+        (replace(KERNEL, id="alice/my-runs"), "'my-run' from the title 'My run', but the id ends in 'my-runs'"),
         (replace(KERNEL, id="alice/My-run"), "but the id ends in 'My-run'"),
         (Kernel("alice/run1", "Run1"), "need at least 5 characters"),
         (replace(KERNEL, kernel_sources=("alice/my-run",)), "cannot name itself"),

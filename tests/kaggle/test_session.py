@@ -158,7 +158,7 @@ def test_with_the_internet_on_the_catalog_brings_it(kaggle, tiny_pairs, monkeypa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("maps", "attach vikramtiwari/pix2pix-dataset or alincijov/pix2pix-maps .*, or turn the internet on"),
+        ("maps", "attach vikramtiwari/pix2pix-dataset or alincijov/pix2pix-maps .*, or turn on the internet"),
         ("night2day", "attach a Kaggle data set with a folder night2day"),
         ("my-pairs/small", "my-pairs/small: no such folder with pairs is attached; attach the Kaggle data set"),
         ("/kaggle/elsewhere", "/kaggle/elsewhere: no such folder"),
@@ -275,7 +275,7 @@ def test_a_session_says_what_matters_and_no_secret(chain):
     assert "WARNING" in chain.out and "DAYS" in chain.out
     lines = session.CPU_WARNING.splitlines()
     assert {len(line) for line in lines} == {len(lines[0])}
-    for words in ("time budget: 0.5s", "goes on from alice/part-1", f"report: {chain.parts[0]}", "manifest: "):
+    for words in ("time budget: 0.5s", "resuming from alice/part-1", f"report: {chain.parts[0]}", "manifest: "):
         assert words in chain.out
     assert "sesame" not in chain.out
 
@@ -311,7 +311,7 @@ def test_a_finished_run_goes_on_when_more_epochs_are_wanted(kaggle, after_tiny_r
     [
         ("checkpoints/state.npz", damage, r"checkpoints/state\.npz is damaged"),
         ("checkpoints/last.keras", Path.unlink, r"checkpoints/last\.keras is missing"),
-        ("log.csv", lambda path: path.write_text("<html>"), r"log\.csv is not there, a web page"),
+        ("log.csv", lambda path: path.write_text("<html>"), r"log\.csv is missing: a web page"),
         ("manifest.json", Path.unlink, r"manifest\.json: cannot be read"),
     ],
 )
@@ -338,7 +338,7 @@ def test_a_part_that_is_not_attached_is_asked_for(kaggle, tiny_config):
 
 def test_a_run_that_is_there_is_not_touched(kaggle, tiny_config):
     (kaggle / "working" / "run").mkdir()
-    with pytest.raises(KaggleError, match="exists already"):
+    with pytest.raises(KaggleError, match="already exists"):
         session.train(tiny_config)
     assert not list((kaggle / "working" / "run").iterdir())
 
