@@ -1,1 +1,1 @@
-"""The command line: `python -m p2plib ...`. Every command calls the function that notebooks call."""
+"""The command line: `python -m p2plib ...`. Commands call the same functions as notebooks."""

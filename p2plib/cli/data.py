@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from p2plib.cli.texts import explained_by
 from p2plib.config import TaskName
 
-# The functions import what they call: `--help` shall be there at once, without NumPy and Pillow.
+# Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
 
 def list_data() -> None:
@@ -32,7 +32,7 @@ def list_data() -> None:
 
 @explained_by("p2plib.data.download:get")
 def get(name: Annotated[Positional[str], arg(metavar="NAME")], /, force: bool = False) -> None:
-    """Download a data set of the catalog into the user's cache."""
+    """Download a data set from the catalog into the user's cache."""
     from p2plib.data import download
 
     print(download.get(name, force=force))
@@ -45,10 +45,10 @@ def check(
     task: TaskName = "pairs",
     sheet: Path = Path("pairs.png"),
 ) -> int:
-    """Open every pair and report, by file name, what is wrong or odd; the exit status is 1 if pairs are broken.
+    """Open every pair and report problems by file name; the exit status is 1 if pairs are broken.
 
     Args:
-        data: A folder of pairs or, see --task, of photos; or a name of the catalog.
+        data: A folder of pairs or photos (see --task), or a catalog name.
         sheet: Where to write an image of some pairs.
     """
     from p2plib.data import check
@@ -69,7 +69,7 @@ def combine(
     /,
     resize: int | None = None,
 ) -> None:
-    """Join two folders of images into one of pairs, side by side: A left, B right, partners by their names."""
+    """Join two folders of images into one of side-by-side pairs: A left, B right, matched by name."""
     from p2plib.data.combine import combine
 
     print(combine(a, b, out, resize, progress=sys.stderr.isatty()))
@@ -87,7 +87,7 @@ def split(
     """Copy a folder of pairs into train, val and test.
 
     Args:
-        out: The folder to write; default: FOLDER-split, beside it.
+        out: The output folder; default: FOLDER-split, next to it.
     """
     from p2plib.data.combine import split
 

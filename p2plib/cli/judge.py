@@ -1,4 +1,4 @@
-"""How good a model is: `evaluate`, `fcn-score`, `compare`, `grid`, `report`."""
+"""Commands that evaluate models: `evaluate`, `fcn-score`, `compare`, `grid`, `report`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2plib.errors import ConfigError
 if TYPE_CHECKING:
     from p2plib.evaluation.distances import Extractor
 
-# The functions import what they call: `--help` shall be there at once, without NumPy and matplotlib.
+# Functions import what they call, so that `--help` is fast, without NumPy and matplotlib.
 
 
 @explained_by("p2plib.evaluation.evaluate:evaluate")
@@ -31,15 +31,15 @@ def evaluate(
     csv: Path | None = None,
     json: Path | None = None,
 ) -> None:
-    """Score a checkpoint on a split: every image, the means, and the distance between the two sets.
+    """Score a checkpoint on a split: metrics per image, their means, and distances between the two sets.
 
-    L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU where the targets
-    are labels; KID, and FID from 2,048 images on, where an extractor is named.
+    Computes L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU if targets
+    are labels; with an extractor also KID, and FID from 2,048 images on.
 
     Args:
-        fid: Compute FID on fewer images too.
-        csv: Where to write one line an image; default: evaluation-SPLIT.csv beside the checkpoint.
-        json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json beside the checkpoint.
+        fid: Compute FID even on fewer images.
+        csv: Where to write one line per image; default: evaluation-SPLIT.csv next to the checkpoint.
+        json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json next to the checkpoint.
     """
     from p2plib.inference.checkpoint import find
 
@@ -64,11 +64,11 @@ def fcn_score(
     segmenter: Path | None = None,
     epochs: int | None = None,
 ) -> None:
-    """Score photos generated from labels: does a network that labels real photos find the classes again?
+    """Score photos generated from labels: does a network trained on real photos recognize the classes?
 
     Args:
-        segmenter: That network; it is trained if the file is not there. Default: segmenter.keras beside the checkpoint.
-        epochs: How long to train it (20 unless given).
+        segmenter: That network, trained if the file is missing. Default: segmenter.keras next to the checkpoint.
+        epochs: Epochs to train it (default: 20).
     """
     from p2plib.evaluation.fcn_score import fcn_score, prepare
     from p2plib.inference.checkpoint import find
@@ -92,11 +92,11 @@ def compare(
     count: int = 6,
     out: Path = Path("comparison"),
 ) -> None:
-    """Judge several checkpoints on the same images: one table with 95 % confidence intervals, one sheet of images.
+    """Compare checkpoints on the same images: a table with 95% confidence intervals and a sheet of images.
 
     Args:
         checkpoints: .keras files, run folders or export folders; differences are to the first one.
-        count: Number of pairs on the sheet, evenly spaced.
+        count: Number of pairs on the sheet, evenly spaced over the split.
         out: Folder for comparison.json and sheet.png.
     """
     from p2plib.evaluation.compare import compare, load_all
@@ -123,7 +123,7 @@ def grid(
     """Draw a result grid: source | generated | expected.
 
     Args:
-        split: Which split.
+        split: The split.
         count: Number of pairs, evenly spaced over the split.
         out: The image to write.
     """

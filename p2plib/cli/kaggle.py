@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from p2plib.kaggle.kernel import Kernel
 
 Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
-Metadata = Annotated[Path, arg(help="What the kernel is called, and where it runs: your kernel-metadata.json.")]
-Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Instead of the one in the metadata.")]
+Metadata = Annotated[Path, arg(help="Your kernel-metadata.json: name, accelerator and sources of the kernel.")]
+Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Overrides the one in the metadata.")]
 KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
 
-# The functions import what they call: `--help` shall be there at once, without NumPy and Pillow.
+# Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
 BUILT = Path("build/kaggle")
 
@@ -33,14 +33,14 @@ def build(
     accelerator: Accelerator = None,
     out: Folder = BUILT,
 ) -> None:
-    """Make one self-contained notebook for Kaggle, p2plib and the settings inside; nothing is sent."""
+    """Build a self-contained notebook for Kaggle with p2plib and the settings inside; nothing is sent."""
     from p2plib.kaggle import kernel
 
     _build(config, kernel.Kernel.read(metadata).with_data(config.data), accelerator, out)
 
 
 def check(out: Folder = BUILT) -> int:
-    """Look for what would go wrong on Kaggle; the exit status is 1 if there is something."""
+    """Check a built kernel for problems; the exit status is 1 if there are any."""
     from p2plib.kaggle import preflight
 
     problems = preflight.check(out)
@@ -54,16 +54,16 @@ def push(
     accelerator: Accelerator = None,
     out: Folder = BUILT,
 ) -> None:
-    """Build, check and send a kernel; its session starts at once."""
+    """Build, check and push a kernel; its session starts at once."""
     build(config, metadata, accelerator, out)
     _check_and_send(out)
 
 
 def status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
-    """Tell how the newest session of a kernel stands; the exit status is 1 if it failed.
+    """Show the status of a kernel's newest session; the exit status is 1 if it failed.
 
     Args:
-        follow: Show its log, until it ends.
+        follow: Show its log until it ends.
     """
     from p2plib.kaggle import client
 
@@ -83,11 +83,11 @@ def pull(
     only: Literal["best", "last", "all"] = "all",
     out: Folder = BUILT,
 ) -> None:
-    """Bring the run of a kernel home, verified; a wrong or missing file never replaces a good one.
+    """Download and verify the run of a kernel; a damaged or missing file never replaces a good one.
 
     Args:
-        run: The run folder to bring it into; default: runs/SLUG.
-        only: Which checkpoints; `all` also brings the training state, to go on from on another machine.
+        run: The run folder to download to; default: runs/SLUG.
+        only: Which checkpoints; `all` includes the training state, for resuming on another machine.
     """
     from p2plib.kaggle import client
 
@@ -96,7 +96,7 @@ def pull(
 
 
 def resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
-    """Send the next part of a chain: it goes on where the kernel built last ended, with the same settings."""
+    """Push the next part of a chain, which resumes the kernel built last with the same settings."""
     from p2plib.kaggle import kernel
 
     _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)

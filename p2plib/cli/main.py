@@ -1,4 +1,4 @@
-"""From what people type to a command, and from what goes wrong to one line and an exit status."""
+"""Parses the command line, runs the command, and turns errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from p2plib.errors import P2PError
 
 
 def train(config: Config, resume: Path | None = None) -> None:
-    """Train pix2pix on pairs or photos, then write the results. Ctrl-C ends politely.
+    """Train pix2pix on pairs or photos, then write a report. Ctrl-C stops gracefully.
 
     Args:
-        resume: Go on with the run in this folder. Options given beside it override the run's own.
+        resume: Resume the run in this folder. Other options override the settings of the run.
     """
     judge.report(p2plib.train(config, resume=resume))
 
@@ -33,7 +33,7 @@ def data_group() -> None:
 
 
 def kaggle_group() -> None:
-    """Train on Kaggle's free GPU or TPU: push a kernel, bring its run home, go on."""
+    """Train on Kaggle's free GPU or TPU: push a kernel, download its run, resume."""
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"train": train, **judge.COMMANDS, **use.COMMANDS}
@@ -44,14 +44,14 @@ GROUPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. Errors that a user can act on are printed without a traceback."""
+    """Run the command line and return the exit status. Errors that users can fix are printed without a traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(argv) or 0
     except P2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader went away, as `head` does
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -70,7 +70,7 @@ def _run(argv: list[str]) -> int | None:
 
 
 def _defaults(argv: list[str]) -> TrainConfig:
-    """What training options default to: the settings of the run that `--resume` names, if any."""
+    """Defaults of the training options: the settings of the run given by `--resume`, if any."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", type=Path)
     resume = parser.parse_known_args(argv)[0].resume

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the texts of options, taken from the functions that the commands call."""
+"""Options shared by commands, and help texts taken from the functions that commands call."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from p2plib.config import TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-Data = Annotated[str | None, arg(help="Catalog name or folder; default: what the checkpoint was trained on.")]
+Data = Annotated[str | None, arg(help="Catalog name or folder; default: the checkpoint's training data.")]
 CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .keras file, or a run folder.")]
 Config = Annotated[TrainConfig, arg(name="")]
 SplitName = Literal["train", "val", "test"]
 ExtractorName = Annotated[
     Literal["none", "inception"],
-    arg(help="What draws the features for KID and FID: Keras' InceptionV3 (downloaded once)."),
+    arg(help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once)."),
 ]
 Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
 
 
 def explained_by(function: str) -> Callable[[Command], Command]:
-    """Take the texts of a command's options from the function that it calls: they stand once.
+    """Take the help texts of a command's options from the docstring of the function that it calls.
 
-    A command keeps its own summary, if it has one, and the texts of options that the function does not have.
+    The command's own docstring takes precedence for the summary and for each option that it describes.
 
     Args:
-        function: "module:name". Its source is read, not imported: help shall be there at once.
+        function: "module:name". Its source is read, not imported, so that help is fast.
     """
 
     def explain(command: Command) -> Command:

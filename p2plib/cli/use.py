@@ -1,4 +1,4 @@
-"""What people do with a model: `translate`, `video`, `export`, `web`."""
+"""Commands that use a model: `translate`, `video`, `export`, `web`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 import p2plib
 from p2plib.cli.texts import CheckpointPath, Noise, explained_by
 
-# The functions import what they call: `--help` shall be there at once, without NumPy and Pillow.
+# Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
 
 @explained_by("p2plib.inference.folders:translate_files")
@@ -28,11 +28,11 @@ def translate(
 ) -> int:
     """Translate images of any size; the exit status is 1 if some cannot be read.
 
-    Images larger than the model are translated in overlapping tiles, smaller ones are resized there and back. What a
-    call before this one has finished is skipped.
+    Images larger than the model are translated in overlapping tiles; smaller ones are resized to the model and back.
+    Existing results of an earlier call are skipped.
 
     Args:
-        fit: Resize larger images, too: right for those that show what a whole training image shows.
+        fit: Resize larger images, too; for images that show the same scene as a whole training image.
     """
     model = p2plib.load(checkpoint)
     result = p2plib.translate_files(model, inputs, out, noise, fit, compare, force, progress=sys.stderr.isatty())
@@ -55,17 +55,17 @@ def video(
     fit: bool = False,
     noise: Noise = None,
 ) -> None:
-    """Translate a video frame by frame; the sound is kept. Also tells how much the result flickers.
+    """Translate a video frame by frame, keep the sound, and measure flicker.
 
     Args:
-        fit: Resize frames larger than the model there and back, instead of translating them in tiles.
+        fit: Resize frames larger than the model to the model and back, instead of using tiles.
     """
     from p2plib.inference.video import translate_video
 
     made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
     height, width = made.size
     without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""
-    print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames a second")
+    print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames per second")
     print(f"flicker {made.flicker:.2f}{without}: change from frame to frame, as a multiple of the source's")
 
 
@@ -77,7 +77,7 @@ def export(
     half: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Export the generator for other programs, and compare the result with Keras on 8 images."""
+    """Export the generator for other programs, and compare its output with Keras on 8 images."""
     from p2plib.export.convert import export_model
 
     done = export_model(checkpoint, format, half, out)
@@ -93,10 +93,10 @@ def web(
     port: int = 5000,
     examples: Path | None = None,
 ) -> None:
-    """Try models in a browser: draw or upload an image, and see what they make of it. Ctrl-C ends it.
+    """Try models in a browser: draw or upload an image and translate it. Ctrl-C stops the server.
 
     Args:
-        checkpoints: .keras files or run folders; the first one is chosen at the start.
+        checkpoints: .keras files or run folders; the first one is selected at startup.
     """
     from p2plib.web import serve  # needs Flask, an extra
 

@@ -190,7 +190,7 @@ def test_video(run, capsys, tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode())
     lines = succeeds(capsys, "video", run, source, out, "--steady").splitlines()[-2:]
-    assert lines[0] == f"{out}: 5 frames, 32x24, 10 frames a second"
+    assert lines[0] == f"{out}: 5 frames, 32x24, 10 frames per second"
     assert re.match(r"flicker \d+\.\d\d \(\d+\.\d\d without --steady\): change from frame to frame", lines[1])
     with av.open(out) as container:
         assert len(list(container.decode(video=0))) == 5
