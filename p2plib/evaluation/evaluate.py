@@ -40,7 +40,7 @@ class Evaluation:
     accuracy is the share of correct pixels. Colorizers only: ab is the mean color error in units of CIE Lab, and
     ab_grey is that of the gray source, the baseline."""
     sources: np.ndarray
-    """uint8 (N, S, S, 3), as are `generated` and `targets`."""
+    """uint8 (N, S, S, 3), like `generated` and `targets`."""
     generated: np.ndarray
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)

@@ -4,7 +4,7 @@ A session looks like this (`root` is /kaggle):
 
     input/datasets/OWNER/SLUG     an attached data set, or input/SLUG in the older layout
     input/notebooks/OWNER/SLUG    the output of an attached notebook, or input/SLUG
-    working/run                   the run folder, the only output
+    working/run                   the run folder, which is downloaded
     temp/p2plib                   links to the data, downloads
 """
 

@@ -205,7 +205,7 @@ def test_export(run, capsys, tmp_path):
     assert out[-1] == f"exported: {folder}"
     save_image(tmp_path / "a.png", np.zeros((40, 30, 3), np.uint8))
     succeeds(capsys, "translate", folder, tmp_path / "a.png", "--out", tmp_path / "out")
-    assert "is an export already" in fails(capsys, "export", folder, "--format", "onnx")
+    assert "is already an export" in fails(capsys, "export", folder, "--format", "onnx")
 
 
 @pytest.mark.keras
