@@ -13,43 +13,28 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Any, Literal
+from typing import Literal
 
 from p2plib.errors import KaggleError
 from p2plib.kaggle import manifest
+from p2plib.kaggle.command import UnclearError, run_kaggle, shown, without_secrets
 from p2plib.kaggle.kernel import METADATA
+from p2plib.kaggle.log import SessionLog
 from p2plib.kaggle.manifest import MANIFEST, Entry
 
-TIMEOUT = 300.0
-"""Timeout of a command in seconds, except downloads."""
 PATIENCE = 5
 """Consecutive failures to reach Kaggle after which `follow` gives up."""
-REST = 60.0
-"""Seconds that `follow` waits for the rest of the log after the session has ended."""
 SLOWEST = 4
 """Longest pause between two status requests, as a multiple of the first one."""
 
 _RUN = "run"
 """The run folder in a kernel's output."""
 _UNFINISHED = {"NEW_SCRIPT", "QUEUED", "RUNNING", "CANCEL_REQUESTED"}
-# Credentials that a response might echo: tokens, keys, headers.
-_SECRET = re.compile(r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+")
-# How requests, by which the command talks, names the HTTP status of a failure: "403 Client Error: Forbidden for url".
-_HTTP = re.compile(r"\b([45]\d\d) (?:Client|Server) Error\b")
 _FILES_A_CALL = 100  # their names make up one argument, and Windows takes no more than 32,767 characters
-
-
-class _UnclearError(KaggleError):
-    """The command failed, and only its own words tell why."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +69,14 @@ def push(folder: Path, seconds: int | None = None) -> str:
         KaggleError: it was not pushed, or was pushed under another name or without one of its sources.
     """
     limit = [] if seconds is None else ["-t", str(seconds)]
-    text = _kaggle("push", "-p", str(Path(folder).resolve()), *limit)
+    text = run_kaggle("push", "-p", str(Path(folder).resolve()), *limit)
     address = re.search(r"successfully pushed\. .* at (\S+)", text)
     if not address:
         if "Kernel push error" in text:
-            raise KaggleError(f"{folder}: Kaggle refused it; mend what it says and push again:\n{_shown(text)}")
+            raise KaggleError(f"{folder}: Kaggle refused it; mend what it says and push again:\n{shown(text)}")
         raise KaggleError(
             f"{folder}: it is not clear whether Kaggle took it; look whether a session of it runs, at "
-            f"https://www.kaggle.com/code, before you push again. The command said:\n{_shown(text)}"
+            f"https://www.kaggle.com/code, before you push again. The command said:\n{shown(text)}"
         )
     lost = re.search(r"not valid (?:dataset|competition|kernel) sources .*: (\[.*\])", text)
     if lost:
@@ -117,11 +102,11 @@ def status(kernel_id: str) -> Status:
     Raises:
         KaggleError: there is no such kernel, it is not yours, or Kaggle cannot be reached.
     """
-    text = _kaggle("status", _checked(kernel_id))
+    text = run_kaggle("status", _checked(kernel_id))
     found = re.search(r'has status "(?:\w+\.)?(\w+)"(?:\s+Failure message: "(.*)")?', text, re.DOTALL)
     if not found:
-        raise KaggleError(f"{kernel_id}: Kaggle's answer says no status; try again later:\n{_shown(text)}")
-    return Status(found[1], " ".join(_clean(found[2] or "").split()))
+        raise KaggleError(f"{kernel_id}: Kaggle's answer says no status; try again later:\n{shown(text)}")
+    return Status(found[1], " ".join(without_secrets(found[2] or "").split()))
 
 
 def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0) -> Status:
@@ -141,7 +126,7 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
     Raises:
         KaggleError: the first status request fails, or several in a row.
     """
-    now, log, pause, failures = status(kernel_id), _Log(kernel_id), poll, 0
+    now, log, pause, failures = status(kernel_id), SessionLog(kernel_id), poll, 0
     say(f"{kernel_id}: {now}")
     try:
         while not now.ended:
@@ -264,8 +249,8 @@ def _download(kernel_id: str, names: Sequence[str], into: Path) -> str:
         choice = "|".join(re.escape(name) for name in names[start : start + _FILES_A_CALL])
         pattern = rf"^{_RUN}/(?:{choice})\Z"
         try:
-            _kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
-        except _UnclearError as error:
+            run_kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+        except UnclearError as error:
             return str(error)
     return ""
 
@@ -274,135 +259,6 @@ def _move(names: Sequence[str], source: Path, target: Path) -> None:
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(source / name, target / name)
-
-
-class _Log:
-    """Shows each log line of a session once, although a reopened stream starts from the first line."""
-
-    def __init__(self, kernel_id: str) -> None:
-        self.command = _command("logs", "--follow", kernel_id)
-        self.process: subprocess.Popen[str] | None = None
-        self.reader: Thread | None = None
-        self.read = 0
-        self.lines: SimpleQueue[str | None] = SimpleQueue()
-
-    def open(self) -> None:
-        """Start the stream unless it is running."""
-        if self.process and self.process.poll() is None:
-            return
-        self.close()
-        self.process = subprocess.Popen(  # noqa: S603
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **_pipes()
-        )
-        self.reader = Thread(target=self._read, args=(self.process,), daemon=True)
-        self.reader.start()
-
-    def show(self, say: Callable[[str], None], seconds: float) -> None:
-        """Show lines for `seconds`; return early if a stream with new lines ends."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                line = self.lines.get(timeout=left)
-            except Empty:
-                return
-            if line is None:
-                return
-            say(_clean(line))
-
-    def show_rest(self, say: Callable[[str], None]) -> None:
-        """Show the rest of the log after the session has ended."""
-        if not (self.process and self.process.poll() == 0):
-            self.open()
-        if self.reader:
-            self.reader.join(REST)
-        while not self.lines.empty():
-            line = self.lines.get()
-            if line is not None:
-                say(_clean(line))
-
-    def close(self) -> None:
-        """End the stream."""
-        if self.process and self.reader and self.process.stdout:
-            self.process.kill()
-            self.process.wait()
-            self.reader.join()
-            self.process.stdout.close()
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        known = self.read
-        for i, line in enumerate(process.stdout or ()):
-            if i >= known:
-                self.read += 1
-                self.lines.put(line.rstrip("\n"))
-        if self.read > known:
-            self.lines.put(None)
-
-
-# The command.
-
-
-def _command(*arguments: str) -> list[str]:
-    """The `kaggle` command of this Python; -P ignores a kaggle.py in the working directory."""
-    return [sys.executable, "-P", "-m", "kaggle", "--no-warn", "kernels", *arguments]
-
-
-def _pipes() -> dict[str, Any]:
-    """Options that prevent prompts and force UTF-8, since the command saves logs in the local encoding."""
-    environment = os.environ | {"PYTHONUTF8": "1"}
-    return {"stdin": subprocess.DEVNULL, "env": environment, "encoding": "utf-8", "errors": "replace"}
-
-
-def _kaggle(*arguments: str) -> str:
-    """Run `kaggle kernels ...` and return its output.
-
-    Raises:
-        KaggleError: its exit status says that it failed, it hangs, or is not installed.
-    """
-    limit = None if arguments[0] == "output" else TIMEOUT
-    try:
-        done = subprocess.run(_command(*arguments), capture_output=True, timeout=limit, **_pipes())  # noqa: S603
-    except subprocess.TimeoutExpired as error:
-        raise KaggleError(
-            f"kaggle kernels {arguments[0]}: no response within {limit:.0f} s; check the connection and try again."
-        ) from error
-    text = f"{done.stdout}\n{done.stderr}"
-    if done.returncode:
-        raise _fault(arguments, text)
-    return text
-
-
-def _fault(arguments: Sequence[str], text: str) -> KaggleError:
-    """What to tell a person about a command that failed and printed `text`."""
-    found = _HTTP.search(text)
-    http = int(found[1]) if found else 0
-    if re.search("No module named '?kaggle", text):
-        return KaggleError("The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'")
-    if http == 401 or "Authentication required" in text:
-        return KaggleError(
-            "Kaggle was given no credentials that it takes; run: kaggle auth login (or set KAGGLE_API_TOKEN to a token "
-            "from https://www.kaggle.com/settings/api) and try again."
-        )
-    if "'kernels.get' was denied" in text:  # in place of HTTP status 403
-        return KaggleError(
-            f"{arguments[1]}: Kaggle does not let you see it; check owner, slug, and whose credentials are used."
-        )
-    if "Max retries exceeded" in text:
-        return KaggleError("Kaggle cannot be reached from here; check the connection and try again.")
-    if http >= 500:
-        return KaggleError(f"Kaggle cannot answer now (HTTP status {http}), the fault is on its side; try again later.")
-    status = f" with HTTP status {http}" if http else ""
-    return _UnclearError(
-        f"kaggle kernels {arguments[0]} failed{status}; mend what it says, or try again later:\n{_shown(text)}"
-    )
-
-
-def _shown(text: str) -> str:
-    """All that a command said, for a person to read."""
-    return _clean(text).strip() or "(It printed nothing.)"
-
-
-def _clean(text: str) -> str:
-    return _SECRET.sub("***", text)
 
 
 def _checked(kernel_id: str) -> str:

@@ -19,7 +19,7 @@ import pytest
 from kaggle_server import KEY, TOKEN, Answer, Server, says, stalls
 
 from p2plib.errors import KaggleError
-from p2plib.kaggle import client
+from p2plib.kaggle import client, command, log
 from p2plib.kaggle.client import Status, follow, pull, push, status
 
 pytestmark = pytest.mark.kaggle_command
@@ -131,7 +131,7 @@ def assert_tells(error: KaggleError, said: str = "") -> None:
     assert KEY not in text and TOKEN not in text
 
 
-def command(*arguments: str) -> tuple[bool, str]:
+def kaggle_says(*arguments: str) -> tuple[bool, str]:
     """Whether `kaggle kernels ...` fails, and all that it says then: both differ from version to version."""
     done = subprocess.run([sys.executable, "-m", "kaggle", "-W", "kernels", *arguments], capture_output=True, text=True)
     return done.returncode != 0, f"{done.stdout}\n{done.stderr}".strip()
@@ -139,7 +139,7 @@ def command(*arguments: str) -> tuple[bool, str]:
 
 def fetched_by_the_command(tmp_path: Path, name: str) -> tuple[bool, str]:
     """Whether the command fails to fetch this one file, and all that it says then."""
-    return command("output", KERNEL, "-p", str(tmp_path / "aside"), "-q", "--file-pattern", f"^{re.escape(name)}$")
+    return kaggle_says("output", KERNEL, "-p", str(tmp_path / "aside"), "-q", "--file-pattern", f"^{re.escape(name)}$")
 
 
 # Pushing.
@@ -204,7 +204,7 @@ def test_push_that_kaggle_refuses(server: Server, folder: Path):
 
 
 def test_push_with_an_answer_that_nobody_knows(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", f"print('Queued.\\n\\nKey {KEY}')"])
+    monkeypatch.setattr(command, "command", lambda *_: [sys.executable, "-c", f"print('Queued.\\n\\nKey {KEY}')"])
     with pytest.raises(KaggleError, match=r"kernel: it is not clear whether .*before you push again") as caught:
         push(folder)
     assert_tells(caught.value, "Queued.\n\nKey ***")
@@ -220,7 +220,7 @@ def test_push_whose_title_gives_another_slug(server: Server, folder: Path):
 def test_push_of_no_kernel(server: Server, tmp_path: Path):
     with pytest.raises(KaggleError, match=r"kaggle kernels push failed; (?s:.*)Metadata file not found") as caught:
         push(tmp_path)
-    assert_tells(caught.value, command("push", "-p", str(tmp_path))[1])
+    assert_tells(caught.value, kaggle_says("push", "-p", str(tmp_path))[1])
     assert not server.calls
 
 
@@ -310,7 +310,7 @@ def test_status_that_fails(server: Server, fault: tuple[int, bytes], message: st
 @pytest.mark.parametrize("http", [404, 429])
 def test_all_that_the_command_says_is_shown_where_it_is_not_understood(server: Server, http: int):
     server.fault = http, b"{}"
-    failed, said = command("status", KERNEL)
+    failed, said = kaggle_says("status", KERNEL)
     assert failed and str(http) in said
     with pytest.raises(
         KaggleError, match=f"kaggle kernels status failed with HTTP status {http}; .*later:\n"
@@ -320,14 +320,14 @@ def test_all_that_the_command_says_is_shown_where_it_is_not_understood(server: S
 
 
 def test_an_answer_without_a_status(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", "print('Hello.\\n\\nHow are you?')"])
+    monkeypatch.setattr(command, "command", lambda *_: [sys.executable, "-c", "print('Hello.\\n\\nHow are you?')"])
     with pytest.raises(KaggleError, match=f"{KERNEL}: Kaggle's answer says no status; try again later:\n") as caught:
         status(KERNEL)
     assert_tells(caught.value, "Hello.\n\nHow are you?")
 
 
 def test_a_command_that_fails_in_silence(server: Server, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client, "_command", lambda *_: [sys.executable, "-c", "raise SystemExit(2)"])
+    monkeypatch.setattr(command, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(2)"])
     with pytest.raises(KaggleError) as caught:
         status(KERNEL)
     assert_tells(caught.value, "(It printed nothing.)")
@@ -367,7 +367,7 @@ def test_follow_shows_the_log_of_a_session_that_failed_before_it_looked(server: 
 def test_follow_shows_lines_as_they_come_and_outlives_a_stream_that_hangs(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(client, "REST", 0.1)
+    monkeypatch.setattr(log, "LAST_LINES", 0.1)
     server.released.clear()
     server.states = [{"status": "RUNNING"}]
     server.logs = [["epoch 1\n"]]
@@ -407,7 +407,7 @@ def test_follow_asks_ever_more_rarely(server: Server, monkeypatch: pytest.Monkey
     pauses: list[float] = []
     states = [Status("QUEUED")] * 7 + [Status("COMPLETE")]
     monkeypatch.setattr(client, "status", lambda kernel: states.pop(0))
-    monkeypatch.setattr(client._Log, "show", lambda self, say, seconds: pauses.append(seconds))
+    monkeypatch.setattr(log.SessionLog, "show", lambda self, say, seconds: pauses.append(seconds))
     follow(KERNEL, silent)
     assert pauses == pytest.approx([30, 45, 67.5, 101.25, 120, 120, 120])
 
@@ -519,8 +519,8 @@ def test_right_files_from_a_command_that_fails_are_right_files(
     finished: Server, run: Path, monkeypatch: pytest.MonkeyPatch
 ):
     code = "import subprocess, sys; subprocess.run(sys.argv[1:]); sys.exit('The log could not be saved.')"
-    whole = client._command
-    monkeypatch.setattr(client, "_command", lambda *arguments: [sys.executable, "-c", code, *whole(*arguments)])
+    whole = command.command
+    monkeypatch.setattr(command, "command", lambda *arguments: [sys.executable, "-c", code, *whole(*arguments)])
     pull(KERNEL, run, say=silent)
     assert RUN.items() <= files_in(run).items()
 

@@ -1,0 +1,89 @@
+"""The `kaggle` command: run it, and tell a person what went wrong when it fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from p2plib.errors import KaggleError
+
+TIMEOUT = 300.0
+"""Timeout of a command in seconds, except downloads."""
+
+# Credentials that a response might echo: tokens, keys, headers.
+_SECRET = re.compile(r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+")
+# How requests, by which the command talks, names the HTTP status of a failure: "403 Client Error: Forbidden for url".
+_HTTP = re.compile(r"\b([45]\d\d) (?:Client|Server) Error\b")
+
+
+class UnclearError(KaggleError):
+    """The command failed, and only its own words tell why."""
+
+
+def command(*arguments: str) -> list[str]:
+    """The `kaggle` command of this Python; -P ignores a kaggle.py in the working directory."""
+    return [sys.executable, "-P", "-m", "kaggle", "--no-warn", "kernels", *arguments]
+
+
+def pipes() -> dict[str, Any]:
+    """Options that prevent prompts and force UTF-8, since the command saves logs in the local encoding."""
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    return {"stdin": subprocess.DEVNULL, "env": environment, "encoding": "utf-8", "errors": "replace"}
+
+
+def run_kaggle(*arguments: str) -> str:
+    """Run `kaggle kernels ...` and return its output.
+
+    Raises:
+        KaggleError: its exit status says that it failed, it hangs, or is not installed.
+    """
+    limit = None if arguments[0] == "output" else TIMEOUT
+    try:
+        done = subprocess.run(command(*arguments), capture_output=True, timeout=limit, **pipes())  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise KaggleError(
+            f"kaggle kernels {arguments[0]}: no response within {limit:.0f} s; check the connection and try again."
+        ) from error
+    text = f"{done.stdout}\n{done.stderr}"
+    if done.returncode:
+        raise _fault(arguments, text)
+    return text
+
+
+def _fault(arguments: Sequence[str], text: str) -> KaggleError:
+    """What to tell a person about a command that failed and printed `text`."""
+    found = _HTTP.search(text)
+    http = int(found[1]) if found else 0
+    if re.search("No module named '?kaggle", text):
+        return KaggleError("The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'")
+    if http == 401 or "Authentication required" in text:
+        return KaggleError(
+            "Kaggle was given no credentials that it takes; run: kaggle auth login (or set KAGGLE_API_TOKEN to a token "
+            "from https://www.kaggle.com/settings/api) and try again."
+        )
+    if "'kernels.get' was denied" in text:  # in place of HTTP status 403
+        return KaggleError(
+            f"{arguments[1]}: Kaggle denies you access; check the owner, the slug, and your credentials."
+        )
+    if "Max retries exceeded" in text:
+        return KaggleError("Kaggle cannot be reached from here; check the connection and try again.")
+    if http >= 500:
+        return KaggleError(f"Kaggle cannot answer now (HTTP status {http}), the fault is on its side; try again later.")
+    status = f" with HTTP status {http}" if http else ""
+    return UnclearError(
+        f"kaggle kernels {arguments[0]} failed{status}; mend what it says, or try again later:\n{shown(text)}"
+    )
+
+
+def shown(text: str) -> str:
+    """All that a command said, for a person to read."""
+    return without_secrets(text).strip() or "(It printed nothing.)"
+
+
+def without_secrets(text: str) -> str:
+    """The text with credentials masked."""
+    return _SECRET.sub("***", text)
