@@ -59,8 +59,8 @@ class TrainConfig:
     """Weight of the generator's GAN loss; 0 trains on L1 alone, a baseline that shows what the GAN adds."""
     l1_weight: float = 100.0
     """Weight of the mean absolute error on [-1, 1], the paper's lambda."""
-    terms: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Weights of additional terms of the objective, by name; see `registry.TERMS`."""
+    terms: dict[str, float] = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
+    """More terms of the objective: name and weight of each; see `registry.TERMS`."""
     epochs: int = 200
     """Total passes over the training pairs, including warm-up and decay."""
     warmup_epochs: int = 0

@@ -13,7 +13,7 @@ import numpy as np
 from p2plib import files
 from p2plib.data.dataset import spread
 from p2plib.errors import ConfigError, DataError
-from p2plib.evaluation.evaluate import Evaluation, evaluate, without_infinity
+from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, without_infinity
 from p2plib.inference.checkpoint import find, load, short_name
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Comparison:
         width = max(map(len, lines)) + 2
         wide = max(len(cell) for cells in lines.values() for cell in cells) + 2
         text = [f"{name:{width}}" + "".join(cell.ljust(wide) for cell in cells) for name, cells in lines.items()]
-        return "\n".join([*map(str.rstrip, text), ", ".join(f"{key} {value}" for key, value in self.protocol.items())])
+        return "\n".join([*map(str.rstrip, text), in_words(self.protocol)])
 
     def write_json(self, path: str | Path) -> None:
         """Write `{"protocol": {...}, "checkpoints": {name: {...}}, "rows": [...]}`, atomically, infinity as null."""

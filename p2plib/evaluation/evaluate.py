@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -162,6 +162,11 @@ def conditions(checkpoint: Checkpoint, dataset: Dataset, split: str, count: int)
         "size": dataset.size,
         "crops": "none",
     }
+
+
+def in_words(protocol: Mapping[str, Any], say: Callable[[Any], str] = str) -> str:
+    """A protocol as one line for people, each value as `say` gives it. What files call pictures are images to them."""
+    return ", ".join(f"{'images' if key == 'pictures' else key} {say(value)}" for key, value in protocol.items())
 
 
 def without_infinity(row: Mapping[str, Any]) -> dict[str, Any]:

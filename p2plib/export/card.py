@@ -23,7 +23,7 @@ from p2plib.data.catalog import CATALOG, Entry
 from p2plib.data.dataset import open_dataset, spread
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import DataError
-from p2plib.evaluation.evaluate import Evaluation, evaluate
+from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Info
 from p2plib.registry import TASKS
@@ -231,8 +231,8 @@ def _data(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, Any]:
 
 def _scores(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol | {"data": _data_name(str(evaluation.protocol["data"]))}
-    protocol.pop("noise")  # "dropout" says the same in words
-    how = ", ".join(f"{name} {_text(value)}" for name, value in protocol.items())
+    protocol.pop("noise")  # "dropout" says it in words
+    how = in_words(protocol, _text)
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.mean.items()}
     numbers |= {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.sets.items()}
     return f"{_table(numbers)}\n\nProtocol: {how}. Both sides were resized to that size, without crops."

@@ -140,7 +140,7 @@ def browse(
         before, after = pairs[pick.index]
         return slider_html(before, after, labels)
 
-    return _panel("p2p-browse", {"picture": pick}, draw)
+    return _panel("p2p-browse", {"image": pick}, draw)
 
 
 def explore(
@@ -186,7 +186,7 @@ def explore(
     right.value = f"generated {target}"
     return _panel(
         "p2p-explore",
-        {"picture": pick, "noise": noise, "left": left, "right": right},
+        {"image": pick, "noise": noise, "left": left, "right": right},
         lambda: slider_html(sides[left.value](), sides[right.value](), (left.value, right.value)),
     )
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from p2plib.config import TrainConfig
-from p2plib.data.dataset import Dataset, open_dataset
+from p2plib.data.catalog import CATALOG
+from p2plib.data.dataset import Split, open_dataset
 from p2plib.data.image import Color, image_files, read_rgb
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -26,8 +27,8 @@ class Examples:
 
     config: TrainConfig
     files: Sequence[Path] = ()
-    dataset: Dataset | None = None
-    """The model's training data, if available."""
+    split: Split | None = None
+    """What the model was validated on, if it is at hand; toy ones are made anew instead."""
     palette: dict[str, Color] = field(default_factory=dict)
     """The color of each class if the model's sources are labels, else empty."""
 
@@ -39,11 +40,13 @@ class Examples:
             DataError: `folder` holds no images.
         """
         files = _files(folder) if folder else ()
+        task, entry = TASKS[config.task](), CATALOG.get(config.data)
         try:
             dataset = open_dataset(replace(config, skip_broken=True))
-            return cls(config, files, dataset, dataset.classes("source", "val") or {})
-        except DataError:
-            return cls(config, files)
+            split = None if entry and entry.make else dataset["val"]
+            return cls(config, files, split, dataset.classes("source", "val") or {})
+        except DataError:  # the images are not at hand; the catalog knows the classes of its data sets
+            return cls(config, files, None, dict(task.sides(entry)[_source_side(config)].classes))
 
     def image(self, seed: int) -> np.ndarray:
         """The source image number `seed`, uint8 (H, W, 3); numbers wrap around.
@@ -53,11 +56,15 @@ class Examples:
         """
         if self.files:
             return _shrunk(read_rgb(self.files[seed % len(self.files)]))
-        if self.dataset is None or (self.dataset.entry and self.dataset.entry.make):
-            a, b = TASKS[self.config.task]().example(_MADE_START + seed, self.config.image_size)
-            return a if self.config.direction == "AtoB" else b
-        split = self.dataset["val"]
-        return split.resized(seed % len(split))[0]
+        if self.split is None:
+            pair = TASKS[self.config.task]().example(_MADE_START + seed, self.config.image_size)
+            return pair[_source_side(self.config)]
+        return self.split.resized(seed % len(self.split))[0]
+
+
+def _source_side(config: TrainConfig) -> int:
+    """0 where A is the source, 1 where it is B."""
+    return int(TASKS[config.task]().direction(config.direction, CATALOG.get(config.data)) == "BtoA")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from tolerance import LAB, rounding
 
 from p2plib.data import color, toy
 from p2plib.evaluation import metrics
+from p2plib.registry import METRICS
 
 PALETTE = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 RED, GREEN, BLUE = PALETTE.values()
@@ -76,12 +77,30 @@ def test_ssim_is_scikit_images(images):
     np.testing.assert_allclose(metrics.ssim(*images), expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", metrics.METRICS)
-def test_every_metric_gives_a_number_a_image_and_does_not_mix_them(name, images):
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_gives_a_number_an_image_and_does_not_mix_them(name, images):
     target, generated = images
-    values = metrics.METRICS[name](target, generated)
+    source = np.random.default_rng(4).integers(0, 256, target.shape, np.uint8)
+    values = METRICS[name](target, generated, source)
     assert values.shape == (3,)
-    assert values[1] == metrics.METRICS[name](target[1:2], generated[1:2])[0]
+    assert values[1] == METRICS[name](target[1:2], generated[1:2], source[1:2])[0]
+
+
+def test_the_ab_error_of_the_source_is_the_number_to_beat(images):
+    target, generated = images
+    np.testing.assert_array_equal(
+        metrics.ab_gray(target, generated, generated[::-1]), metrics.ab_error(target, generated[::-1])
+    )
+
+
+def test_scores_are_those_of_the_named_metrics(images):
+    target, generated = images
+    found = metrics.score(target, generated, generated[::-1], ("ssim", "ab_grey"))
+    assert list(found) == ["ssim", "ab_grey"]
+    np.testing.assert_array_equal(found["ssim"], metrics.ssim(target, generated))
+    np.testing.assert_array_equal(found["ab_grey"], metrics.ab_error(target, generated[::-1]))
+    assert list(metrics.score(target, generated, generated)) == ["l1", "psnr", "ssim", "ms_ssim"]
+    assert metrics.means(found) == {name: pytest.approx(values.mean()) for name, values in found.items()}
 
 
 def test_equal_images():

@@ -52,7 +52,7 @@ def test_a_wheel_holds_the_package_and_nothing_else():
     package = Path(p2plib.__file__).parent
     with zipfile.ZipFile(io.BytesIO(wheel())) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
-        assert {"p2plib/report.html", "p2plib/web/static/app.js", "p2plib/models/unet.py"} <= set(names)
+        assert {"p2plib/show/report.html", "p2plib/web/static/app.js", "p2plib/models/unet.py"} <= set(names)
         assert {Path(name).suffix for name in names} == {".py", ".html", ".css", ".js", ".svg"}
         assert sorted(names) == sorted(
             path.relative_to(package.parent).as_posix() for path in package.rglob("*.*") if path.suffix != ".pyc"
@@ -94,7 +94,7 @@ def test_pip_takes_the_wheel(tmp_path):
     path.write_bytes(wheel())
     options = ["--no-deps", "--no-index", "--disable-pip-version-check", "--target", tmp_path / "target"]
     succeeds([sys.executable, "-m", "pip", "install", *options, path], tmp_path)
-    assert (tmp_path / "target" / "p2plib" / "report.html").is_file()
+    assert (tmp_path / "target" / "p2plib" / "show" / "report.html").is_file()
     code = "import p2plib, importlib.metadata as m; print(p2plib.__file__, m.version('p2plib'))"
     there = succeeds([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(tmp_path / "target")).split()
     assert there == [str(tmp_path / "target" / "p2plib" / "__init__.py"), p2plib.__version__]
@@ -174,7 +174,7 @@ def test_the_wheel_cell_brings_p2plib_to_a_python_without_it(clean_python, tmp_p
 import importlib.metadata, importlib.resources, p2plib
 print(p2plib.__file__)
 print(importlib.metadata.version("p2plib"), importlib.metadata.distribution("p2plib").locate_file(""))
-print(importlib.resources.files("p2plib").joinpath("report.html").is_file(), "keras" in sys.modules)
+print(importlib.resources.files("p2plib").joinpath("show/report.html").is_file(), "keras" in sys.modules)
 print(config.to_dict())
 """
     script.write_text(source(content, "wheel") + "\n" + source(content, "config") + look)

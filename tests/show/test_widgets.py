@@ -209,17 +209,17 @@ def test_progress_prints_lines_outside_notebooks(tiny_config, capsys, every, epo
 
 
 def snapshot(config, epochs: int):
-    from p2plib.training.callbacks import Snapshot
+    from p2plib.training.run import Snapshot
 
     row = {"l1": 0.5, "gan": 0.7, "discriminator": 0.6, "val_l1": 0.4, "val_psnr": 20.0, "val_ssim": 0.5}
     row |= {"seconds": 1.0, "pictures_per_second": 9.0}
     rows = [{"epoch": epoch, **row} for epoch in range(1, epochs + 1)]
-    return Snapshot(config, ("photo", "map"), rows, lambda: (SOURCES, TARGETS, TARGETS))
+    return Snapshot(config, ("photo", "map"), ("l1", "gan", "discriminator"), rows, lambda: (SOURCES, TARGETS, TARGETS))
 
 
 TRAINING = """
 import dataclasses, p2plib
-from p2plib import widgets
+from p2plib.show import widgets
 config = p2plib.TrainConfig.read({config!r})
 p2plib.train(dataclasses.replace(config, run_dir={run!r}), show=widgets.progress())
 """
