@@ -41,6 +41,7 @@ def evaluate(
         csv: Where to write one line per image; default: evaluation-SPLIT.csv next to the checkpoint.
         json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json next to the checkpoint.
     """
+    from p2plib.evaluation.evaluate import in_words
     from p2plib.inference.checkpoint import find
 
     model = p2plib.load(checkpoint)
@@ -50,7 +51,7 @@ def evaluate(
     result.write_csv(csv)
     result.write_json(json)
     print(result.table())
-    _print_protocol(result.protocol)
+    print(in_words(result.protocol))
     print(f"saved: {csv}, {json}")
 
 
@@ -70,6 +71,7 @@ def fcn_score(
         segmenter: That network, trained if the file is missing. Default: segmenter.keras next to the checkpoint.
         epochs: Epochs to train it (default: 20).
     """
+    from p2plib.evaluation.evaluate import in_words
     from p2plib.evaluation.fcn_score import fcn_score, prepare
     from p2plib.inference.checkpoint import find
 
@@ -77,7 +79,7 @@ def fcn_score(
     path = segmenter or find(checkpoint).with_name("segmenter.keras")
     result = fcn_score(model, prepare(path, model.info.config, epochs), data, split, limit)
     print(result.table())
-    _print_protocol(result.protocol)
+    print(in_words(result.protocol))
 
 
 @explained_by("p2plib.evaluation.compare:compare")
@@ -146,10 +148,6 @@ def _extractor(name: str) -> Extractor | None:
     from p2plib.evaluation.distances import inception_v3
 
     return inception_v3() if name == "inception" else None
-
-
-def _print_protocol(protocol: dict[str, Any]) -> None:
-    print(", ".join(f"{name} {value}" for name, value in protocol.items()))
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {

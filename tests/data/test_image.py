@@ -84,7 +84,9 @@ def test_other_color_profiles_become_srgb(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "I;16"])
-@pytest.mark.parametrize("icc", [b"no profile", profile(b"rXYZ", b"rXYZ", "sRGB")[:300], None], ids=["no profile", "cut off", "none"])
+@pytest.mark.parametrize(
+    "icc", [b"no profile", profile(b"rXYZ", b"rXYZ", "sRGB")[:300], None], ids=["no profile", "cut off", "none"]
+)
 def test_profiles_that_cannot_be_used_change_nothing(mode, icc):
     """Damaged, cut short, or of a color space that the image does not have."""
     opened = Image.new(mode, (2, 2))

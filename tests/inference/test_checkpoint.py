@@ -69,7 +69,7 @@ def test_any_keras_opens_it(saved, generator):
     np.testing.assert_array_equal(outputs(keras.saving.load_model(saved)), outputs(generator))
 
 
-def test_it_computes_in_float32_whatever_training_used(tiny_config, tmp_path):
+def test_it_computes_in_float32_whatever_training_used(tiny_config, tmp_path, half_precision):
     config = dataclasses.replace(tiny_config, epochs=1, decay_epochs=0, precision="mixed_bfloat16")
     run = train(dataclasses.replace(config, run_dir=str(tmp_path / "run")))
     loaded = p2plib.load(run)

@@ -90,7 +90,9 @@ def test_resume_is_exact_at_any_step(tiny_config, straight, tmp_path, breaks):
 @pytest.mark.parametrize(
     "values", [{"precision": "mixed_float16", "gan_weight": 0.0}, {"norm": "batch", "xla": "on"}], ids=str
 )
-def test_resume_is_exact_for_other_settings(tiny_config, tmp_path, values):
+def test_resume_is_exact_for_other_settings(tiny_config, tmp_path, values, request):
+    if "precision" in values:
+        request.getfixturevalue("half_precision")
     config = dataclasses.replace(tiny_config, epochs=2, decay_epochs=0, **values)
     for name, breaks in (("straight", []), ("broken", [3])):
         run = tmp_path / name
