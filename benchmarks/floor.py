@@ -22,7 +22,7 @@ def save_random_model(path: Path):
 
     keras.utils.set_random_seed(0)
     generator = build_generator(config)
-    checkpoint.save_generator(path, generator, checkpoint.Info(config, ("satellite", "map"), 0, 0, {}))
+    checkpoint.save_generator(path, generator, checkpoint.CheckpointInfo(config, ("satellite", "map"), 0, 0, {}))
     return generator
 
 

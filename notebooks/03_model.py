@@ -47,7 +47,7 @@ from keras import layers
 
 from p2plib.models import build_discriminator, build_generator, patchgan, stages
 from p2plib.registry import GAN_LOSSES, GENERATORS, TERMS
-from p2plib.training.discriminator import Discriminator, judge
+from p2plib.training.discriminator import Discriminator, patch_realness
 from p2plib.training.pix2pix import Pix2Pix
 
 keras.utils.set_random_seed(0)
@@ -179,8 +179,8 @@ figures.result_grid(sources, generated, targets, names)
 # %%
 untrained = Discriminator(discriminator, config)
 columns = {
-    f"generated {names[1]}": (generated, judge(untrained, sources, generated)),
-    f"expected {names[1]}": (targets, judge(untrained, sources, targets)),
+    f"generated {names[1]}": (generated, patch_realness(untrained, sources, generated)),
+    f"expected {names[1]}": (targets, patch_realness(untrained, sources, targets)),
 }
 figures.patch_map(columns)
 
@@ -202,7 +202,7 @@ figures.patch_map(columns)
 
 # %%
 print(inspect.getsource(Pix2Pix.compute_loss))
-print(inspect.getsource(Pix2Pix._judge))
+print(inspect.getsource(Pix2Pix.discriminate))
 
 # %% [markdown]
 # Look for: `stop_gradient` around the generated image, so that the discriminator's loss does not train the generator,

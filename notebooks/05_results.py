@@ -36,7 +36,7 @@ from p2plib import TrainConfig, evaluate, load, train, translate
 from p2plib.data import catalog, download
 from p2plib.inference.checkpoint import find
 from p2plib.show import figures, widgets
-from p2plib.training.discriminator import judge, load_discriminator
+from p2plib.training.discriminator import load_discriminator, patch_realness
 
 if not RUN and catalog.find(DATA).url:
     download.get(DATA)
@@ -118,7 +118,7 @@ discriminator = load_discriminator(run)
 shown = best[:1]
 columns = {}
 for title, images in {"generated": result.generated[shown], "expected": result.targets[shown]}.items():
-    columns[f"{title} {names[1]}"] = images, judge(discriminator, result.sources[shown], images)
+    columns[f"{title} {names[1]}"] = images, patch_realness(discriminator, result.sources[shown], images)
 figures.patch_map(columns)
 
 # %% [markdown]

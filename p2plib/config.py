@@ -72,7 +72,7 @@ class TrainConfig:
     learning_rate: float = 2e-4
     """Learning rate of Adam (beta_1 = 0.5) before the decay."""
     seed: int = 0
-    """Seed of weights, shuffling, jitter and dropout; see also `deterministic`."""
+    """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
     """Random jitter (resize to 286/256, crop) and left-right flip, the same for both halves of a pair. Sketch strokes
     vary, too, unless this is none."""
@@ -97,7 +97,7 @@ class TrainConfig:
     memory_budget: float = 4.0
     """Keep decoded pairs in memory if they fit in this many GiB; otherwise read them from disk every epoch."""
     deterministic: bool = False
-    """Use bit-for-bit repeatable operations where the backend supports them; slower on GPUs."""
+    """Have the backend promise that a run repeats to the bit. Costs nothing on CPUs, speed on GPUs."""
     tensorboard: bool = False
     """Also write TensorBoard logs into the run folder (needs the `tensorboard` extra)."""
     run_dir: str | None = None

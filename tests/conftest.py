@@ -103,7 +103,7 @@ def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
     """The checkpoint of an untrained colorizer of toy cities whose colors are easy to see."""
     from dataclasses import replace
 
-    from p2plib.inference.checkpoint import Info, save_generator
+    from p2plib.inference.checkpoint import CheckpointInfo, save_generator
     from p2plib.models import build_generator
 
     config = replace(tiny_config, data="toy", task="colorize", direction="AtoB")
@@ -111,5 +111,5 @@ def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
     last = generator.get_layer("up1_conv")
     last.kernel.assign(last.kernel * 15)
     path = tmp_path_factory.mktemp("colorizer") / "colorizer.keras"
-    save_generator(path, generator, Info(config, ("gray", "color"), 1, 5, {}))
+    save_generator(path, generator, CheckpointInfo(config, ("gray", "color"), 1, 5, {}))
     return path

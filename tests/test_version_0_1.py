@@ -21,7 +21,7 @@ from p2plib.config import TrainConfig
 from p2plib.inference.checkpoint import Checkpoint
 from p2plib.models import build_discriminator, build_generator
 from p2plib.show import report
-from p2plib.training.discriminator import judge, load_discriminator
+from p2plib.training.discriminator import load_discriminator, patch_realness
 from p2plib.training.run import read_log
 from p2plib.training.state import read_progress
 
@@ -86,5 +86,5 @@ def test_the_discriminator_and_a_report_of_a_run(tmp_path):
     run = shutil.copytree(FILES / "pairs", tmp_path / "run")
     discriminator = load_discriminator(run)
     images = np.zeros((2, 32, 32, 3), np.uint8)
-    assert 0 < judge(discriminator, images, images).mean() < 1
+    assert 0 < patch_realness(discriminator, images, images).mean() < 1
     assert report.write_report(run, limit=2).exists()

@@ -13,7 +13,7 @@ from typing import Any
 from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
-from p2plib.cli import data, judge, kaggle, use
+from p2plib.cli import data, evaluate, kaggle, use
 from p2plib.cli.texts import Config
 from p2plib.config import TrainConfig
 from p2plib.errors import P2PError
@@ -25,7 +25,7 @@ def train(config: Config, resume: Path | None = None) -> None:
     Args:
         resume: Resume the run in this folder. Other options override the settings of the run.
     """
-    judge.report(p2plib.train(config, resume=resume))
+    evaluate.report(p2plib.train(config, resume=resume))
 
 
 def data_group() -> None:
@@ -36,7 +36,7 @@ def kaggle_group() -> None:
     """Train on Kaggle's free GPU or TPU: push a kernel, download its run, resume."""
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"train": train, **judge.COMMANDS, **use.COMMANDS}
+COMMANDS: dict[str, Callable[..., Any]] = {"train": train, **evaluate.COMMANDS, **use.COMMANDS}
 GROUPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
     "data": (data_group, data.COMMANDS),
     "kaggle": (kaggle_group, kaggle.COMMANDS),

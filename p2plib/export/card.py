@@ -25,14 +25,14 @@ from p2plib.data.image import save_image, tile_images
 from p2plib.errors import DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words
 from p2plib.inference import checkpoint
-from p2plib.inference.checkpoint import Info
+from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.registry import TASKS
 from p2plib.runtime import Plan
 from p2plib.training.run import read_log
 
 SAMPLES = 3
 SAMPLE_SIDE = 128  # pixels; smaller images are enlarged by an integer factor
-FEW = 1000
+FEW_PAIRS = 1000
 """Below this number of training pairs, the card warns that they are few."""
 UNKNOWN = "unknown"
 SPLITS = {"train": "training", "val": "validation"}
@@ -180,7 +180,7 @@ def _data_name(data: str) -> str:
     return data if data in CATALOG else re.split(r"[\\/]", data.rstrip("\\/"))[-1] or UNKNOWN
 
 
-def _title(info: Info) -> str:
+def _title(info: CheckpointInfo) -> str:
     source, target = map(_text, info.names)
     entry, size = _entry(info.config), info.config.image_size
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
@@ -200,7 +200,7 @@ def _title(info: Info) -> str:
     )
 
 
-def _sample_section(info: Info, evaluation: Evaluation) -> str:
+def _sample_section(info: CheckpointInfo, evaluation: Evaluation) -> str:
     shown = spread(evaluation.images, SAMPLES)
     source, target = map(_text, info.names)
     split = _text(evaluation.protocol["split"])
@@ -211,7 +211,7 @@ def _sample_section(info: Info, evaluation: Evaluation) -> str:
     )
 
 
-def _use(name: str, info: Info) -> str:
+def _use(name: str, info: CheckpointInfo) -> str:
     noise = "Dropout is off at inference, so an image always gives the same result"
     can_turn_on = info.config.dropout and name.endswith(".keras")  # an exported model has none
     seed = "; `noise=1` (`--noise 1`) turns it on, with a seed" if can_turn_on else ""
@@ -238,7 +238,7 @@ def _scores(evaluation: Evaluation) -> str:
     return f"{_table(numbers)}\n\nProtocol: {how}. Both sides were resized to that size, without crops."
 
 
-def _own_scores(info: Info) -> str:
+def _own_scores(info: CheckpointInfo) -> str:
     if not info.metrics:
         return "Unknown: the checkpoint holds none, and the data were not available for this card."
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in info.metrics.items()}
@@ -251,7 +251,7 @@ def _own_scores(info: Info) -> str:
     )
 
 
-def _training(info: Info, run: Path | None) -> dict[str, Any]:
+def _training(info: CheckpointInfo, run: Path | None) -> dict[str, Any]:
     done = {"this checkpoint": f"epoch {info.epoch}, step {info.step}"}
     if run is None:
         return done | {"time, hardware, versions": UNKNOWN}
@@ -270,10 +270,12 @@ def _settings(config: TrainConfig) -> str:
     return f"{first}\n\n<details><summary>All settings</summary>\n\n{everything}\n\n</details>"
 
 
-def _limits(info: Info, file: Path, counts: Mapping[str, int], evaluation: Evaluation | None) -> Iterable[str]:
+def _limits(
+    info: CheckpointInfo, file: Path, counts: Mapping[str, int], evaluation: Evaluation | None
+) -> Iterable[str]:
     """Limits that follow from the records and from the kind of model."""
     config, train, size = info.config, counts.get("train"), info.config.image_size
-    few = "" if train is None or train >= FEW else " These are few: expect poor results on images unlike them."
+    few = "" if train is None or train >= FEW_PAIRS else " These are few: expect poor results on images unlike them."
     yield f"It was trained on a single data set of {train or 'an unknown number of'} training pairs.{few}"
     yield "It was not tested on other kinds of images."
     yield "Its output is a guess in the style of its training images, not a record of what is there."

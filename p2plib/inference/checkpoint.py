@@ -31,7 +31,7 @@ INFO = "p2plib.json"
 
 
 @dataclass(frozen=True)
-class Info:
+class CheckpointInfo:
     """The description stored in a generator checkpoint."""
 
     config: TrainConfig
@@ -50,7 +50,7 @@ class Info:
         return json.dumps({"format": 1, **vars(self), "config": self.config.to_dict()}, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Info:
+    def from_json(cls, text: str) -> CheckpointInfo:
         """The inverse of `to_json`."""
         values = json.loads(text)
         values.pop("format")
@@ -63,7 +63,7 @@ class Checkpoint:
     """A generator and its description; `p2plib.translate` and `p2plib.evaluate` take it."""
 
     generator: keras.Model | Engine
-    info: Info
+    info: CheckpointInfo
 
     @property
     def size(self) -> int:
@@ -125,7 +125,7 @@ def short_name(path: str | Path) -> str:
     return f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name
 
 
-def read_info(path: str | Path) -> Info:
+def read_info(path: str | Path) -> CheckpointInfo:
     """Read the description of a generator checkpoint or an export folder without loading the model.
 
     Raises:
@@ -133,9 +133,9 @@ def read_info(path: str | Path) -> Info:
     """
     try:
         if Path(path).is_dir():
-            return Info.from_json((Path(path) / INFO).read_text(encoding="utf-8"))
+            return CheckpointInfo.from_json((Path(path) / INFO).read_text(encoding="utf-8"))
         with zipfile.ZipFile(path) as archive:
-            return Info.from_json(archive.read(INFO).decode())
+            return CheckpointInfo.from_json(archive.read(INFO).decode())
     except zipfile.BadZipFile as error:
         head = Path(path).read_bytes()[:64].lstrip().lower()
         why = "a web page was saved instead" if head.startswith(b"<") else "it is damaged or another kind of file"
@@ -144,7 +144,7 @@ def read_info(path: str | Path) -> Info:
         raise CheckpointError(f"{path}: not made by p2plib, or by another version ({error}).") from error
 
 
-def save_generator(path: str | Path, generator: keras.Model, info: Info) -> None:
+def save_generator(path: str | Path, generator: keras.Model, info: CheckpointInfo) -> None:
     """Write a generator checkpoint, atomically. `generator` must be built in float32."""
     with replacing(path) as temporary:
         generator.save(temporary)

@@ -17,7 +17,7 @@ from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation, evaluate
 from p2plib.export.card import training_facts
 from p2plib.inference import checkpoint
-from p2plib.inference.checkpoint import Info
+from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.show import figures, widgets
 from p2plib.training.run import read_log
 
@@ -80,7 +80,7 @@ def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
     return figures.result_grid(*images, names, captions)
 
 
-def _page(run: Path, info: Info, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
+def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
     source, target = info.names
     count, total = len(evaluation.images), evaluation.total
     config = info.config.to_dict()

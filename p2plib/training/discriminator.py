@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Discriminator:
-    """A discriminator and the configuration it was trained with; `judge` takes it."""
+    """A discriminator and the configuration it was trained with; `patch_realness` takes it."""
 
     model: keras.Model
     config: TrainConfig
@@ -51,7 +51,7 @@ def load_discriminator(run: str | Path) -> Discriminator:
     return Discriminator(model.discriminator, config)
 
 
-def judge(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def patch_realness(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Score how real each patch of the target or generated images looks to the discriminator.
 
     Args:

@@ -6,9 +6,10 @@ validation SSIM), `last.keras`, `generator_STEP.keras`, and `state.npz` to resum
 
 Training ends after the last epoch, when the time budget runs out, or gracefully on Ctrl-C or SIGTERM.
 
-A resumed run uses the same batches, crops, dropout masks and optimizer state as one that never stopped. On a CPU, the
-weights are also the same to the bit with JAX, or TensorFlow with `xla="on"`. Plain TensorFlow adds gradients in an
-order that varies from run to run. `deterministic` makes the backend use repeatable operations, on GPUs too.
+A run depends on its seed, settings, images, versions and machine, and on nothing else; a resumed run sees the batches,
+crops, dropout masks and optimizer state of one that never stopped. Two such runs agree up to rounding. On CPUs they
+agreed to the bit in every case compared, on both backends; the backends do not promise it, and GPUs add in varying
+order. `deterministic=True` is the backend's own promise of equal bits. It costs nothing on CPUs and speed on GPUs.
 
 With `warmup_epochs`, the GAN losses are NaN in the log until the GAN starts, and `best.keras` ignores the warm-up: SSIM
 favors the blurry images of L1.
@@ -114,8 +115,8 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     keras.utils.set_random_seed(config.seed)
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = build_generator(config), build_discriminator(config)
-        judges = [None, discriminator] if config.warmup_epochs else [discriminator]
-        models = [Pix2Pix(generator, judge, config.gan_loss, objective(config)) for judge in judges]
+        opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
+        models = [Pix2Pix(generator, opponent, config.gan_loss, objective(config)) for opponent in opponents]
         for model in models:
             model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5, name="adam"), jit_compile=plan.xla)
             model.build((None, config.image_size, config.image_size, 3))

@@ -68,7 +68,7 @@ class Pix2Pix(keras.Model):
             sample_weight: not used.
             training: whether D runs in training mode.
         """
-        step = Step(x, y, y_pred, self.gan_loss, *self._judge(x, y, y_pred, training))
+        step = Step(x, y, y_pred, self.gan_loss, *self.discriminate(x, y, y_pred, training))
         objective = 0.0
         for name, (term, weight) in self.terms.items():
             value = term(step)
@@ -76,7 +76,7 @@ class Pix2Pix(keras.Model):
             objective += weight * value
         return objective / _replicas()
 
-    def _judge(self, source: Any, target: Any, generated: Any, training: bool) -> tuple[Any, ...]:
+    def discriminate(self, source: Any, target: Any, generated: Any, training: bool) -> tuple[Any, ...]:
         """D's logits for real and generated pairs, to train D, and for generated pairs with D constant, to train G.
 
         All three use one copy of D's weights. D's update depends on that copy, so the backend cannot reorder the update
@@ -84,12 +84,12 @@ class Pix2Pix(keras.Model):
         """
         if self.discriminator is None:
             return ()
-        judge = self.discriminator.stateless_call
+        call = self.discriminator.stateless_call
         weights = [ops.copy(variable.value) for variable in self.discriminator.trainable_variables]
         state = [variable.value for variable in self.discriminator.non_trainable_variables]
-        real, state = judge(weights, state, [source, target], training=training)
-        fake, state = judge(weights, state, [source, ops.stop_gradient(generated)], training=training)
-        judged, _ = judge(list(map(ops.stop_gradient, weights)), state, [source, generated], training=training)
+        real, state = call(weights, state, [source, target], training=training)
+        fake, state = call(weights, state, [source, ops.stop_gradient(generated)], training=training)
+        judged, _ = call(list(map(ops.stop_gradient, weights)), state, [source, generated], training=training)
         for variable, value in zip(self.discriminator.non_trainable_variables, state, strict=True):
             variable.assign(value)
         return real, fake, judged

@@ -18,7 +18,7 @@ from p2plib.data.dataset import spread
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import TrainingError
 from p2plib.evaluation.metrics import means, score
-from p2plib.inference.checkpoint import Info, save_generator
+from p2plib.inference.checkpoint import CheckpointInfo, save_generator
 from p2plib.inference.translate import generate
 from p2plib.training.pix2pix import Pix2Pix
 from p2plib.training.run import Progress, Snapshot
@@ -95,7 +95,7 @@ class Saver:
         """Write `checkpoints/NAME.keras`."""
         progress = self.progress
         metrics = {} if progress.step else metrics  # mid-epoch, they belong to an earlier step
-        info = Info(self.config, self.names, progress.epoch, progress.iteration, metrics)
+        info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics)
         save_generator(self.folder / "checkpoints" / f"{name}.keras", self.validator.generator, info)
 
     def numbered_generator(self, metrics: dict[str, float]) -> None:

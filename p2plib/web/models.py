@@ -17,7 +17,7 @@ from p2plib.inference.checkpoint import Checkpoint
 from p2plib.inference.translate import translate
 from p2plib.web.examples import Examples
 from p2plib.web.limits import Limits, RequestError
-from p2plib.web.queue import Done, Queue
+from p2plib.web.queue import Finished, Queue
 
 BATCH = 1
 """Tiles per call of the network. It is fixed, because each new batch size triggers a slow compilation."""
@@ -164,7 +164,7 @@ class Models:
 
     def translate(
         self, model: Model, image: np.ndarray, noise: int | None, fit: bool, gone: Callable[[], bool]
-    ) -> Done[np.ndarray]:
+    ) -> Finished[np.ndarray]:
         """Translate one image when its turn comes; see `Queue.run` for `gone` and errors."""
         height, width = image.shape[:2]
         model.check(height, width, fit, self.limits)

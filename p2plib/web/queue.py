@@ -33,7 +33,7 @@ class GoneError(P2PError):
         super().__init__("The client disconnected.")
 
 
-class Done(NamedTuple, Generic[Result]):
+class Finished(NamedTuple, Generic[Result]):
     """The result of a task, and how many seconds it ran and waited."""
 
     result: Result
@@ -71,7 +71,7 @@ class Queue:
         if self._inside > self.length:
             raise BusyError(self.retry_after)
 
-    def run(self, task: Callable[[], Result], gone: Callable[[], bool] = lambda: False) -> Done[Result]:
+    def run(self, task: Callable[[], Result], gone: Callable[[], bool] = lambda: False) -> Finished[Result]:
         """Run `task` when its turn comes, and wait for it.
 
         Args:
@@ -111,14 +111,14 @@ class Queue:
         """Drop waiting tasks; a running task finishes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _timed(self, task: Callable[[], Result], arrived: float) -> Done[Result]:
+    def _timed(self, task: Callable[[], Result], arrived: float) -> Finished[Result]:
         began = time.monotonic()
         try:
             result = task()
         finally:
             ended = time.monotonic()
             self._recent.append(ended - began)
-        return Done(result, ended - began, began - arrived)
+        return Finished(result, ended - began, began - arrived)
 
     def _left(self, _: Future[Any] | None = None) -> None:
         with self._lock:

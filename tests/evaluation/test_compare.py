@@ -18,7 +18,7 @@ from p2plib.data.image import save_image
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.compare import Comparison, bootstrap, compare, load_all, objective
 from p2plib.evaluation.evaluate import Evaluation
-from p2plib.inference.checkpoint import Checkpoint, Info, short_name
+from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo, short_name
 from p2plib.models import build_generator
 
 
@@ -182,5 +182,5 @@ def test_names_are_short_and_told_apart(tiny_run, tmp_path):
     ],
 )
 def test_the_objective_in_words(tiny_config, fields, words):
-    info = Info(dataclasses.replace(tiny_config, **fields), ("A", "B"), 0, 0, {})
+    info = CheckpointInfo(dataclasses.replace(tiny_config, **fields), ("A", "B"), 0, 0, {})
     assert objective(Checkpoint(None, info)) == words

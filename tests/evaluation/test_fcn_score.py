@@ -19,7 +19,7 @@ from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.data.image import save_image, to_float  # noqa: E402
 from p2plib.errors import CheckpointError, DataError  # noqa: E402
 from p2plib.evaluation.fcn_score import Segmenter, fcn_score, load, prepare, save, train_segmenter  # noqa: E402
-from p2plib.inference.checkpoint import Checkpoint, Info, save_generator  # noqa: E402
+from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo, save_generator  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 
 COLORS = np.array([(200, 0, 0), (0, 0, 200), (240, 240, 0)], np.uint8)
@@ -54,7 +54,7 @@ def checkpoint(config: TrainConfig, paint: bool) -> Checkpoint:
     nearness = keras.ops.matmul(inputs, centers.T) - (centers**2).sum(1) / 2
     grays = keras.ops.take(to_float(GRAYS if paint else GRAYS[[1, 1, 1]]), keras.ops.argmax(nearness, -1))
     outputs = keras.ops.repeat(keras.ops.expand_dims(grays, -1), 3, -1)
-    return Checkpoint(keras.Model(inputs, outputs), Info(config, ("labels", "photo"), 1, 7, {}))
+    return Checkpoint(keras.Model(inputs, outputs), CheckpointInfo(config, ("labels", "photo"), 1, 7, {}))
 
 
 def test_real_photos_are_recognized_well_above_chance(segmenter, config):
@@ -140,7 +140,7 @@ def test_photos_as_sources_are_refused(config):
 
 def test_the_command_trains_once_and_prints_two_rows(config, tmp_path):
     path = tmp_path / "run" / "generator.keras"
-    save_generator(path, build_generator(config), Info(config, ("labels", "photo"), 0, 0, {}))
+    save_generator(path, build_generator(config), CheckpointInfo(config, ("labels", "photo"), 0, 0, {}))
     outputs = []
     for command in (["fcn-score", str(path), "--epochs", "1"], ["fcn-score", str(path), "--limit", "4"]):
         with redirect_stdout(io.StringIO()) as out:

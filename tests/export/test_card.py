@@ -21,13 +21,13 @@ from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation
 from p2plib.evaluation.metrics import score
 from p2plib.export import card
-from p2plib.inference.checkpoint import INFO, Info
+from p2plib.inference.checkpoint import INFO, CheckpointInfo
 
 
 def stored(folder: Path, name: str = "model.keras", **changes: object) -> Path:
     """A checkpoint without weights: enough for a card."""
     config = TrainConfig(**{"data": "maps", "direction": "AtoB", "image_size": 32, **changes})
-    info = Info(config, ("satellite", "map"), 3, 120, {"l1": 0.25, "psnr": 15.5, "ssim": 0.5})
+    info = CheckpointInfo(config, ("satellite", "map"), 3, 120, {"l1": 0.25, "psnr": 15.5, "ssim": 0.5})
     with zipfile.ZipFile(folder / name, "w") as archive:
         archive.writestr(INFO, info.to_json())
     return folder / name
@@ -104,7 +104,9 @@ def test_a_lone_checkpoint_says_what_it_knows(run, tmp_path):
     info = p2plib.inference.checkpoint.read_info(lone)
     with zipfile.ZipFile(lone) as old, zipfile.ZipFile(tmp_path / "moved.keras", "w") as new:
         for name in old.namelist():
-            moved = Info(dataclasses.replace(info.config, data="/home/someone/pairs"), *list(vars(info).values())[1:])
+            moved = CheckpointInfo(
+                dataclasses.replace(info.config, data="/home/someone/pairs"), *list(vars(info).values())[1:]
+            )
             new.writestr(name, moved.to_json() if name == INFO else old.read(name))
     (tmp_path / "sample.jpg").touch()  # of an earlier card
     text = card.write_card(tmp_path, tmp_path / "moved.keras").read_text(encoding="utf-8")

@@ -17,15 +17,15 @@ pytestmark = pytest.mark.keras
 import p2plib  # noqa: E402
 from p2plib.errors import CheckpointError  # noqa: E402
 from p2plib.inference import checkpoint  # noqa: E402
-from p2plib.inference.checkpoint import INFO, Info, read_info  # noqa: E402
+from p2plib.inference.checkpoint import INFO, CheckpointInfo, read_info  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 from p2plib.training.loop import train  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def info(tiny_config) -> Info:
+def info(tiny_config) -> CheckpointInfo:
     config = dataclasses.replace(tiny_config, direction="BtoA", time_budget="1h30m", gan_weight=0.5)
-    return Info(config, ("photo", "map"), epoch=3, step=15, metrics={"l1": 0.25, "psnr": 12.5, "ssim": 0.125})
+    return CheckpointInfo(config, ("photo", "map"), epoch=3, step=15, metrics={"l1": 0.25, "psnr": 12.5, "ssim": 0.125})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def rewrite(source, target, change) -> None:
 
 
 def test_info_survives_json(info):
-    assert Info.from_json(info.to_json()) == info
+    assert CheckpointInfo.from_json(info.to_json()) == info
 
 
 def test_a_loaded_generator_is_the_saved_one(saved, generator, info):

@@ -15,7 +15,7 @@ import p2plib  # noqa: E402
 from p2plib.data import color, toy  # noqa: E402
 from p2plib.data.image import resize_image, to_float  # noqa: E402
 from p2plib.errors import ConfigError  # noqa: E402
-from p2plib.inference.checkpoint import Checkpoint, Info  # noqa: E402
+from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo  # noqa: E402
 from p2plib.inference.tiling import tiled  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 
@@ -87,7 +87,7 @@ def test_the_identity_returns_the_image(tiny_config):
     """Nothing is lost on the way to the network and back: all 256 values, in all three channels."""
     inputs = keras.Input((32, 32, 3))
     identity = keras.Model(inputs, keras.layers.Activation("linear")(inputs))
-    checkpoint = Checkpoint(identity, Info(tiny_config, ("A", "B"), 0, 0, {}))
+    checkpoint = Checkpoint(identity, CheckpointInfo(tiny_config, ("A", "B"), 0, 0, {}))
     images = np.arange(2 * 32 * 32 * 3, dtype=np.uint32).reshape(2, 32, 32, 3).astype(np.uint8)
     assert len(np.unique(images)) == 256
     np.testing.assert_array_equal(p2plib.translate(checkpoint, images), images)

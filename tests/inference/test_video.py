@@ -21,7 +21,7 @@ from p2plib.config import TrainConfig  # noqa: E402
 from p2plib.data import color, toy  # noqa: E402
 from p2plib.errors import ConfigError, DataError  # noqa: E402
 from p2plib.inference import video  # noqa: E402
-from p2plib.inference.checkpoint import Checkpoint, Info  # noqa: E402
+from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo  # noqa: E402
 
 SIZE = 32
 FRAMES = 20
@@ -47,7 +47,7 @@ class Nervous:
 
 
 def checkpoint(generator: Any) -> Checkpoint:
-    return Checkpoint(generator, Info(TrainConfig(image_size=SIZE), ("A", "B"), 0, 0, {}))
+    return Checkpoint(generator, CheckpointInfo(TrainConfig(image_size=SIZE), ("A", "B"), 0, 0, {}))
 
 
 def drift(count: int = FRAMES, height: int = SIZE, width: int = SIZE) -> list[np.ndarray]:
@@ -273,7 +273,7 @@ class Painter:
 
 @pytest.mark.parametrize("steady", [False, True])
 def test_a_colorized_video_keeps_its_light(source, tmp_path, steady):
-    info = Info(TrainConfig(image_size=SIZE, task="colorize"), ("gray", "color"), 0, 0, {})
+    info = CheckpointInfo(TrainConfig(image_size=SIZE, task="colorize"), ("gray", "color"), 0, 0, {})
     result = video.translate_video(Checkpoint(Painter(), info), source, tmp_path / "out.mp4", steady=steady)
     for frame, image in zip(read(source)[0], read(result.path)[0], strict=True):
         assert np.abs(rgb2lab(image) - rgb2lab(frame))[..., 0].mean() < 2  # H.264 was in between

@@ -19,7 +19,7 @@ from p2plib.data.image import save_image
 from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation
 from p2plib.evaluation.metrics import score
-from p2plib.inference.checkpoint import Info
+from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.show import report
 
 VOID = {"meta", "img", "input", "link", "br"}
@@ -128,7 +128,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     for i, (source, target) in enumerate(zip(random[0], random[2], strict=True)):
         save_image(data / "val" / f"{i}.png", np.hstack([source, target]))
     evaluation = Evaluation({"size": 32}, [name, "x"], score(random[2], random[1], random[0]), *random)
-    info = Info(TrainConfig(data=str(data), image_size=32), ("<b>A", "B&B"), 1, 10, {})
+    info = CheckpointInfo(TrainConfig(data=str(data), image_size=32), ("<b>A", "B&B"), 1, 10, {})
     save_image(tmp_path / "result_grid.png", random[0, 0])
     page = Tags(report._page(tmp_path, info, evaluation, [], 0))
     assert not page.named("script")

@@ -15,7 +15,7 @@ import p2plib  # noqa: E402
 from p2plib.data.image import to_float  # noqa: E402
 from p2plib.errors import CheckpointError  # noqa: E402
 from p2plib.models.patchgan import logits_size  # noqa: E402
-from p2plib.training.discriminator import judge, load_discriminator  # noqa: E402
+from p2plib.training.discriminator import load_discriminator, patch_realness  # noqa: E402
 
 
 def test_the_discriminator_of_a_run_is_that_of_its_training_state(tiny_run):
@@ -41,11 +41,11 @@ def test_a_run_without_a_discriminator_says_so(tiny_run, tiny_config, tmp_path):
 def test_the_discriminator_judges_patches(tiny_run):
     result = p2plib.evaluate(p2plib.load(tiny_run))
     discriminator = load_discriminator(tiny_run)
-    realness = judge(discriminator, result.sources, result.targets)
+    realness = patch_realness(discriminator, result.sources, result.targets)
     size = logits_size(32, 16)
     assert realness.shape == (3, size, size)
     assert 0 <= realness.min() < realness.max() <= 1
-    alone = judge(discriminator, result.sources[1:2], result.targets[1:2])
+    alone = patch_realness(discriminator, result.sources[1:2], result.targets[1:2])
     np.testing.assert_allclose(alone[0], realness[1], atol=1e-6)
     logits = discriminator.model([to_float(image[:1]) for image in (result.sources, result.targets)])
     np.testing.assert_allclose(realness[0], 1 / (1 + np.exp(-np.asarray(logits)[0, ..., 0])), atol=1e-6)

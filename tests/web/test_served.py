@@ -40,7 +40,7 @@ def other(tiny_run, tmp_path_factory):
     last = loaded.generator.layers[-1] if loaded.generator.layers[-1].weights else loaded.generator.layers[-2]
     bias = last.weights[-1]
     bias.assign(np.asarray(bias) + 0.5)
-    info = checkpoint.Info(loaded.info.config, ("satellite", "map"), 9, 77, {})
+    info = checkpoint.CheckpointInfo(loaded.info.config, ("satellite", "map"), 9, 77, {})
     path = tmp_path_factory.mktemp("other") / "other.keras"
     checkpoint.save_generator(path, loaded.generator, info)
     return path

@@ -114,7 +114,7 @@ def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Images with the discriminator's scores as an overlay: each patch's color shows how real it looks.
 
     Args:
-        columns: images, uint8 (N, S, S, 3), and scores (N, P, P) from `training.discriminator.judge`, by title.
+        columns: images, uint8 (N, S, S, 3), and what `patch_realness` says of them, (N, P, P), by title.
     """
     count = len(next(iter(columns.values()))[0])
     figure, cells = _heat_grid(count, 2 * len(columns), f"How real the discriminator finds {', '.join(columns)}")
