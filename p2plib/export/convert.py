@@ -100,7 +100,8 @@ def export_model(
         limit = bound if bound is not None else HALF_BOUND if half else BOUND
         if not largest <= limit:
             raise ExportError(f"{done}; that is more than {limit:g}, so nothing was exported.")
-        record = {name: value for name, value in vars(done).items() if name != "folder"}
+        record = {name: value for name, value in vars(done).items() if name not in ("folder", "images")}
+        record |= {"pictures": described}  # as version 0.1 called it
         content = json.loads(keras_model.info.to_json()) | {"export": record}
         (folder / checkpoint.INFO).write_text(json.dumps(content, indent=1), encoding="utf-8")
         card.write_card(folder, file, name=target.name)
@@ -155,7 +156,7 @@ def _convert_apart(file: Path, folder: Path, format: str, half: bool) -> None:
     }
     if format == "onnx":  # tf2onnx copies weights often; this protobuf shares them: at full size 5 GB, not 16, and 17 s
         environment["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
-    code = "import json, sys; from p2plib.export import convert; convert(**json.loads(sys.argv[1]))"
+    code = "import json, sys; from p2plib.export.convert import convert; convert(**json.loads(sys.argv[1]))"
     arguments = json.dumps({"file": str(file.absolute()), "folder": str(folder), "format": format, "half": half})
     command = [sys.executable, "-c", code, arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")  # noqa: S603

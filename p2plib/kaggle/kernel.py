@@ -263,7 +263,7 @@ _COMPARE_TEXT = "Drag the divider, or use the arrow keys."
 
 _COMPARE = """\
 import p2plib
-from p2plib import widgets
+from p2plib.show import widgets
 
 model = p2plib.load(run)
 result = p2plib.evaluate(model, limit=1)

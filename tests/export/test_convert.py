@@ -31,6 +31,9 @@ from p2plib.inference.checkpoint import INFO, find, read_info
 from p2plib.inference.engines import FORMATS, format_of, open_engine
 
 
+VERSION_0_1 = Path(__file__).parents[1] / "version_0_1"
+
+
 @pytest.fixture(scope="module")
 def model(tiny_run):
     return p2plib.load(tiny_run)
@@ -66,6 +69,8 @@ def test_an_export_gives_the_images_of_keras(exported, model, tiny_run, name, ca
     assert [entry.name for entry in done.folder.parent.iterdir() if entry.name.startswith(".")] == []
     record = json.loads((done.folder / INFO).read_text())["export"]
     assert (record["format"], record["max_levels"]) == (name, done.max_levels)
+    assert set(record) == set(json.loads((VERSION_0_1 / "onnx" / INFO).read_text())["export"])
+    assert record["pictures"] == done.images
     assert "Saved artifact" not in capfd.readouterr().out  # converters are silent
     card = (done.folder / "README.md").read_text()
     assert f"python -m p2plib translate {name} " in card
