@@ -169,6 +169,10 @@ class TrainConfig:
             raise ConfigError(
                 f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
+        for name, registry in _REGISTRIES.items():
+            registry.reserve(values.get(name, getattr(cls, name)))
+        for name in values.get("terms") or ():
+            TERMS.reserve(name)
         return cls(**values)
 
     @classmethod

@@ -34,6 +34,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.builtin = dict(builtin)
         self._things: dict[str, T] = {}
+        self._elsewhere: set[str] = set()
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that adds a function or class, or replaces one, so that a notebook cell can run twice.
@@ -57,13 +58,19 @@ class Registry(Generic[T]):
             ConfigError: there is none; the message lists all names.
         """
         self.check(name)
-        if name not in self._things:
+        if name not in self._things and name in self.builtin:
             import_module(self.builtin[name])
+        if name not in self._things:
+            raise ConfigError(f"The {self.kind} {name!r} is not built in: register it here as where it was trained.")
         return self._things[name]
 
+    def reserve(self, name: str) -> None:
+        """Accept a name that a file mentions: a checkpoint works without what was registered to train it."""
+        self._elsewhere.add(name)
+
     def __contains__(self, name: object) -> bool:
-        """Whether the name is known."""
-        return name in self.builtin or name in self._things
+        """Whether the name is known, if only from a file."""
+        return name in self.builtin or name in self._things or name in self._elsewhere
 
     def __iter__(self) -> Iterator[str]:
         """The names, built-in ones first."""

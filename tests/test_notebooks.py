@@ -104,7 +104,7 @@ def test_papermill_runs_a_notebook_with_parameters(tmp_path):
 SOURCE = """# %% tags=["parameters"]
 import time
 import numpy as np
-from p2plib import widgets
+from p2plib.show import widgets
 
 # %% tags=["timing"]
 print(time.time())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from docstring_parser import parse
 from tyro.conf import Positional, arg
 
+import p2plib
 from p2plib.config import TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,7 +51,7 @@ def explained_by(function: str) -> Callable[[Command], Command]:
 
 
 def _docstring(module: str, name: str) -> str:
-    spec = find_spec(module)
-    tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    path = Path(p2plib.__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
     return ast.get_docstring(nodes[0]) or ""

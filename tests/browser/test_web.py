@@ -117,7 +117,7 @@ def translated(page: Any) -> np.ndarray:
 
 
 def result(page: Any) -> np.ndarray:
-    says(page, "Finished")
+    says(page, "Done")
     return decoded(page.locator("#after").get_attribute("src"))
 
 

@@ -30,7 +30,6 @@ from p2plib.export.convert import (
 from p2plib.inference.checkpoint import INFO, find, read_info
 from p2plib.inference.engines import FORMATS, format_of, open_engine
 
-
 VERSION_0_1 = Path(__file__).parents[1] / "version_0_1"
 
 

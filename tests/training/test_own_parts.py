@@ -6,6 +6,8 @@ Notebooks do so: `loop.train` and all that it writes know the names.
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -127,6 +129,12 @@ def test_a_generator_trains_by_name_and_its_checkpoint_loads(registries, tiny_co
     assert p2plib.evaluate(model).mean["ssim"] == pytest.approx(max(row["val_ssim"] for row in rows), rel=1e-3)
     p2plib.train(dataclasses.replace(config, epochs=3), resume=run)
     assert len(read_log(run / "log.csv")) == 3
+    command = [sys.executable, "-m", "p2plib"]  # another process, where nobody registered the generator
+    done = subprocess.run([*command, "evaluate", str(run)], capture_output=True, text=True)
+    assert "ssim" in done.stdout, done.stderr
+    done = subprocess.run([*command, "train", "--resume", str(run), "--epochs", "4"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "The generator 'one-layer' is not built in: register it here" in done.stderr
 
 
 def test_a_discriminator_and_a_gan_loss_train_by_name(registries, tiny_config, tmp_path):
