@@ -28,7 +28,6 @@ DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list
 
 # %%
 import inspect
-import tempfile
 
 import numpy as np
 
@@ -247,10 +246,9 @@ def tiny(*, image_size, base_filters, **settings):
 
 
 # %% tags=["nbval-ignore-output"]
-with tempfile.TemporaryDirectory() as folder:
-    small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 20}
-    mine = TrainConfig(data="toy", generator="tiny", epochs=2, decay_epochs=0, run_dir=folder + "/run", **small)
-    model = load(train(mine))
+small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 20}
+mine = TrainConfig(data="toy", generator="tiny", epochs=2, decay_epochs=0, **small)
+model = load(train(mine))
 print(model.info.config.generator, model.generator.count_params(), "weights, epoch", model.info.epoch)
 
 # %% [markdown]

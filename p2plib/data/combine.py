@@ -85,8 +85,7 @@ def split(
     """Copy a folder of pairs into `train/`, `val/` and `test/`, chosen by the seed. The layout stays the same.
 
     Args:
-        data: a folder without splits: side-by-side files, or `A/` and `B/` (which become `train/A/`, `train/B/` ...).
-            Files are copied without a check of their content, which `data check` does. Photos can be split, too.
+        data: a folder of photos, side-by-side files, or `A/` and `B/`, without splits. Their content is not checked.
         out: the folder to write, which must be new or empty.
         val: share of the pairs for validation, at least one pair if it is above 0.
         test: share of the pairs for the final test, at least one pair if it is above 0.
@@ -94,8 +93,8 @@ def split(
         progress: show a bar on stderr.
 
     Raises:
-        DataError: the shares are wrong; the folder has splits already, is too small, or holds files that form no pair
-            (the message names all of them); `out` is not empty or not writable.
+        DataError: the shares are wrong; the folder has splits, is too small, or holds files that form no pair (which
+            the message names); `out` is not empty or not writable.
     """
     data = _folder(data)
     if not (val >= 0 and test >= 0 and 0 < val + test < 1):

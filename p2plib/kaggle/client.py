@@ -112,8 +112,7 @@ def status(kernel_id: str) -> Status:
 def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0) -> Status:
     """Show the status and log of a session until it ends.
 
-    The log is streamed. The status is requested every `poll` seconds at first, and less often later. Temporary network
-    failures are tolerated.
+    The status is requested every `poll` seconds at first, and less often later; short network failures are tolerated.
 
     Args:
         kernel_id: "owner/slug".
