@@ -27,7 +27,7 @@ _Job = tuple[FilePair, Path]
 
 
 @dataclass(frozen=True)
-class Combined:
+class Written:
     """A new folder.
 
     Attributes:
@@ -46,7 +46,7 @@ class Combined:
         return f"{self.folder}: {counts}" + (f"; not images, left out: {left}" if left else "")
 
 
-def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Combined:
+def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Written:
     """Write the images of two folders as side-by-side pairs, A left and B right, as PNG files, which are lossless.
 
     Partners have the same stem. Both folders hold images, or both hold some of `train/`, `val/` and `test/`.
@@ -76,12 +76,10 @@ def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bo
     with _new_folder(out, a, b) as place:
         problems += _each(lambda job: write(job, place), jobs, progress)
         _refuse(problems)
-    return Combined(out, dict(counts), _others(a) + _others(b))
+    return Written(out, dict(counts), _others(a) + _others(b))
 
 
-def split(
-    data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int = 0, progress: bool = False
-) -> Combined:
+def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int = 0, progress: bool = False) -> Written:
     """Copy a folder of pairs into `train/`, `val/` and `test/`, chosen by the seed. The layout stays the same.
 
     Args:
@@ -119,7 +117,7 @@ def split(
 
     with _new_folder(out, data) as place:
         _each(lambda job: copy(job, place), jobs, progress)
-    return Combined(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data))
+    return Written(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data))
 
 
 def _folder(path: Path) -> Path:
