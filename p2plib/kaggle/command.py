@@ -67,7 +67,7 @@ def _fault(arguments: Sequence[str], text: str) -> KaggleError:
         )
     if "'kernels.get' was denied" in text:  # in place of HTTP status 403
         return KaggleError(
-            f"{arguments[1]}: Kaggle denies you access; check the owner, the slug, and your credentials."
+            f"{arguments[1]}: Kaggle denies you access; check owner, slug, and credentials."
         )
     if "Max retries exceeded" in text:
         return KaggleError("Kaggle cannot be reached from here; check the connection and try again.")

@@ -220,7 +220,7 @@ def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
     largest = client.post("/api/translate", **form(png(noise[:310, :310]), fit=1))
     assert generated(largest.json).shape == (310, 310, 3)
     large = png(Image.new("L", (500, 500)))
-    assert "fitted" in refusal(client.post("/api/translate", **form(large)))
+    assert "fit it to the model" in refusal(client.post("/api/translate", **form(large)))
     assert client.post("/api/translate", **form(large, fit=1)).status_code == 200
     line = png(Image.new("L", (10_000, 1)))  # tiles would be 32 pixels high
     assert client.post("/api/translate", **form(line)).status_code == 413
