@@ -491,7 +491,7 @@ def test_page_in_place_of_a_file(finished: Server, run: Path, tmp_path: Path):
     if failed:
         refused(run, f"{KERNEL}: checkpoints/best.keras is missing; .* {FAILED} with HTTP status 403; .*later:\n", said)
     else:
-        refused(run, f"{KERNEL}: checkpoints/best.keras is not there, a web page was saved in its place; get it again")
+        refused(run, f"{KERNEL}: checkpoints/best.keras is missing: a web page was saved instead; download it again")
 
 
 def test_file_that_breaks_off(finished: Server, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
