@@ -49,7 +49,7 @@ def brightness(registries):
 
 
 def test_a_term_has_a_column_and_a_number_and_does_what_it_says(brightness, tiny_config, tmp_path, capsys):
-    config = dataclasses.replace(tiny_config, epochs=3, decay_epochs=0, learning_rate=2e-3)
+    config = dataclasses.replace(tiny_config, epochs=3, decay_epochs=0, learning_rate=6e-3)
     with_term = dataclasses.replace(config, terms={"brightness": 1000.0}, run_dir=str(tmp_path / "with"))
     rows = read_log(p2plib.train(with_term) / "log.csv")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
