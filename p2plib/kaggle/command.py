@@ -66,9 +66,7 @@ def _fault(arguments: Sequence[str], text: str) -> KaggleError:
             "from https://www.kaggle.com/settings/api) and try again."
         )
     if "'kernels.get' was denied" in text:  # in place of HTTP status 403
-        return KaggleError(
-            f"{arguments[1]}: Kaggle denies you access; check owner, slug, and credentials."
-        )
+        return KaggleError(f"{arguments[1]}: Kaggle denies you access; check owner, slug, and credentials.")
     if "Max retries exceeded" in text:
         return KaggleError("Kaggle cannot be reached from here; check the connection and try again.")
     if http >= 500:
