@@ -170,7 +170,8 @@ class TrainConfig:
                 f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
         for name, registry in _REGISTRIES.items():
-            registry.reserve(values.get(name, getattr(cls, name)))
+            if name in values:
+                registry.reserve(values[name])
         for name in values.get("terms") or ():
             TERMS.reserve(name)
         return cls(**values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -201,6 +202,11 @@ def register(entry: Entry) -> Entry:
     """Add a data set to the catalog, or replace one, until the process ends. `TrainConfig(data=NAME)` then finds it."""
     CATALOG[entry.name] = entry
     return entry
+
+
+def entry_of(data: str | Path) -> Entry | None:
+    """The catalog's entry for a data set; None if it is a folder, as a `Path` always is."""
+    return CATALOG.get(data) if isinstance(data, str) else None
 
 
 def find(name: str) -> Entry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from p2plib.data import statistics
-from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.catalog import Direction, Entry, entry_of
 from p2plib.data.image import Color, ImageKind, resize_image
 from p2plib.data.pairs import Listing, Pair, PairError, Problem
 from p2plib.data.tasks.base import Task
@@ -250,7 +250,7 @@ def open_dataset(config: TrainConfig) -> Dataset:
         ConfigError: the task does not have this direction.
     """
     task = TASKS[config.task]()
-    entry = CATALOG.get(config.data)
+    entry = entry_of(config.data)
     listing = task.list(config.data, 2 * config.image_size)
     direction = task.direction(config.direction, entry)
     a, b = task.sides(entry)

@@ -92,6 +92,24 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
+def read_or_refuse(path: Path, name: str, side: str = "") -> np.ndarray:
+    """Read a file of a pair as `image.read_rgb` does.
+
+    Args:
+        path: the file.
+        name: the pair's name.
+        side: which side the file is, for the message, if there is more than one file.
+
+    Raises:
+        PairError: it cannot be read.
+    """
+    try:
+        return read_rgb(path)
+    except DataError as error:
+        detail = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise PairError(Problem(name, "unreadable", f"{side} {detail}".lstrip())) from error
+
+
 @dataclass(frozen=True)
 class FilePair:
     """A pair on disk: two files, or one (`b` is None) that holds A in its left half and B in its right.
@@ -128,15 +146,8 @@ class FilePair:
 
     def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
-        images = [self._image(side, path) for side, path in self.files.items()]
+        images = [read_or_refuse(path, self.name, side if self.b else "") for side, path in self.files.items()]
         return (images[0], images[1]) if self.b else self._halves(images[0])
-
-    def _image(self, side: str, path: Path) -> np.ndarray:
-        try:
-            return read_rgb(path)
-        except DataError as error:
-            detail = str(error).removeprefix(f"{path}: ").rstrip(".")
-            raise self._error("unreadable", detail if self.b is None else f"{side} {detail}") from error
 
     def _halves(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]

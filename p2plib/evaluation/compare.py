@@ -160,10 +160,11 @@ def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
 def objective(checkpoint: Checkpoint) -> str:
     """The training objective of a checkpoint in words."""
     config = checkpoint.info.config
+    more = "".join(f" + {weight:g} {name}" for name, weight in config.terms.items())
     if config.gan_weight == 0:
-        return "L1 only"
+        return f"{config.l1_weight:g} L1{more}" if more else "L1 only"
     weight = "" if config.gan_weight == 1 else f"{config.gan_weight:g} "
-    return f"{weight}{config.gan_loss} GAN + {config.l1_weight:g} L1"
+    return f"{weight}{config.gan_loss} GAN + {config.l1_weight:g} L1{more}"
 
 
 def bootstrap(

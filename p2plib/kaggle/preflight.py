@@ -18,7 +18,7 @@ from typing import Any
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
-from p2plib.data.catalog import CATALOG
+from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.errors import DataError, KaggleError, P2PError
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
@@ -105,7 +105,7 @@ def _chain(kernel: Kernel) -> Iterator[str]:
 def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     data, attached = config.data, kernel.dataset_sources
     try:
-        TASKS[config.task]().check(CATALOG.get(data))
+        TASKS[config.task]().check(entry_of(data))
     except DataError as error:
         yield f"{CONFIG}: {error}"
     if data not in CATALOG:
@@ -115,7 +115,7 @@ def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
                 "pairs as a Kaggle data set, attach it (dataset_sources), and write data as OWNER/SLUG or "
                 "OWNER/SLUG/FOLDER."
             )
-    elif not CATALOG[data].make and not kernel.internet:
+    elif CATALOG[data].url and not kernel.internet:
         mirrors = [mirror.slug for mirror in MIRRORS.get(data, ())]
         others = {mirror.slug for entry in MIRRORS.values() for mirror in entry} - set(mirrors)
         if set(attached) <= others:  # an unknown data set may have a folder of that name
@@ -171,7 +171,7 @@ def disk_bytes(config: TrainConfig) -> float:
     generator, discriminator = count_weights(
         TrainConfig(
             **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
-            **{name: getattr(config, name) for name in ("upsampling", "receptive_field")},
+            **{name: getattr(config, name) for name in ("upsampling", "discriminator", "receptive_field")},
             gan_weight=float(config.gan_weight > 0),
         )
     )

@@ -30,7 +30,7 @@ from p2plib.registry import TASKS
 from p2plib.show.report import write_report
 from p2plib.training import loop
 from p2plib.training.loop import say
-from p2plib.training.state import read_progress
+from p2plib.training.state import read_progress, state_file
 
 HOURS, TPU_HOURS = 12, 9
 """Kaggle's time limits for a session."""
@@ -81,7 +81,7 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
     """
     data = config.data
     entry = CATALOG.get(data)
-    if (entry and entry.make) or (not entry and Path(data).is_dir() and _below_input(data) is None):
+    if (entry and entry.url is None) or (not entry and Path(data).is_dir() and _below_input(data) is None):
         return config
     cache = root() / "temp" / "p2plib"
     os.environ["P2PLIB_CACHE"] = str(cache)
@@ -247,5 +247,5 @@ def _bring(resume: str, run: Path) -> None:
 
 def _finished(run: Path, config: TrainConfig) -> bool:
     with suppress(CheckpointError):  # training gives a better message
-        return read_progress(run / "checkpoints" / "state.npz")["epoch"] >= config.epochs
+        return read_progress(state_file(run))["epoch"] >= config.epochs
     return False

@@ -14,7 +14,7 @@ from p2plib.data.image import to_float
 from p2plib.errors import CheckpointError
 from p2plib.models import build_discriminator, build_generator
 from p2plib.registry import GAN_LOSSES
-from p2plib.training.state import load_state, read_progress
+from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ def load_discriminator(run: str | Path) -> Discriminator:
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
         raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), so it has no discriminator.")
-    state = run / "checkpoints" / "state.npz"
+    state = state_file(run)
     if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
         raise CheckpointError(f"{run}: is still in its L1 warm-up, so it has no discriminator yet; train it further.")
     runtime.start(TrainConfig(precision="float32"))

@@ -7,14 +7,14 @@ optimizing D, which slows down the rate at which D learns relative to G".
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from keras import ops
 
 from p2plib.registry import GAN_LOSSES
 
 
-class GANLoss:
+class GANLoss(Protocol):
     """The losses of D and G, and the meaning of a logit. Register subclasses in `registry.GAN_LOSSES`.
 
     Attributes:
@@ -26,17 +26,14 @@ class GANLoss:
     @staticmethod
     def discriminator(real: Any, fake: Any) -> Any:
         """D's loss, from its logits for real and generated pairs."""
-        raise NotImplementedError
 
     @staticmethod
     def generator(fake: Any) -> Any:
         """G's loss, from D's logits for generated pairs."""
-        raise NotImplementedError
 
     @staticmethod
     def realness(logits: Any) -> Any:
         """How real each patch looks to D, in [0, 1]; 1/2 means undecided."""
-        raise NotImplementedError
 
 
 @GAN_LOSSES.register("vanilla")

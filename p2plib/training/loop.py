@@ -39,14 +39,14 @@ from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator
 from p2plib.training.run import Progress, Snapshot, claimed, settings, write_records
-from p2plib.training.state import load_state, read_progress
+from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
     import keras
 
     from p2plib.training.callbacks import Stopper
     from p2plib.training.pix2pix import Pix2Pix
-    from p2plib.training.recorder import Recorder
+    from p2plib.training.recorder import Recorder, Saver
 
 
 def train(
@@ -92,8 +92,8 @@ def train(
         with runtime.distributed(plan) as scope:
             models = build(config, plan, scope)
             _restore(folder, models, progress, config)
-            recorder = _recorder(folder, config, plan, dataset, validation, progress, show or print_row)
-            reason = _fit(models, batches, config, recorder, started, callbacks)
+            saver = _saver(folder, config, plan, dataset, validation, progress)
+            reason = _fit(models, batches, saver, started, show or print_row, callbacks)
     say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
     if reason:
         say(f"to resume: python -m p2plib train --resume {shlex.quote(str(folder))}")
@@ -154,10 +154,10 @@ def _say_data(batches: Batches, validation: Loaded) -> None:
 
 def _progress(folder: Path, batches: Batches) -> Progress:
     """Where the run is; a new one is at its beginning. Nothing is written for a run that cannot go on."""
-    path = folder / "checkpoints" / "state.npz"
-    if not path.exists():
+    state = state_file(folder)
+    if not state.exists():
         return Progress(steps_per_epoch=batches.steps_per_epoch)
-    progress = Progress(**read_progress(path))
+    progress = Progress(**read_progress(state))
     if progress.steps_per_epoch != batches.steps_per_epoch:
         raise ConfigError(
             f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
@@ -167,48 +167,39 @@ def _progress(folder: Path, batches: Batches) -> Progress:
 
 
 def _restore(folder: Path, models: list[Pix2Pix], progress: Progress, config: TrainConfig) -> None:
-    """Set the model that saved the run's state to it."""
+    """Set the model that saved the run's state to it, if there is one."""
     from p2plib.training.recorder import training_variables  # imports Keras
 
-    path = folder / "checkpoints" / "state.npz"
-    if not path.exists():
+    state = state_file(folder)
+    if not state.exists():
         return
     files.remove_leftovers(folder)
     # At the very end of a warm-up, it is still the first model.
     warm = progress.iteration <= config.warmup_epochs * progress.steps_per_epoch
-    load_state(path, training_variables(models[0] if warm else models[-1]))
+    load_state(state, training_variables(models[0] if warm else models[-1]))
 
 
-def _recorder(
-    folder: Path,
-    config: TrainConfig,
-    plan: runtime.Plan,
-    dataset: Dataset,
-    validation: Loaded,
-    progress: Progress,
-    show: Callable[[Snapshot], None],
-) -> Recorder:
-    """Build the callback that validates, logs and saves, with a float32 copy of the generator."""
-    from p2plib.training.recorder import Recorder, Saver, Validator  # import Keras
+def _saver(
+    folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset, validation: Loaded, progress: Progress
+) -> Saver:
+    """Build what validates and saves: it holds a float32 copy of the generator."""
+    from p2plib.training.recorder import Saver, Validator  # import Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
         copy = build_generator(config)
         copy.compile(jit_compile=plan.xla)
     validator = Validator(copy, validation.images, (*VALIDATION, *dataset.task.validation_metrics))
-    saver = Saver(folder, config, dataset.names, progress, validator)
-    terms = [*objective(config), "discriminator"] if config.gan_weight else [t for t in objective(config) if t != "gan"]
-    return Recorder(config, progress, validator, saver, terms, show)
+    return Saver(folder, config, dataset.names, progress, validator)
 
 
-def _callbacks(config: TrainConfig, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:
+def _callbacks(saver: Saver, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:
     import keras
 
     from p2plib.training.callbacks import Display, EpochState
 
-    progress, folder = recorder.progress, recorder.saver.folder
-    state = folder / "checkpoints" / "state.npz"
+    progress, config, folder = saver.progress, saver.config, saver.folder
     return [
-        EpochState(progress, config.seed, state if progress.iteration else None),
+        EpochState(progress, config.seed, state_file(folder) if progress.iteration else None),
         keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(config, epoch)),
         Display(progress),
         recorder,
@@ -220,17 +211,19 @@ def _callbacks(config: TrainConfig, recorder: Recorder, stopper: Stopper) -> lis
 def _fit(
     models: list[Pix2Pix],
     batches: Batches,
-    config: TrainConfig,
-    recorder: Recorder,
+    saver: Saver,
     started: float,
+    show: Callable[[Snapshot], None],
     more: Sequence[keras.callbacks.Callback],
 ) -> str | None:
     """Run `fit()` from the current progress; return why it ended early, or None."""
     from p2plib.training.callbacks import Stopper  # imports Keras
+    from p2plib.training.recorder import Recorder
 
-    progress, budget = recorder.progress, config.time_budget_seconds
+    progress, config, budget = saver.progress, saver.config, saver.config.time_budget_seconds
+    recorder = Recorder(saver, list(models[-1].terms), show)
     stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
-    callbacks = [*_callbacks(config, recorder, stopper), *more]
+    callbacks = [*_callbacks(saver, recorder, stopper), *more]
     with stopper.on_signals(), batches.plain_errors():
         for model in models:
             end = config.epochs if model is models[-1] else config.warmup_epochs

@@ -22,7 +22,7 @@ from p2plib.inference.checkpoint import CheckpointInfo, save_generator
 from p2plib.inference.translate import generate
 from p2plib.training.pix2pix import Pix2Pix
 from p2plib.training.run import Progress, Snapshot
-from p2plib.training.state import save_state
+from p2plib.training.state import save_state, state_file
 
 SAVING_SHARE = 0.05
 """Largest share of the time spent on saving the training state; on a slow disk it is saved less often."""
@@ -116,8 +116,7 @@ class Saver:
             FloatingPointError: a weight is NaN or infinite; nothing is written.
         """
         started = time.monotonic()
-        path = self.folder / "checkpoints" / "state.npz"
-        save_state(path, training_variables(model), dataclasses.asdict(self.progress))
+        save_state(state_file(self.folder), training_variables(model), dataclasses.asdict(self.progress))
         self.generator("last", metrics)
         self.saved_at, self.saved_iteration = time.monotonic(), self.progress.iteration
         self.seconds = self.saved_at - started
@@ -132,26 +131,15 @@ class Recorder(keras.callbacks.Callback):
     """Counts steps and epochs, and decides when to validate, log and save.
 
     Args:
-        config: the run's configuration, with its direction resolved.
-        progress: progress of the run; updated in place.
-        validator: scores the generator.
-        saver: writes files.
+        saver: writes files; its `progress` is updated in place, and its `validator` scores the generator.
         terms: all terms of the objective, one log column each, even if a warm-up trains on fewer.
         show: called after every epoch.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        progress: Progress,
-        validator: Validator,
-        saver: Saver,
-        terms: Sequence[str],
-        show: Callable[[Snapshot], None],
-    ) -> None:
+    def __init__(self, saver: Saver, terms: Sequence[str], show: Callable[[Snapshot], None]) -> None:
         super().__init__()
-        self.config, self.progress, self.validator, self.saver = config, progress, validator, saver
-        self.terms, self.show = tuple(terms), show
+        self.saver, self.terms, self.show = saver, tuple(terms), show
+        self.config, self.progress, self.validator = saver.config, saver.progress, saver.validator
         self.metrics: dict[str, float] = {}
         self.clock = time.monotonic()
         self.validation_seconds = 0.0
@@ -159,7 +147,7 @@ class Recorder(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Save at the start, so that there is always something to load and to resume from."""
         if self.progress.iteration == 0:
-            self._save_state()
+            self._save_new_state()
             self.saver.generator("best", self.metrics)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -173,7 +161,7 @@ class Recorder(keras.callbacks.Callback):
             self._refuse_nan(logs or {})
         ended = self.progress.step == self.progress.steps_per_epoch  # on_epoch_end counts the epoch, then saves
         if not ended and self.saver.state_due(STATE_INTERVAL):
-            self._save_state()
+            self._save_new_state()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate, log and save, unless the epoch was interrupted."""
@@ -193,7 +181,7 @@ class Recorder(keras.callbacks.Callback):
     def on_train_end(self, logs: dict | None = None) -> None:
         """Save where training ended."""
         if self.progress.iteration != self.saver.saved_iteration:
-            self._save_state()
+            self._save_new_state()
 
     @property
     def reserve(self) -> float:
@@ -235,14 +223,18 @@ class Recorder(keras.callbacks.Callback):
             self.saver.generator("best", self.metrics)
         if epoch % config.sample_every == 0 or epoch == 1 or last:
             self.saver.samples()
-        if epoch % config.checkpoint_every == 0 or last:
+        numbered = epoch % config.checkpoint_every == 0 or last
+        if numbered:
             self.saver.numbered_generator(self.metrics)
-            self._save_state()
-        elif self.saver.state_due(0):
+        if numbered or self.saver.state_due(0):
             self._save_state()
 
-    def _save_state(self) -> None:
+    def _save_new_state(self) -> None:
+        """Save a state whose generator was not validated, and so not copied yet."""
         self.validator.copy_weights(self.model.generator)
+        self._save_state()
+
+    def _save_state(self) -> None:
         self._tick()
         try:
             self.saver.state(self.model, self.metrics)

@@ -72,8 +72,8 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
     """
     if resume is None:
         config = config or TrainConfig()
-        if config.run_dir and _occupied(Path(config.run_dir)):
-            raise _not_empty(Path(config.run_dir))
+        if config.run_dir:
+            _refuse_files_in(Path(config.run_dir))
         return config
     saved = TrainConfig.read(Path(resume) / "config.json")
     if config is None:
@@ -136,8 +136,7 @@ def _new_folder(config: TrainConfig) -> Path:
     """Create the folder of a new run; runs that start in the same second get different folders."""
     if config.run_dir:
         folder = Path(config.run_dir)
-        if _occupied(folder):
-            raise _not_empty(folder)
+        _refuse_files_in(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -151,12 +150,9 @@ def _new_folder(config: TrainConfig) -> Path:
     raise ConfigError(f"{parent / name}: 999 folders of this name exist; set run_dir.")
 
 
-def _occupied(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-
-
-def _not_empty(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder} is not empty; continue it with --resume {folder}, or choose another run_dir.")
+def _refuse_files_in(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty; continue it with --resume {folder}, or choose another run_dir.")
 
 
 def _git_revision() -> str | None:

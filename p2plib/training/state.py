@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     import keras
 
 
+def state_file(run: str | Path) -> Path:
+    """The training state of a run folder."""
+    return Path(run, "checkpoints", "state.npz")
+
+
 def save_state(path: str | Path, variables: Mapping[str, Sequence[keras.Variable]], progress: dict[str, Any]) -> None:
     """Write the training state, atomically.
 

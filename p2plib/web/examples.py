@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from p2plib.config import TrainConfig
-from p2plib.data.catalog import CATALOG
+from p2plib.data.catalog import entry_of
 from p2plib.data.dataset import Split, open_dataset
 from p2plib.data.image import Color, image_files, read_rgb
 from p2plib.errors import DataError
@@ -40,10 +40,10 @@ class Examples:
             DataError: `folder` holds no images.
         """
         files = _files(folder) if folder else ()
-        task, entry = TASKS[config.task](), CATALOG.get(config.data)
+        task, entry = TASKS[config.task](), entry_of(config.data)
         try:
             dataset = open_dataset(replace(config, skip_broken=True))
-            split = None if entry and entry.make else dataset["val"]
+            split = None if entry and entry.url is None else dataset["val"]
             return cls(config, files, split, dataset.classes("source", "val") or {})
         except DataError:  # the images are not at hand; the catalog knows the classes of its data sets
             return cls(config, files, None, dict(task.sides(entry)[_source_side(config)].classes))
@@ -64,7 +64,7 @@ class Examples:
 
 def _source_side(config: TrainConfig) -> int:
     """0 where A is the source, 1 where it is B."""
-    return int(TASKS[config.task]().direction(config.direction, CATALOG.get(config.data)) == "BtoA")
+    return int(TASKS[config.task]().direction(config.direction, entry_of(config.data)) == "BtoA")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from p2plib.evaluation.compare import Comparison, bootstrap, compare, load_all, 
 from p2plib.evaluation.evaluate import Evaluation
 from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo, short_name
 from p2plib.models import build_generator
+from p2plib.registry import TERMS
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +180,11 @@ def test_names_are_short_and_told_apart(tiny_run, tmp_path):
         ({}, "vanilla GAN + 100 L1"),
         ({"gan_weight": 0.0}, "L1 only"),
         ({"gan_loss": "hinge", "gan_weight": 0.5, "l1_weight": 10.0}, "0.5 hinge GAN + 10 L1"),
+        ({"terms": {"style": 3.0}}, "vanilla GAN + 100 L1 + 3 style"),
+        ({"gan_weight": 0.0, "terms": {"style": 3.0}}, "100 L1 + 3 style"),
     ],
 )
 def test_the_objective_in_words(tiny_config, fields, words):
+    TERMS.reserve("style")
     info = CheckpointInfo(dataclasses.replace(tiny_config, **fields), ("A", "B"), 0, 0, {})
     assert objective(Checkpoint(None, info)) == words

@@ -6,6 +6,7 @@ none of these folders holds photos, all photos at any depth form the split `trai
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,27 +14,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.catalog import CATALOG, Direction, Entry, entry_of
 from p2plib.data.download import dataset_dir
-from p2plib.data.image import (
-    IMAGE_SUFFIXES,
-    ImageKind,
-    files_below,
-    is_image,
-    read_rgb,
-    resize_image,
-    to_uint8,
-)
-from p2plib.data.pairs import SPLITS, Listing, MadePair, Pair, PairError, Problem, count_others
+from p2plib.data.image import IMAGE_SUFFIXES, ImageKind, files_below, is_image, resize_image, to_uint8
+from p2plib.data.pairs import SPLITS, Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
 from p2plib.errors import ConfigError, DataError
 
 TOY = "toy"
 """The data set for which every task makes pairs of its own."""
+Maker = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+"""From the index and the size of a pair to A and B, uint8 (size, size, 3) each."""
 CHOICE_SEED = 0
 """Seed that divides the photos of a catalog data set into splits: fixed, so that no run tests what another trained."""
 
 
-class Task:
+class Task(ABC):
     """What is learned. A subclass is registered in `registry.TASKS` and overrides what it needs.
 
     Attributes:
@@ -69,11 +64,25 @@ class Task:
         Raises:
             DataError: the data set does not exist, is not downloaded yet, has no images, or does not suit the task.
         """
-        raise NotImplementedError
+        entry = entry_of(data)
+        self.check(entry)
+        if entry and entry.make:
+            return made_listing(entry, self.maker(entry.make), size)
+        return self.list_folder(folder_of(data), entry, size)
 
+    @abstractmethod
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+        """As `list`, for the folder of a data set."""
+
+    def maker(self, make: Maker) -> Maker:
+        """What makes the pairs of a data set that is not on disk, where its catalog entry has `make`."""
+        return make
+
+    @abstractmethod
     def check(self, entry: Entry | None) -> None:
         """Raise a DataError if an entry of the catalog does not suit the task. None, for a folder, always does."""
 
+    @abstractmethod
     def direction(self, asked: str, entry: Entry | None) -> Direction:
         """Resolve the direction, which says which side is the source.
 
@@ -84,18 +93,17 @@ class Task:
         Raises:
             ConfigError: the task does not have this direction.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def sides(self, entry: Entry | None) -> tuple[ImageKind, ImageKind]:
         """Names and classes of A and B, for a data set with this entry in the catalog, or a folder (None)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def example(self, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """A pair of the toy data set: A and B, uint8 (size, size, 3) each."""
-        raise NotImplementedError
 
     def redraw(self, source: np.ndarray, seed: Sequence[int]) -> np.ndarray:
-        """Vary a source in training.
+        """Vary a source in training; as it is, unless the task `redraws`.
 
         Args:
             source: uint8 (H, W, 3).
@@ -104,7 +112,7 @@ class Task:
         Returns:
             uint8 (H, W, 3).
         """
-        raise NotImplementedError
+        return source
 
     def finish(self, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
         """Turn the network's output for a resized source into an image of the source's own size.
@@ -126,6 +134,7 @@ class PhotoTask(Task):
     names: ClassVar[tuple[str, str]]
     """The names of source and target."""
 
+    @abstractmethod
     def make_pair(
         self, photo: np.ndarray, path: Path | None = None, side: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -139,23 +148,17 @@ class PhotoTask(Task):
         Returns:
             uint8 (H, W, 3) each.
         """
-        raise NotImplementedError
 
     def example_photo(self, index: int, size: int) -> np.ndarray:
-        """A procedural photo to try the task with: uint8 (size, size, 3)."""
-        raise NotImplementedError
+        """A procedural photo to try the task with, uint8 (size, size, 3). Raises DataError if it has none."""
+        raise DataError(f"The task {self.name} has no toy photos; name a folder of photos.")
 
     def fault(self, photo: np.ndarray) -> tuple[str, str] | None:
         """Why a photo is useless for the task: kind and detail of a `Problem`. None if it can be used."""
         return None
 
-    def list(self, data: str | Path, size: int | None = None) -> Listing:
-        """See `Task.list`."""
-        entry = CATALOG.get(data) if isinstance(data, str) else None
-        self.check(entry)
-        if entry and entry.name == TOY:
-            return made_listing(entry, self.example, size)
-        root = folder_of(data)
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+        """See `Task.list_folder`."""
         files = files_below(root)
         photos = _splits(root, [path for path in files if is_image(path, root)], entry)
         used = {path for paths in photos.values() for path in paths}
@@ -164,6 +167,10 @@ class PhotoTask(Task):
             for split, paths in photos.items()
         }
         return Listing(splits, ignored=count_others(root, files, used))
+
+    def maker(self, make: Maker) -> Maker:
+        """The task's own examples: of such data sets, `check` lets only the toy pass."""
+        return self.example
 
     def check(self, entry: Entry | None) -> None:
         """See `Task.check`."""
@@ -218,17 +225,13 @@ class PhotoPair:
         return {"photo": self._photo()}
 
     def _photo(self) -> np.ndarray:
-        try:
-            photo = read_rgb(self.path)
-        except DataError as error:
-            detail = str(error).removeprefix(f"{self.path}: ").rstrip(".")
-            raise PairError(Problem(self.name, "unreadable", detail)) from error
+        photo = read_or_refuse(self.path, self.name)
         if fault := self.task.fault(photo):
             raise PairError(Problem(self.name, *fault, broken=False))
         return photo
 
 
-def made_listing(entry: Entry, make: Callable[[int, int], tuple[np.ndarray, np.ndarray]], size: int | None) -> Listing:
+def made_listing(entry: Entry, make: Maker, size: int | None) -> Listing:
     """List the pairs of a data set that a function makes. No two splits share an index.
 
     Args:
@@ -252,8 +255,8 @@ def folder_of(data: str | Path) -> Path:
     Raises:
         DataError: it does not exist; the message says what to do.
     """
-    if isinstance(data, str) and data in CATALOG:
-        root = dataset_dir(data)
+    if entry := entry_of(data):
+        root = dataset_dir(entry.name)
         if not root.is_dir():
             hint = f", or write ./{data} for the folder" if Path(data).is_dir() else ""
             raise DataError(f"{data}: not downloaded yet; run `python -m p2plib data get {data}`{hint}.")

@@ -8,10 +8,10 @@ from typing import cast
 import numpy as np
 
 from p2plib.data import toy
-from p2plib.data.catalog import CATALOG, Direction, Entry
+from p2plib.data.catalog import Direction, Entry
 from p2plib.data.image import ImageKind
 from p2plib.data.pairs import Listing, list_pairs
-from p2plib.data.tasks.base import Task, folder_of, made_listing
+from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
 
@@ -22,13 +22,9 @@ class Pairs(Task):
 
     name = "pairs"
 
-    def list(self, data: str | Path, size: int | None = None) -> Listing:
-        """See `Task.list`."""
-        entry = CATALOG.get(data) if isinstance(data, str) else None
-        if entry and entry.make:
-            return made_listing(entry, entry.make, size)
-        self.check(entry)
-        return list_pairs(folder_of(data))
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+        """See `Task.list_folder`."""
+        return list_pairs(root)
 
     def check(self, entry: Entry | None) -> None:
         """See `Task.check`."""
