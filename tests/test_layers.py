@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from fresh import run_and_list
 
 PACKAGE = Path(__file__).resolve().parents[1] / "p2plib"
 
@@ -112,9 +111,7 @@ def test_what_is_for_type_checkers_does_not_count():
     ["p2plib", "p2plib.config", "p2plib.inference.checkpoint", "p2plib.training.loop", "p2plib.evaluation.evaluate"],
 )
 def test_importing_chooses_no_backend(name):
-    code = f"import sys, {name}; print(sorted({{'keras', 'tensorflow', 'jax', 'matplotlib'}} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
+    assert run_and_list(f"import {name}", "keras", "tensorflow", "jax", "matplotlib") == ("", [])
 
 
 def test_files_and_functions_can_be_read_at_one_sitting():

@@ -252,12 +252,17 @@ def open_dataset(config: TrainConfig) -> Dataset:
     task = TASKS[config.task]()
     entry = entry_of(config.data)
     listing = task.list(config.data, 2 * config.image_size)
-    direction = task.direction(config.direction, entry)
+    direction = direction_of(config)
     a, b = task.sides(entry)
     source, target = (a, b) if direction == "AtoB" else (b, a)
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
     size, skip = config.image_size, config.skip_broken
     return Dataset(config.data, entry, task, direction, source, target, size, listing, held_out, skip)
+
+
+def direction_of(config: TrainConfig) -> Direction:
+    """The direction that a configuration comes to; its data need not be there."""
+    return TASKS[config.task]().direction(config.direction, entry_of(config.data))
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:

@@ -23,7 +23,7 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data import statistics
 from p2plib.data.batches import Batches
-from p2plib.data.dataset import open_dataset
+from p2plib.data.dataset import direction_of, open_dataset
 from p2plib.data.image import to_float
 from p2plib.data.statistics import Color
 from p2plib.errors import CheckpointError, DataError
@@ -178,7 +178,7 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
         save(path, segmenter)
         return segmenter
     segmenter = load(path)
-    wanted = {"data": config.data, "direction": open_dataset(config).direction, "size": config.image_size}
+    wanted = {"data": config.data, "direction": direction_of(config), "size": config.image_size}
     wanted |= {"epochs": epochs} if epochs else {}
     other = [f"{name} {getattr(segmenter, name)}" for name in wanted if getattr(segmenter, name) != wanted[name]]
     if other:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import entry_of
-from p2plib.data.dataset import Split, open_dataset
+from p2plib.data.dataset import Split, direction_of, open_dataset
 from p2plib.data.image import Color, image_files, read_rgb
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -64,7 +64,7 @@ class Examples:
 
 def _source_side(config: TrainConfig) -> int:
     """0 where A is the source, 1 where it is B."""
-    return int(TASKS[config.task]().direction(config.direction, entry_of(config.data)) == "BtoA")
+    return int(direction_of(config) == "BtoA")
 
 
 def _files(folder: Path) -> list[Path]:
