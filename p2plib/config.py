@@ -1,4 +1,7 @@
-"""`TrainConfig`: all settings of a training run, shared by command line, notebooks, Kaggle and checkpoints."""
+"""`TrainConfig`: all settings of a training run, shared by command line, notebooks, Kaggle and checkpoints.
+
+`RECIPES` holds named sets of defaults for the objective and the networks.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,33 @@ else:
     GeneratorName, DiscriminatorName = Literal[tuple(GENERATORS)], Literal[tuple(DISCRIMINATORS)]
     GanLossName, TaskName = Literal[tuple(GAN_LOSSES)], Literal[tuple(TASKS)]
 
+RECIPES: dict[str, dict[str, Any]] = {
+    "modern": {
+        "generator": "lean",
+        "upsampling": "resize",
+        "l1_weight": 30.0,
+        "terms": {"perceptual": 30.0},
+        "ema": 0.995,
+        "batch_size": 4,
+    },
+    "paper": {
+        "generator": "unet",
+        "upsampling": "transpose",
+        "l1_weight": 100.0,
+        "terms": {},
+        "ema": 0.0,
+        "batch_size": 1,
+    },
+}
+"""The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `paper`: Isola
+et al. 2017."""
+
+_RECIPE: Any = object()  # the default of a field that the recipe decides
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The settings of a training run. Defaults are those of Isola et al. 2017 unless the field says otherwise.
+    """The settings of a training run. Other defaults are those of Isola et al. 2017 unless the field says otherwise.
 
     Raises:
         ConfigError: a value is out of range, or two values conflict.
@@ -37,18 +63,24 @@ class TrainConfig:
     task: TaskName = "pairs"
     """What to learn. pairs: one half of a pair from the other. For plain photos: colorize (colors from lightness) or
     sketch (the photo from a sketch of it)."""
+    recipe: Literal["modern", "paper"] = "modern"
+    """Defaults for objective and networks. modern: sharp, realistic images soon. paper: Isola et al. 2017. A setting
+    that is given wins over the recipe's."""
     image_size: int = 256
     """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
     base_filters: int = 64
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
-    generator: GeneratorName = "unet"
-    """Architecture of the generator."""
+    generator: GeneratorName = _RECIPE
+    """Architecture of the generator. modern: lean; paper: unet."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator."""
+    discriminator_filters: int | None = None
+    """Filters in the first layer of the discriminator; None: as many as base_filters."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
-    upsampling: Literal["transpose", "resize"] = "transpose"
-    """Upsampling in the generator: transposed convolution, or resize-convolution (no checkerboard artifacts)."""
+    upsampling: Literal["transpose", "resize"] = _RECIPE
+    """Upsampling in the generator: transposed convolution (paper), or resize-convolution, which leaves no checkerboard
+    artifacts (modern)."""
     dropout: float = 0.5
     """Dropout rate in the generator, from 0 to below 1; dropout is the noise of pix2pix."""
     receptive_field: Literal[1, 16, 70, 286] = 70
@@ -57,18 +89,29 @@ class TrainConfig:
     """GAN loss: cross-entropy (as in the paper), least squares, or hinge."""
     gan_weight: float = 1.0
     """Weight of the generator's GAN loss; 0 trains on L1 alone, a baseline that shows what the GAN adds."""
-    l1_weight: float = 100.0
-    """Weight of the mean absolute error on [-1, 1], the paper's lambda."""
-    terms: dict[str, float] = dataclasses.field(default_factory=dict, hash=False)  # a dict has no hash
-    """More terms of the objective: name and weight of each; see `registry.TERMS`."""
+    l1_weight: float = _RECIPE
+    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 30; paper: 100."""
+    terms: dict[str, float] = dataclasses.field(default=_RECIPE, hash=False)  # a dict has no hash
+    """More terms of the objective: name and weight of each; see `training/terms.py`. modern: perceptual 30, or
+    feature_matching 10 without the extra `features`; paper: none."""
+    ema: float = _RECIPE
+    """Decay of the moving average of the generator's weights; the average is validated, saved and used. 0: none.
+    modern: 0.995; paper: 0."""
+    diff_augment: bool = False
+    """Show the discriminator shifted, recolored and partly covered pairs, real and generated alike (DiffAugment), so
+    that it does not learn a small data set by heart."""
     epochs: int = 200
-    """Total passes over the training pairs, including warm-up and decay."""
+    """Total passes over the training pairs, including warm-up and decay. With train_time, that decides instead."""
+    train_time: str | None = None
+    """Train for this long, over all sessions, for example 30m: the learning rate reaches zero when it is used up.
+    Only the time of training steps counts, not the start, validation and saving."""
     warmup_epochs: int = 0
     """First train the generator on L1 alone for this many epochs; then start the GAN, each network with a new Adam."""
-    decay_epochs: int = 100
-    """Decay the learning rate linearly to zero over this many final epochs (0: constant, as in the paper)."""
-    batch_size: int = 1
-    """Pairs per optimizer step, in total over all devices."""
+    decay_epochs: int | None = None
+    """Decay the learning rate linearly to zero over this many final epochs (0: constant). None: over the second half
+    of the training."""
+    batch_size: int = _RECIPE
+    """Pairs per optimizer step, in total over all devices. modern: 4; paper: 1."""
     learning_rate: float = 2e-4
     """Learning rate of Adam (beta_1 = 0.5) before the decay."""
     seed: int = 0
@@ -82,6 +125,8 @@ class TrainConfig:
     """Keras backend. auto: $KERAS_BACKEND if set, else the best one for this machine."""
     xla: Literal["auto", "on", "off"] = "auto"
     """Compile with XLA. auto: on GPUs and TPUs, not on CPUs. JAX always compiles."""
+    patience: int = 0
+    """End the training after this many epochs without a better validation result (0: never)."""
     time_budget: str | None = None
     """Stop gracefully after this wall-clock time, for example 8.5h, 90m or 200s; continue with `--resume`."""
     checkpoint_every: int = 10
@@ -104,7 +149,10 @@ class TrainConfig:
     """New or empty run folder. Default: runs/DATA-DIRECTION-DATE-TIME, with $P2PLIB_RUNS instead of runs if set."""
 
     def __post_init__(self) -> None:
-        """Check every value and conflicting combinations."""
+        """Take what is not given from the recipe, and check every value and conflicting combinations."""
+        for name, value in RECIPES.get(self.recipe, RECIPES["modern"]).items():
+            if getattr(self, name) is _RECIPE:
+                object.__setattr__(self, name, dict(value) if isinstance(value, dict) else value)
         for name, registry in _REGISTRIES.items():
             registry.check(getattr(self, name))
         for name in self.terms:
@@ -113,21 +161,24 @@ class TrainConfig:
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
         for name, low in _AT_LEAST.items():
-            if getattr(self, name) < low:
+            if (getattr(self, name) or low) < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         self._check_image_size()
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; it must be from 0 to below 1.")
+        for name in ("dropout", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if self.gan_weight == 0 and self.l1_weight == 0:
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)
-        if self.decay_epochs > self.epochs:
+        if (self.decay_epochs or 0) > self.epochs:
             raise ConfigError(f"decay_epochs ({self.decay_epochs}) exceeds epochs ({self.epochs}); lower it.")
+        if self.train_time and self.decay_epochs:
+            raise ConfigError("With train_time, the learning rate decays over its second half: leave decay_epochs out.")
         self._check_warm_up()
-        _ = self.time_budget_seconds
+        _ = self.time_budget_seconds, self.train_time_seconds
 
     def _check_image_size(self) -> None:
         size = self.image_size
@@ -153,13 +204,23 @@ class TrainConfig:
         """The time budget in seconds, or None."""
         return None if self.time_budget is None else seconds(self.time_budget)
 
+    @property
+    def train_time_seconds(self) -> float | None:
+        """The training time in seconds, or None."""
+        return None if self.train_time is None else seconds(self.train_time, "training time")
+
+    @property
+    def own_terms(self) -> bool:
+        """Whether the terms are not the recipe's."""
+        return self.terms != RECIPES[self.recipe]["terms"]
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """The inverse of `to_dict`; missing fields get their defaults.
+        """The inverse of `to_dict`; missing fields get their defaults, those of the paper in files of version 0.1.
 
         Raises:
             ConfigError: there is an unknown field.
@@ -169,6 +230,7 @@ class TrainConfig:
             raise ConfigError(
                 f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
+        values = {"recipe": "paper"} | values
         for name, registry in _REGISTRIES.items():
             if name in values:
                 registry.reserve(values[name])
@@ -203,6 +265,7 @@ _CHOICES = {
 }
 _AT_LEAST = {
     "base_filters": 1,
+    "discriminator_filters": 1,
     "gan_weight": 0,
     "l1_weight": 0,
     "epochs": 1,
@@ -215,16 +278,27 @@ _AT_LEAST = {
     "keep": 0,
     "validation_pairs": 0,
     "memory_budget": 0,
+    "patience": 0,
 }
 
 CHANGEABLE = frozenset(
-    {"epochs", "decay_epochs", "learning_rate", "time_budget", "checkpoint_every", "sample_every", "keep"}
+    {
+        "epochs",
+        "decay_epochs",
+        "train_time",
+        "learning_rate",
+        "time_budget",
+        "patience",
+        "checkpoint_every",
+        "sample_every",
+        "keep",
+    }
     | {"memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
 )
 """Fields that a resumed run may change; the others define the run."""
 
 
-def seconds(duration: str) -> float:
+def seconds(duration: str, what: str = "time budget") -> float:
     """Parse a duration such as "8.5h", "90m", "200s" or "1h30m" (a bare number means seconds).
 
     Raises:
@@ -239,5 +313,5 @@ def seconds(duration: str) -> float:
     else:
         total = 0.0
     if total <= 0:
-        raise ConfigError(f"{duration!r} is not a time budget; write for example 8.5h, 90m or 200s.")
+        raise ConfigError(f"{duration!r} is not a {what}; write for example 8.5h, 90m or 200s.")
     return total

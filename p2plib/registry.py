@@ -95,7 +95,12 @@ class Registry(Generic[T]):
 
 GENERATORS: Registry[Callable[..., Any]] = Registry(
     "generator",
-    {"unet": "p2plib.models.unet", "resnet6": "p2plib.models.resnet", "resnet9": "p2plib.models.resnet"},
+    {
+        "lean": "p2plib.models.lean",
+        "unet": "p2plib.models.unet",
+        "resnet6": "p2plib.models.resnet",
+        "resnet9": "p2plib.models.resnet",
+    },
 )
 """Functions that build a generator; see `models.build_generator` for their arguments."""
 
@@ -108,7 +113,11 @@ GAN_LOSSES: Registry[Any] = Registry(
 """Classes with the losses of generator and discriminator; see `training.gan_losses.GANLoss`."""
 
 TERMS: Registry[Callable[..., Any]] = Registry(
-    "term", dict.fromkeys(("l1", "gan", "discriminator"), "p2plib.training.terms")
+    "term",
+    dict.fromkeys(
+        ("l1", "gan", "discriminator", "perceptual", "perceptual_l1", "feature_matching", "focal_frequency"),
+        "p2plib.training.terms",
+    ),
 )
 """Terms of the training objective: functions that take a `training.terms.Step` and return a scalar."""
 

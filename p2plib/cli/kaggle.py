@@ -125,10 +125,15 @@ def _check_and_send(out: Path) -> None:
     print(f"pushed: {client.push(out)}")
 
 
+def with_defaults(config: TrainConfig) -> dict[str, Callable[..., Any]]:
+    """The commands that take training options, with these defaults."""
+    return {"build": functools.partial(build, config=config), "push": functools.partial(push, config=config)}
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "build": functools.partial(build, config=TrainConfig()),
+    "build": build,
     "check": check,
-    "push": functools.partial(push, config=TrainConfig()),
+    "push": push,
     "status": status,
     "pull": pull,
     "resume": resume,

@@ -15,7 +15,7 @@ from tyro.extras import subcommand_cli_from_dict
 import p2plib
 from p2plib.cli import data, evaluate, kaggle, use
 from p2plib.cli.texts import Config
-from p2plib.config import TrainConfig
+from p2plib.config import RECIPES, TrainConfig
 from p2plib.errors import P2PError
 
 
@@ -63,6 +63,8 @@ def _run(argv: list[str]) -> int | None:
     prog = "python -m p2plib"
     if argv[:1] and argv[0] in GROUPS:
         group, commands = GROUPS[argv[0]]
+        if argv[0] == "kaggle":
+            commands = commands | kaggle.with_defaults(_defaults(argv))
         return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{prog} {argv[0]}", description=group.__doc__)
     commands = {name: group for name, (group, _) in GROUPS.items()} | COMMANDS
     commands |= {"train": functools.partial(COMMANDS["train"], config=_defaults(argv))}
@@ -70,8 +72,12 @@ def _run(argv: list[str]) -> int | None:
 
 
 def _defaults(argv: list[str]) -> TrainConfig:
-    """Defaults of the training options: the settings of the run given by `--resume`, if any."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    """Defaults of the training options: those of `--recipe`, or the settings of the run given by `--resume`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--resume", type=Path)
-    resume = parser.parse_known_args(argv)[0].resume
-    return TrainConfig.read(resume / "config.json") if resume else TrainConfig()
+    parser.add_argument("--recipe", choices=RECIPES, default="modern")
+    try:
+        known = parser.parse_known_args(argv)[0]
+    except argparse.ArgumentError:  # the full parser says what is wrong
+        return TrainConfig()
+    return TrainConfig.read(known.resume / "config.json") if known.resume else TrainConfig(recipe=known.recipe)

@@ -93,7 +93,7 @@ def _with_noise(generator: Any, source: np.ndarray, noise: int) -> np.ndarray:
     """Translate one image (1, S, S, 3) with dropout on; one at a time, because the mask depends on the batch."""
     from keras import ops
 
-    from p2plib.models.layers import set_dropout_seeds
+    from p2plib.models.layers import set_seeds
 
-    set_dropout_seeds(generator, noise)
+    set_seeds(generator, noise)
     return ops.convert_to_numpy(generator(to_float(source), training=True))

@@ -41,7 +41,7 @@ def build_discriminator(config: TrainConfig) -> keras.Model | None:
         return None
     return DISCRIMINATORS[config.discriminator](
         image_size=config.image_size,
-        base_filters=config.base_filters,
+        base_filters=config.discriminator_filters or config.base_filters,
         norm=config.norm,
         receptive_field=config.receptive_field,
     )

@@ -50,17 +50,21 @@ def upsample(x: Any, name: str, filters: int, upsampling: str, **options: Any) -
     return conv(layers.UpSampling2D(interpolation="nearest", name=f"{name}_resize")(x), name, filters, 3, **options)
 
 
-def set_dropout_seeds(model: keras.Model, *entropy: int) -> None:
-    """Derive the random state of every dropout layer in `model` from `entropy` (non-negative integers).
+def set_seeds(model: keras.Model, *entropy: int) -> None:
+    """Derive the random state of every layer in `model` from `entropy` (non-negative integers).
 
     Keras does not save these states, and they advance with each call. Setting them makes the noise of a step or an
     image reproducible.
     """
-    dropouts = [layer for layer in _flat(model) if isinstance(layer, layers.Dropout) and layer.rate > 0]
-    generators = [layer.seed_generator for layer in dropouts]
+    generators = [seeds for layer in _flat(model) for seeds in _generators(layer)]
     words = np.random.SeedSequence(entropy).generate_state(max(1, len(generators)), np.uint32)
     for generator, word in zip(generators, words, strict=False):
         generator.state.assign(np.array([word, 0], np.uint32))
+
+
+def _generators(layer: keras.Layer) -> list[keras.random.SeedGenerator]:
+    """The random generators of a layer."""
+    return [value for value in vars(layer).values() if isinstance(value, keras.random.SeedGenerator)]
 
 
 def _flat(model: keras.Model) -> Iterator[keras.Layer]:

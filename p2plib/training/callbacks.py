@@ -14,9 +14,58 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
-from p2plib.models.layers import set_dropout_seeds
+from p2plib.config import TrainConfig
+from p2plib.models.layers import set_seeds
 from p2plib.training.run import Progress, Snapshot
 from p2plib.training.state import load_state
+
+
+RATE_EVERY = 10
+"""Steps between changes of the learning rate with `train_time`."""
+
+
+def learning_rate(config: TrainConfig, progress: Progress) -> float:
+    """The learning rate at a point of the training: constant, then linear decay toward zero over the second half.
+
+    With `train_time`, the time of training steps counts, else epochs, of which `decay_epochs` may set the decay's.
+    """
+    if total := config.train_time_seconds:
+        return config.learning_rate * max(0.0, min(1.0, 2 * (1 - progress.trained / total)))
+    decay = config.epochs // 2 if config.decay_epochs is None else config.decay_epochs
+    return config.learning_rate * min(1.0, (config.epochs - progress.epoch) / (decay + 1))
+
+
+class Schedule(keras.callbacks.Callback):
+    """Sets the learning rate, measures the time of training steps, and ends the training when `train_time` is used up.
+
+    The first step of a session does not count, as it compiles.
+    """
+
+    def __init__(self, config: TrainConfig, progress: Progress) -> None:
+        super().__init__()
+        self.config, self.progress, self.limit = config, progress, config.train_time_seconds
+        self.compiled = False
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the rate of the epoch."""
+        self.model.optimizer.learning_rate = learning_rate(self.config, self.progress)
+        self.clock = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """With `train_time`, the rate follows the time."""
+        if self.limit and batch % RATE_EVERY == 0 and batch:
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()  # else the step would go on with the optimizer's old variables
+            self.model.optimizer.learning_rate = learning_rate(self.config, self.progress)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count the time since the last step."""
+        now = time.monotonic()
+        if self.compiled:
+            self.progress.trained += now - self.clock
+        self.clock, self.compiled = now, True
+        if self.limit and self.progress.trained >= self.limit:
+            self.progress.done = self.model.stop_training = True
 
 
 class EpochState(keras.callbacks.Callback):
@@ -32,7 +81,7 @@ class EpochState(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Set the random state of the epoch or, after a mid-epoch resume, restore its running means."""
         if self.progress.step == 0:
-            set_dropout_seeds(self.model.generator, self.seed, epoch)
+            set_seeds(self.model, self.seed, epoch)
         elif self.state:  # the rest is restored already, but fit() has just reset the epoch's means
             load_state(self.state, {"metrics": self.model.metrics_variables})
 
@@ -104,6 +153,8 @@ def describe(snapshot: Snapshot) -> str:
     losses = "  ".join(f"{name} {row[name]:.3f}" for name in known)
     validation = f"l1 {row['val_l1']:.3f}  psnr {row['val_psnr']:.2f}  ssim {row['val_ssim']:.3f}"
     validation += f"  ab {row['val_ab']:.2f}" if "val_ab" in row else ""
+    validation += f"  perceptual {row['val_perceptual']:.3f}" if "val_perceptual" in row else ""
     minutes, seconds = divmod(round(row["seconds"]), 60)
     rate = f"{row['pictures_per_second']:.1f} images/s  {minutes}:{seconds:02d}"
-    return f"epoch {row['epoch']}/{snapshot.config.epochs}  {losses}  | validation {validation}  | {rate}"
+    of = "" if snapshot.config.train_time else f"/{snapshot.config.epochs}"
+    return f"epoch {row['epoch']}{of}  {losses}  | validation {validation}  | {rate}"

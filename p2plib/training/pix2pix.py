@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +26,8 @@ class Pix2Pix(keras.Model):
         gan_loss: a name in `registry.GAN_LOSSES`.
         terms: weights by name in `registry.TERMS`. Default: L1 with the paper's lambda of 100, and the GAN loss with 1.
             D's own loss has weight 1.
+        features: frozen network for terms that compare features; see `models.features`.
+        augment: images (N, S, S, 3), equally changed -> the same; applied to all that D sees. See `diff_augment`.
 
     Example:
         >>> model = Pix2Pix(unet(128), patchgan(128), terms={"l1": 100, "gan": 1})
@@ -39,16 +41,21 @@ class Pix2Pix(keras.Model):
         discriminator: keras.Model | None,
         gan_loss: str = "vanilla",
         terms: Mapping[str, float] | None = None,
+        features: keras.Model | None = None,
+        augment: Callable[[Sequence[Any]], list[Any]] | None = None,
     ) -> None:
         super().__init__(name="pix2pix")
         self.generator = generator
         self.discriminator = discriminator
+        self.features, self.augment = features, augment
         self.gan_loss = GAN_LOSSES[gan_loss]
         weights = dict(terms or {"l1": 100.0, "gan": 1.0}) | {"discriminator": 1.0}
-        if discriminator is None:
-            weights = {name: weight for name, weight in weights.items() if name not in ("gan", "discriminator")}
         self.terms = {name: (TERMS[name], weight) for name, weight in weights.items()}
         """Function and weight of each term."""
+        if discriminator is None:
+            self.terms = {name: term for name, term in self.terms.items() if not _reads_discriminator(name, term[0])}
+        compared = any(getattr(term, "activations", False) for term, _ in self.terms.values())
+        self.judge = with_activations(discriminator) if discriminator and compared else discriminator
         self.trackers = {name: keras.metrics.Mean(name) for name in self.terms}
         """Unweighted mean of each term over the epoch so far."""
 
@@ -68,7 +75,7 @@ class Pix2Pix(keras.Model):
             sample_weight: not used.
             training: whether D runs in training mode.
         """
-        step = Step(x, y, y_pred, self.gan_loss, *self.discriminate(x, y, y_pred, training))
+        step = Step(x, y, y_pred, self.gan_loss, self.features, *self.discriminate(x, y, y_pred, training))
         objective = 0.0
         for name, (term, weight) in self.terms.items():
             value = term(step)
@@ -81,18 +88,38 @@ class Pix2Pix(keras.Model):
 
         All three use one copy of D's weights. D's update depends on that copy, so the backend cannot reorder the update
         before it: G never learns from a partly updated D.
+
+        Returns:
+            The three logits, then D's activations for the first and the third.
         """
-        if self.discriminator is None:
+        if self.judge is None:
             return ()
-        call = self.discriminator.stateless_call
-        weights = [ops.copy(variable.value) for variable in self.discriminator.trainable_variables]
-        state = [variable.value for variable in self.discriminator.non_trainable_variables]
+        call = self.judge.stateless_call
+        weights = [ops.copy(variable.value) for variable in self.judge.trainable_variables]
+        state = [variable.value for variable in self.judge.non_trainable_variables]
+        if self.augment:
+            source, target, generated = self.augment([source, target, generated])
         real, state = call(weights, state, [source, target], training=training)
         fake, state = call(weights, state, [source, ops.stop_gradient(generated)], training=training)
         judged, _ = call(list(map(ops.stop_gradient, weights)), state, [source, generated], training=training)
-        for variable, value in zip(self.discriminator.non_trainable_variables, state, strict=True):
+        for variable, value in zip(self.judge.non_trainable_variables, state, strict=True):
             variable.assign(value)
-        return real, fake, judged
+        (*reals, real), (*_, fake), (*judgeds, judged) = map(_listed, (real, fake, judged))
+        return real, fake, judged, reals, judgeds
+
+
+def with_activations(discriminator: keras.Model) -> keras.Model:
+    """The same discriminator, with the outputs of its layers named *_activation before its logits."""
+    activations = [layer.output for layer in discriminator.layers if layer.name.endswith("_activation")]
+    return keras.Model(discriminator.inputs, [*activations, discriminator.output], name="judge")
+
+
+def _listed(outputs: Any) -> list[Any]:
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def _reads_discriminator(name: str, term: Callable[..., Any]) -> bool:
+    return name in ("gan", "discriminator") or getattr(term, "activations", False)
 
 
 def _replicas() -> int:

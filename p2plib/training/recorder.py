@@ -39,7 +39,9 @@ def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
         own = [v for v in optimizer.variables if not any(v is w for w in optimizer.inner_optimizer.variables)]
         parts["loss_scale"] = own
         optimizer = optimizer.inner_optimizer
-    return {"model": model.variables, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
+    frozen = {id(variable) for variable in (model.features.variables if model.features else ())}
+    changing = [variable for variable in model.variables if id(variable) not in frozen]
+    return {"model": changing, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
 
 
 class Validator:
@@ -55,10 +57,12 @@ class Validator:
         self.generator, self.images, self.metrics = generator, images, metrics
         self.shown = images[spread(range(len(images)), SAMPLES)]
 
-    def copy_weights(self, trained: keras.Model) -> None:
-        """Copy the weights of the generator in training, one at a time to save memory."""
-        for mine, weight in zip(self.generator.weights, trained.weights, strict=True):
-            mine.assign(keras.ops.convert_to_numpy(weight))
+    def copy_weights(self, trained: Pix2Pix) -> None:
+        """Copy the generator in training, or the moving average of its weights, one at a time to save memory."""
+        optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
+        for mine, weight in zip(self.generator.weights, trained.generator.weights, strict=True):
+            value = optimizer.average(weight) if weight.trainable else weight
+            mine.assign(keras.ops.convert_to_numpy(value))
 
     def scores(self) -> dict[str, float]:
         """The mean of every metric over the validation images."""
@@ -94,7 +98,7 @@ class Saver:
     def generator(self, name: str, metrics: dict[str, float]) -> None:
         """Write `checkpoints/NAME.keras`."""
         progress = self.progress
-        metrics = {} if progress.step else metrics  # mid-epoch, they belong to an earlier step
+        metrics = {} if progress.step and not progress.done else metrics  # mid-epoch, they belong to an earlier step
         info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics)
         save_generator(self.folder / "checkpoints" / f"{name}.keras", self.validator.generator, info)
 
@@ -164,19 +168,23 @@ class Recorder(keras.callbacks.Callback):
             self._save_new_state()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Validate, log and save, unless the epoch was interrupted."""
+        """Validate, log and save, unless the epoch was interrupted. The last one may end early, with `train_time`."""
         self._refuse_nan(logs or {})
-        if self.progress.step < self.progress.steps_per_epoch:
+        progress = self.progress
+        if progress.step < progress.steps_per_epoch and not progress.done:
             return
         started = time.monotonic()
-        steps = self.progress.step - self.first_step
-        rate = steps * self.config.batch_size / (started - self.epoch_started)
-        self.progress.epoch, self.progress.step = epoch + 1, 0
-        self.validator.copy_weights(self.model.generator)
+        rate = (progress.step - self.first_step) * self.config.batch_size / (started - self.epoch_started)
+        if progress.step == progress.steps_per_epoch:
+            progress.epoch, progress.step = epoch + 1, 0
+        progress.done = progress.done or (progress.epoch == self.config.epochs and not self.config.train_time)
+        self.validator.copy_weights(self.model)
         self.metrics = self.validator.scores()
         self.validation_seconds = time.monotonic() - started
         self._log(logs or {}, rate)
-        self._keep(last=self.progress.epoch == self.config.epochs)
+        self._keep()
+        if self.config.patience and epoch + 1 - progress.best_epoch >= self.config.patience:
+            progress.done = self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Save where training ended."""
@@ -205,7 +213,7 @@ class Recorder(keras.callbacks.Callback):
     def _log(self, logs: dict[str, Any], rate: float) -> None:
         self._tick()
         progress = self.progress
-        row: dict[str, float] = {"epoch": progress.epoch, "step": progress.iteration}
+        row: dict[str, float] = {"epoch": progress.epoch + bool(progress.step), "step": progress.iteration}
         row |= {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
         row |= {name: float(logs.get(name, math.nan)) for name in sorted(self.terms)}
         row |= {f"val_{name}": value for name, value in self.metrics.items()}
@@ -214,12 +222,14 @@ class Recorder(keras.callbacks.Callback):
         files.write_csv(self.saver.folder / "log.csv", progress.rows)
         self.show(Snapshot(self.config, self.saver.names, self.terms, progress.rows, self.validator.samples))
 
-    def _keep(self, last: bool) -> None:
-        epoch, config = self.progress.epoch, self.config
+    def _keep(self) -> None:
+        progress, config = self.progress, self.config
+        epoch, last = progress.epoch + bool(progress.step), progress.done
         if epoch == config.warmup_epochs + 1:
-            self.progress.best = -math.inf
-        if self.metrics["ssim"] > self.progress.best:
-            self.progress.best = self.metrics["ssim"]
+            progress.best = -math.inf
+        value = self.metrics[progress.judge] * (-1 if progress.judge == "perceptual" else 1)
+        if value > progress.best:
+            progress.best, progress.best_epoch = value, epoch
             self.saver.generator("best", self.metrics)
         if epoch % config.sample_every == 0 or epoch == 1 or last:
             self.saver.samples()
@@ -231,7 +241,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _save_new_state(self) -> None:
         """Save a state whose generator was not validated, and so not copied yet."""
-        self.validator.copy_weights(self.model.generator)
+        self.validator.copy_weights(self.model)
         self._save_state()
 
     def _save_state(self) -> None:

@@ -33,9 +33,17 @@ class Progress:
     """Steps done in the current epoch."""
     steps_per_epoch: int = 0
     seconds: float = 0.0
-    """Training time so far, over all sessions."""
+    """Time so far, over all sessions, with validation and saving."""
+    trained: float = 0.0
+    """Time of training steps so far, over all sessions, without the first of each session, which compiles."""
+    done: bool = False
+    """Whether training has ended, so that there is nothing to resume."""
+    judge: str = "ssim"
+    """The validation metric that chooses `best.keras`."""
     best: float = -math.inf
-    """The best validation SSIM so far."""
+    """The best value of this metric so far, negative if lower is better."""
+    best_epoch: int = 0
+    """The epoch of `best`."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     """The log, one row per epoch."""
 

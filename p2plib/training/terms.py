@@ -6,12 +6,30 @@ log, the learning curves and the progress line.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keras import ops
 
 from p2plib.registry import TERMS
+
+Term = TypeVar("Term", bound=Callable[..., Any])
+
+
+def needs(*, features: str | None = None, activations: bool = False) -> Callable[[Term], Term]:
+    """Decorator that says what a term reads besides images and logits.
+
+    Args:
+        features: the frozen network in `registry.FEATURES` that `Step.features` holds.
+        activations: the term compares D's activations, so there must be a discriminator.
+    """
+
+    def mark(term: Term) -> Term:
+        vars(term).update(features=features, activations=activations)
+        return term
+
+    return mark
 
 
 @dataclass(frozen=True)
@@ -23,18 +41,24 @@ class Step:
     generated: Any
     gan_loss: Any = None
     """A `gan_losses.GANLoss`."""
+    features: Any = None
+    """A frozen network: images -> list of activations; see `models.features`."""
     real: Any = None
     """Logits for (source, target), to train D."""
     fake: Any = None
     """Logits for (source, generated), to train D; no gradient flows to G."""
     judged: Any = None
     """Logits for (source, generated), to train G; D's weights are constant."""
+    real_activations: Sequence[Any] = ()
+    """D's activations for (source, target), from the first layer to the last, for terms that compare them."""
+    judged_activations: Sequence[Any] = ()
+    """The same for (source, generated), to train G."""
 
 
 @TERMS.register("l1")
 def l1(step: Step) -> Any:
     """Mean absolute difference on [-1, 1], in float32 (Isola et al. 2017, equation 3)."""
-    return ops.mean(ops.abs(ops.cast(step.target, "float32") - ops.cast(step.generated, "float32")))
+    return _l1(step.target, step.generated)
 
 
 @TERMS.register("gan")
@@ -47,3 +71,58 @@ def gan(step: Step) -> Any:
 def discriminator(step: Step) -> Any:
     """D's loss for telling real pairs from generated ones."""
     return step.gan_loss.discriminator(step.real, step.fake)
+
+
+@TERMS.register("perceptual")
+@needs(features="lite0")
+def perceptual(step: Step) -> Any:
+    """Squared distance of the features of a frozen network, normalized to length 1 at each position, summed over depths.
+
+    Zhang et al. 2018 (LPIPS), equation 1 with equal weights, on EfficientNet-Lite0. It sees edges and textures; the
+    normalization ignores contrast, so colors need L1 beside it.
+    """
+    pairs = zip(step.features(step.target), step.features(step.generated), strict=True)
+    return sum(ops.mean(ops.sum(ops.square(_unit(real) - _unit(made)), axis=-1)) for real, made in pairs)
+
+
+@TERMS.register("perceptual_l1")
+@needs(features="lite0")
+def perceptual_l1(step: Step) -> Any:
+    """Mean absolute difference of a frozen network's features, relative to their mean, summed over depths.
+
+    Johnson et al. 2016, section 3.2, with L1. It keeps contrast, so flat colors and thin lines of maps stay right.
+    """
+    pairs = zip(step.features(step.target), step.features(step.generated), strict=True)
+    return sum(_l1(real, made) / (ops.mean(ops.abs(_float32(real))) + 1e-6) for real, made in pairs)
+
+
+@TERMS.register("feature_matching")
+@needs(activations=True)
+def feature_matching(step: Step) -> Any:
+    """Mean absolute difference of D's activations for real and generated pairs (Wang et al. 2018, equation 4)."""
+    pairs = list(zip(step.real_activations, step.judged_activations, strict=True))
+    return sum(_l1(ops.stop_gradient(real), made) for real, made in pairs) / len(pairs)
+
+
+@TERMS.register("focal_frequency")
+def focal_frequency(step: Step) -> Any:
+    """Squared difference of the spectra, weighted by itself (Jiang et al. 2021, equations 8 and 9, with alpha 1)."""
+    difference = ops.transpose(_float32(step.generated) - _float32(step.target), (0, 3, 1, 2))
+    real, imaginary = ops.fft2((difference, ops.zeros_like(difference)))
+    power = (ops.square(real) + ops.square(imaginary)) / (difference.shape[-2] * difference.shape[-1])  # orthonormal
+    # Equal spectra have no largest difference: their loss is 0, and so is its gradient.
+    weight = ops.sqrt(power + 1e-12) / ops.sqrt(ops.max(power, axis=(-2, -1), keepdims=True) + 1e-12)
+    return ops.mean(ops.stop_gradient(weight) * power)
+
+
+def _l1(real: Any, made: Any) -> Any:
+    return ops.mean(ops.abs(_float32(real) - _float32(made)))
+
+
+def _unit(features: Any) -> Any:
+    features = _float32(features)
+    return features * ops.rsqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + 1e-6)
+
+
+def _float32(x: Any) -> Any:
+    return ops.cast(x, "float32")

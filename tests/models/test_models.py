@@ -8,7 +8,7 @@ pytestmark = pytest.mark.keras
 
 from p2plib.config import TrainConfig  # noqa: E402
 from p2plib.models import GENERATORS, build_discriminator, build_generator  # noqa: E402
-from p2plib.models.layers import set_dropout_seeds  # noqa: E402
+from p2plib.models.layers import set_seeds  # noqa: E402
 from p2plib.models.patchgan import STRIDED_LAYERS, logits_size, patch, patchgan  # noqa: E402
 from p2plib.models.stages import stages, table  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
@@ -70,7 +70,7 @@ def test_dropout_is_off_in_use_and_repeatable_by_seed(name):
     generator, batch = build_generator(small(generator=name)), images(1, 32)
 
     def noisy(*entropy: int) -> np.ndarray:
-        set_dropout_seeds(generator, *entropy)
+        set_seeds(generator, *entropy)
         return np.asarray(generator(batch, training=True))
 
     np.testing.assert_array_equal(np.asarray(generator(batch)), np.asarray(generator(batch)))
