@@ -161,7 +161,7 @@ class TrainConfig:
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
         for name, low in _AT_LEAST.items():
-            if (getattr(self, name) or low) < low:
+            if (value := getattr(self, name)) is not None and value < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         self._check_image_size()
         for name in ("dropout", "ema"):
@@ -282,18 +282,8 @@ _AT_LEAST = {
 }
 
 CHANGEABLE = frozenset(
-    {
-        "epochs",
-        "decay_epochs",
-        "train_time",
-        "learning_rate",
-        "time_budget",
-        "patience",
-        "checkpoint_every",
-        "sample_every",
-        "keep",
-    }
-    | {"memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
+    {"epochs", "decay_epochs", "train_time", "learning_rate", "patience", "time_budget", "checkpoint_every", "keep"}
+    | {"sample_every", "memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
 )
 """Fields that a resumed run may change; the others define the run."""
 

@@ -19,7 +19,6 @@ from p2plib.models.layers import set_seeds
 from p2plib.training.run import Progress, Snapshot
 from p2plib.training.state import load_state
 
-
 RATE_EVERY = 10
 """Steps between changes of the learning rate with `train_time`."""
 

@@ -20,6 +20,7 @@ Functions import Keras only after the configuration has chosen the backend.
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 import sys
 import time
@@ -140,7 +141,8 @@ def objective(config: TrainConfig) -> dict[str, float]:
 def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
     """The settings with terms that this installation can compute, once a backend is chosen.
 
-    Where the recipe wants a feature network that is not installed, feature matching takes its place, and a line says so.
+    Where the recipe wants a feature network that is not installed, feature matching takes its place, and a line says
+    so.
 
     Raises:
         ConfigError: the terms were chosen, or belong to a resumed run, so nothing may take their place.
@@ -160,7 +162,7 @@ def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
 
 def _features(config: TrainConfig) -> keras.Model | None:
     """The frozen network that the terms compare features of."""
-    names = {getattr(TERMS[name], "features", None) for name in objective(config)} - {None}
+    names = {str(name) for term in objective(config) if (name := getattr(TERMS[term], "features", None))}
     if len(names) > 1:
         raise ConfigError(f"The terms need different feature networks ({', '.join(sorted(names))}); choose one.")
     return features.network(names.pop(), config.image_size) if names else None
@@ -266,7 +268,7 @@ def _fit(
     with stopper.on_signals(), batches.plain_errors():
         for model in models:
             end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
-            model.stop_training = bool(config.train_time) and progress.trained >= config.train_time_seconds
+            model.stop_training = progress.trained >= (config.train_time_seconds or math.inf)
             while progress.epoch < end and not model.stop_training:
                 model.fit(
                     batches.start(progress.epoch, progress.step),

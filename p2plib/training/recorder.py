@@ -59,7 +59,7 @@ class Validator:
 
     def copy_weights(self, trained: Pix2Pix) -> None:
         """Copy the generator in training, or the moving average of its weights, one at a time to save memory."""
-        optimizer = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
+        optimizer: Any = getattr(trained.optimizer, "inner_optimizer", trained.optimizer)
         for mine, weight in zip(self.generator.weights, trained.generator.weights, strict=True):
             value = optimizer.average(weight) if weight.trainable else weight
             mine.assign(keras.ops.convert_to_numpy(value))

@@ -76,7 +76,7 @@ def discriminator(step: Step) -> Any:
 @TERMS.register("perceptual")
 @needs(features="lite0")
 def perceptual(step: Step) -> Any:
-    """Squared distance of the features of a frozen network, normalized to length 1 at each position, summed over depths.
+    """Squared distance of a frozen network's features, of length 1 at each position, summed over depths.
 
     Zhang et al. 2018 (LPIPS), equation 1 with equal weights, on EfficientNet-Lite0. It sees edges and textures; the
     normalization ignores contrast, so colors need L1 beside it.
