@@ -68,6 +68,10 @@ class TrainConfig:
     that is given wins over the recipe's."""
     image_size: int = 256
     """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
+    load: Literal["resize", "crop"] = "resize"
+    """How pairs come to this size. resize: each as a whole, right for images that are one thing, such as facades or
+    shoes. crop: windows at the images' own scale, random in training and central in validation, for images that would
+    lose their detail, such as the roads of a map. Smaller pairs are enlarged until the window fits."""
     base_filters: int = 64
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
@@ -118,7 +122,7 @@ class TrainConfig:
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
     """Random jitter (resize to 286/256, crop) and left-right flip, the same for both halves of a pair. Sketch strokes
-    vary, too, unless this is none."""
+    vary, too, unless this is none. With load crop, the random window stands in for the jitter, whatever this is."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """Training precision. auto: the fastest one with hardware support. Translation always uses float32."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
@@ -196,8 +200,9 @@ class TrainConfig:
 
     @property
     def load_size(self) -> int:
-        """Side of training pairs in pixels before the random crop: 286/256 of the image size."""
-        return self.image_size if self.augment == "none" else round(self.image_size * 286 / 256)
+        """Side of training pairs in pixels before the jitter: 286/256 of the image size; without jitter the same."""
+        jitters = self.augment != "none" and self.load == "resize"
+        return round(self.image_size * 286 / 256) if jitters else self.image_size
 
     @property
     def time_budget_seconds(self) -> float | None:

@@ -27,6 +27,7 @@ def test_defaults_are_the_papers():
         {"discriminator": "vgg"},
         {"gan_loss": "wasserstein"},
         {"task": "depth"},
+        {"load": "squeeze"},
         {"direction": "BtoA", "task": "colorize"},
         {"norm": "layer"},
         {"receptive_field": 71},
@@ -68,6 +69,17 @@ def test_changeable_fields_exist():
 @given(st.builds(TrainConfig, seed=st.integers(0, 2**31), l1_weight=st.floats(0.1, 1e3), data=st.text(min_size=1)))
 def test_dict_round_trip(config):
     assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_configs_of_earlier_versions_resize():
+    values = TrainConfig(load="crop").to_dict()
+    del values["load"]
+    assert TrainConfig.from_dict(values).load == "resize"
+    assert "load" not in CHANGEABLE
+
+
+def test_crops_know_no_jitter():
+    assert TrainConfig(load="crop").load_size == TrainConfig(augment="none").load_size == 256
 
 
 def test_unknown_settings_are_named():

@@ -1,4 +1,4 @@
-"""Training batches: pairs are decoded once; both sides are jittered together, differently in every epoch.
+"""Training batches: pairs are decoded once; both sides are cropped together, differently in every epoch.
 
 Every random choice depends only on (seed, epoch, position), so a run that resumes at any step sees the same batches as
 an uninterrupted one.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from p2plib.data.dataset import Dataset
+from p2plib.data.dataset import Dataset, Split
+from p2plib.data.image import window
+from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,10 +25,11 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """The training pairs of a data set, as an infinite sequence of shuffled, jittered batches.
+    """The training pairs of a data set, as an infinite sequence of shuffled batches, cropped and flipped at random.
 
     Decoded pairs are kept in memory, as uint8 at load size, if they fit the memory budget. Otherwise they are read
-    from disk in every epoch.
+    from disk in every epoch. With `load` "crop", pairs are kept or read at their own size, which may differ, and give
+    one random window in each epoch. Pairs that are too small for it are enlarged.
 
     Args:
         dataset: its split `train` is used.
@@ -34,6 +38,7 @@ class Batches:
     Attributes:
         count: number of pairs.
         left_out: the problems of the pairs that are not used: broken, or useless for the task.
+        enlarged: how many pairs are smaller than a window, and therefore enlarged.
         steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
             epoch leaves out different ones.
 
@@ -45,9 +50,12 @@ class Batches:
         self.config = config
         self.task = dataset.task
         self.errors: list[DataError] = []
+        self.enlarged = 0
         split, size = dataset["train"], config.load_size
-        self._memory: tf.Tensor | None = None
-        if len(split) * 2 * size * size * 3 <= config.memory_budget * 2**30:
+        self._memory: tf.Tensor | list[np.ndarray] | None = None
+        if config.load == "crop":
+            self.split = self._read_whole(split)
+        elif len(split) * 2 * size * size * 3 <= config.memory_budget * 2**30:
             arrays, self.split = split.usable(lambda pair: split.resize(pair, size))
             self._memory = _tensorflow().constant(np.stack(arrays))
         else:  # decode once, so that broken pairs are named now and not hours later
@@ -60,6 +68,28 @@ class Batches:
                 f"{dataset.data}: {self.count} training pairs do not fill a batch of {config.batch_size}; "
                 "lower batch_size or add pairs."
             )
+
+    def _read_whole(self, split: Split) -> Split:
+        """Decode all pairs at their own size, once; keep all if they fit the memory budget, else none.
+
+        Returns:
+            The pairs that can be used.
+        """
+        size, budget = self.config.image_size, self.config.memory_budget * 2**30
+        total, lock = 0, Lock()
+
+        def read(pair: Pair) -> tuple[np.ndarray | None, bool]:
+            nonlocal total
+            both, enlarged = split.whole(pair, size)
+            with lock:  # `usable` calls from several threads
+                total += both.nbytes
+                return both if total <= budget else None, enlarged
+
+        results, used = split.usable(read)
+        if total <= budget:
+            self._memory = [both for both, _ in results if both is not None]
+        self.enlarged = sum(enlarged for _, enlarged in results)
+        return used
 
     @property
     def in_memory(self) -> bool:
@@ -98,7 +128,8 @@ class Batches:
             return tf.data.Dataset.from_tensor_slices((epochs, positions, order[: per_epoch * batch]))
 
         def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
-            both = self._augment(load(index), epoch * self.count + position)
+            draw = epoch * self.count + position
+            both = self._augment(load(index, draw), draw)
             both = tf.cast(both, tf.float32) / 127.5 - 1.0
             return both[0], both[1]
 
@@ -106,34 +137,40 @@ class Batches:
         dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
-    def _loader(self) -> Callable[[Any], Any]:
-        """A TensorFlow function from a pair's index to uint8 (2, L, L, 3)."""
+    def _loader(self) -> Callable[[Any, Any], Any]:
+        """A TensorFlow function from a pair's index, and what seeds a random window, to uint8 (2, L, L, 3)."""
         tf = _tensorflow()
-        size = self.config.load_size
-        if self._memory is not None:
-            memory = self._memory
-            return lambda index: memory[index]
+        size, crop, memory = self.config.load_size, self.config.load == "crop", self._memory
+        if memory is not None and not crop:
+            return lambda index, draw: memory[index]
 
-        def read(index: np.ndarray) -> np.ndarray:
+        def one(i: int, where: np.ndarray) -> np.ndarray:
+            if not crop:
+                return self.split.resized(i, size)
+            return window(self.split.whole(self.split.pairs[i], size)[0] if memory is None else memory[i], size, where)
+
+        def read(index: np.ndarray, where: np.ndarray) -> np.ndarray:
             try:
-                return self.split.resized(int(index), size)
+                return one(int(index), where)
             except DataError as error:  # TensorFlow would hide it in an error of its own
                 self.errors.append(error)
                 raise
 
-        def load(index: Any) -> Any:
-            return tf.ensure_shape(tf.numpy_function(read, [index], tf.uint8), (2, size, size, 3))
+        def load(index: Any, draw: Any) -> Any:
+            where = tf.random.stateless_uniform([2], [self.config.seed, draw])
+            return tf.ensure_shape(tf.numpy_function(read, [index, where], tf.uint8), (2, size, size, 3))
 
         return load
 
     def _augment(self, both: Any, draw: Any) -> Any:
-        """Crop and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
+        """Jitter and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
         tf = _tensorflow()
         size, spare = self.config.image_size, self.config.load_size - self.config.image_size
-        if not spare:
+        if self.config.augment == "none":
             return both
-        corner = tf.random.stateless_uniform([2], [self.config.seed, draw], 0, spare + 1, tf.int32)
-        both = tf.slice(both, [0, corner[0], corner[1], 0], [2, size, size, 3])
+        if spare:
+            corner = tf.random.stateless_uniform([2], [self.config.seed, draw], 0, spare + 1, tf.int32)
+            both = tf.slice(both, [0, corner[0], corner[1], 0], [2, size, size, 3])
         if self.config.augment == "jitter_flip":
             coin = tf.random.stateless_uniform([], [self.config.seed + 1, draw])
             both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [2]), lambda: both)

@@ -14,7 +14,7 @@ import numpy as np
 
 from p2plib.data import statistics
 from p2plib.data.catalog import Direction, Entry, entry_of
-from p2plib.data.image import Color, ImageKind, resize_image
+from p2plib.data.image import Color, ImageKind, enlarge_image, resize_image, window
 from p2plib.data.pairs import Listing, Pair, PairError, Problem
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
@@ -51,9 +51,10 @@ class Split:
     Attributes:
         pairs: the pairs, as A and B.
         direction: which side is the source.
-        size: height and width in pixels that pairs are resized to.
+        size: height and width in pixels that pairs are brought to.
         skip_broken: leave broken pairs out, instead of raising an error that names them.
         left_out: the files that form no pair, and the pairs that turned out to be broken or useless for the task.
+        crop: pairs come to their size by a crop of the center at their own scale, and are not resized as a whole.
     """
 
     pairs: Sequence[Pair]
@@ -61,6 +62,7 @@ class Split:
     size: int
     skip_broken: bool = False
     left_out: tuple[Problem, ...] = ()
+    crop: bool = False
 
     def __len__(self) -> int:
         """How many pairs there are."""
@@ -84,7 +86,10 @@ class Split:
         return self._turned(self.pairs[i])
 
     def resized(self, i: int, size: int | None = None) -> np.ndarray:
-        """Pair `i`, both sides resized without a crop: uint8 (2, S, S, 3), the source first. Raises as `read`."""
+        """Pair `i`, both sides at one size: uint8 (2, S, S, 3), the source first. Raises as `read`.
+
+        They are resized without a crop or, with `crop`, cut out of the center as they are.
+        """
         return self.resize(self.pairs[i], size or self.size)
 
     def spread(self, count: int) -> Split:
@@ -92,7 +97,7 @@ class Split:
         return replace(self, pairs=spread(self.pairs, count))
 
     def load(self, limit: int = 0, size: int | None = None) -> Loaded:
-        """Decode and resize pairs, without augmentation.
+        """Decode pairs and bring them to one size as `resized` does, without augmentation.
 
         Args:
             limit: at most this many, evenly spaced over the split; 0 means all.
@@ -139,8 +144,24 @@ class Split:
         return (a, b) if self.direction == "AtoB" else (b, a)
 
     def resize(self, pair: Pair, size: int) -> np.ndarray:
-        """Read and resize one pair: see `resized`."""
+        """Read one pair and bring it to a size: see `resized`."""
+        if self.crop:
+            return window(self.whole(pair, size)[0], size)
         return np.stack([resize_image(side, size, size) for side in self._turned(pair)])
+
+    def whole(self, pair: Pair, size: int) -> tuple[np.ndarray, bool]:
+        """Read one pair to cut windows of `size` pixels out of it.
+
+        Both sides have one size here as everywhere: a pair whose sides differ is broken, and never made to fit.
+
+        Returns:
+            uint8 (2, H, W, 3), the source first, at its own scale; whether it had to be enlarged for the window to fit.
+
+        Raises:
+            PairError: as `read`.
+        """
+        both = self._turned(pair)
+        return np.stack([enlarge_image(side, size) for side in both]), min(both[0].shape[:2]) < size
 
 
 @dataclass(frozen=True)
@@ -154,10 +175,11 @@ class Dataset:
         direction: which side is the source: AtoB or BtoA.
         source: name and classes of the sources.
         target: name and classes of the targets.
-        size: height and width in pixels that pairs are resized to.
+        size: height and width in pixels that pairs are brought to.
         listing: its pairs by split.
         held_out: the seed that chooses a tenth of `train` for validation; None if there is a split `val`.
         skip_broken: leave broken pairs out, instead of raising an error that names them.
+        crop: see `Split`.
     """
 
     data: str
@@ -170,6 +192,7 @@ class Dataset:
     listing: Listing
     held_out: int | None
     skip_broken: bool = False
+    crop: bool = False
 
     @property
     def names(self) -> tuple[str, str]:
@@ -201,7 +224,7 @@ class Dataset:
         if divided:
             pairs = self._divide(pairs, name)
         broken = tuple(problem for problem in unpaired if problem.broken)
-        return Split(pairs, self.direction, self.size, self.skip_broken, broken)
+        return Split(pairs, self.direction, self.size, self.skip_broken, broken, self.crop)
 
     def classes(self, side: Literal["source", "target"], split: str = "train") -> dict[str, Color] | None:
         """The classes of the sources or targets; None if these are not labels.
@@ -242,7 +265,7 @@ def open_dataset(config: TrainConfig) -> Dataset:
     """Open the data set of a configuration. Its files are listed once and not read.
 
     Args:
-        config: the fields `data`, `task`, `direction`, `image_size`, `seed` and `skip_broken` are used.
+        config: the fields `data`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are used.
 
     Raises:
         DataError: the data set does not exist, is not downloaded yet, has no images or two layouts, or does not suit
@@ -251,13 +274,14 @@ def open_dataset(config: TrainConfig) -> Dataset:
     """
     task = TASKS[config.task]()
     entry = entry_of(config.data)
-    listing = task.list(config.data, 2 * config.image_size)
+    crop = config.load == "crop"  # then photos must not be shrunk
+    listing = task.list(config.data, None if crop else 2 * config.image_size)
     direction = direction_of(config)
     a, b = task.sides(entry)
     source, target = (a, b) if direction == "AtoB" else (b, a)
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
     size, skip = config.image_size, config.skip_broken
-    return Dataset(config.data, entry, task, direction, source, target, size, listing, held_out, skip)
+    return Dataset(config.data, entry, task, direction, source, target, size, listing, held_out, skip, crop)
 
 
 def direction_of(config: TrainConfig) -> Direction:

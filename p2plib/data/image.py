@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +135,29 @@ def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:
     scale = (side or np.inf) / min(image.shape[:2])
     height, width = (round(length * scale) if scale < 1 else length for length in image.shape[:2])
     return resize_image(image, height, width)
+
+
+def enlarge_image(image: np.ndarray, side: int) -> np.ndarray:
+    """Enlarge a uint8 image until its shorter side has `side` pixels; one that is large enough stays as it is."""
+    scale = side / min(image.shape[:2])
+    height, width = (round(length * scale) if scale > 1 else length for length in image.shape[:2])
+    return resize_image(image, height, width)
+
+
+def window(images: np.ndarray, size: int, where: Sequence[float] | np.ndarray = (0.5, 0.5)) -> np.ndarray:
+    """Cut the same square out of images, at their own scale.
+
+    Args:
+        images: (..., H, W, 3), no side shorter than `size`.
+        size: side of the square in pixels.
+        where: down and across, from 0 to below 1: equal parts of this range are the possible places. Default: center.
+
+    Returns:
+        (..., size, size, 3).
+    """
+    spare = [length - size for length in images.shape[-3:-1]]
+    top, left = (int(float(part) * (room + 1)) for part, room in zip(where, spare, strict=True))
+    return images[..., top : top + size, left : left + size, :]
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

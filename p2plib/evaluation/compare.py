@@ -111,7 +111,7 @@ def compare(
 ) -> Comparison:
     """Evaluate several checkpoints on the same images.
 
-    Models of different sizes are compared at the largest size; images of smaller models are enlarged.
+    Models of different sizes are compared at the largest size; images of smaller models are enlarged (of crops: tiled).
 
     Args:
         checkpoints: models from `p2plib.load`, by name. Differences are to the first one.
@@ -122,10 +122,10 @@ def compare(
         extractor: see `p2plib.evaluate`.
 
     Raises:
-        ConfigError: the checkpoints differ in task or direction.
+        ConfigError: the checkpoints differ in task, direction or `load`, and so in the images they are scored on.
         DataError: the data set or the split cannot be used, or the checkpoints held out different pairs of it.
     """
-    for kind in ("task", "direction"):
+    for kind in ("task", "direction", "load"):
         found = {name: getattr(model.info.config, kind) for name, model in checkpoints.items()}
         if len(set(found.values())) > 1:
             raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models of one {kind}.")

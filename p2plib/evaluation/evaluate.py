@@ -94,7 +94,7 @@ def evaluate(
     fid: bool | None = None,
     size: int | None = None,
 ) -> Evaluation:
-    """Score a checkpoint on a split, at one size without crops.
+    """Score a checkpoint on a split, at one size without crops; where training `load` was crop, on center crops.
 
     Args:
         checkpoint: from `p2plib.load`.
@@ -114,7 +114,7 @@ def evaluate(
     dataset = opened(checkpoint, data, size)
     images, names, _ = dataset[split].load(limit)
     sources, targets = images[:, 0], images[:, 1]
-    generated = np.stack(translate(checkpoint, list(sources), noise, fit=True))
+    generated = np.stack(translate(checkpoint, list(sources), noise, fit=not dataset.crop))  # crops keep their scale
     dropout = "off" if noise is None else f"on, seed {noise}"
     how = {"noise": noise, "dropout": dropout, "ms_ssim_scales": metrics.scales(dataset.size)}
     protocol = conditions(checkpoint, dataset, split, len(names)) | how
@@ -160,8 +160,14 @@ def conditions(checkpoint: Checkpoint, dataset: Dataset, split: str, count: int)
         "pictures": count,
         "direction": dataset.direction,
         "size": dataset.size,
-        "crops": "none",
+        "crops": "center" if dataset.crop else "none",
     }
+
+
+def sized(size: int, crop: bool) -> str:
+    """How the images of an evaluation came to their size, in words."""
+    pixels = f"{size} x {size} pixels"
+    return f"the center {pixels} at the images' own scale" if crop else f"resized to {pixels} without crops"
 
 
 def in_words(protocol: Mapping[str, Any], say: Callable[[Any], str] = str) -> str:

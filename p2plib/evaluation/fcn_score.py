@@ -57,6 +57,7 @@ class Segmenter:
     size: int
     epochs: int
     seed: int
+    load: str = "resize"  # files of earlier versions do not say
 
     def label(self, photos: np.ndarray) -> np.ndarray:
         """Classify every pixel of uint8 photos (N, S, S, 3); returns palette indices, uint8 (N, S, S)."""
@@ -96,7 +97,7 @@ def train_segmenter(
     Labels are resized like the photos; each pixel then gets the class of the nearest palette color.
 
     Args:
-        config: configuration of the pix2pix run to score; only its data, direction and size matter.
+        config: configuration of the pix2pix run to score; only its data, direction, size and `load` matter.
         epochs: passes over the training pairs.
         seed: seed of weights, order, crops and flips; training is as reproducible as with `p2plib.train`.
         palette: class colors; None finds them in the labels.
@@ -126,7 +127,7 @@ def train_segmenter(
         for epoch in tqdm(range(epochs), desc="segmenter", unit="epoch", leave=False, disable=None):
             batches = data.start(epoch).map(_photo_and_classes(palette))
             model.fit(batches, steps_per_epoch=data.steps_per_epoch, verbose=0, shuffle=False)
-    return Segmenter(model, dict(palette), config.data, dataset.direction, config.image_size, epochs, seed)
+    return Segmenter(model, dict(palette), config.data, dataset.direction, config.image_size, epochs, seed, config.load)
 
 
 def save(path: str | Path, segmenter: Segmenter) -> None:
@@ -170,7 +171,7 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
         epochs: see `train_segmenter`; None accepts an existing segmenter with any number of epochs.
 
     Raises:
-        CheckpointError: the file is not a segmenter, or was made for other data, size or epochs.
+        CheckpointError: the file is not a segmenter, or was made for other data, size, `load` or epochs.
         DataError: see `train_segmenter`.
     """
     if not Path(path).exists():
@@ -178,7 +179,7 @@ def prepare(path: str | Path, config: TrainConfig, epochs: int | None = None) ->
         save(path, segmenter)
         return segmenter
     segmenter = load(path)
-    wanted = {"data": config.data, "direction": direction_of(config), "size": config.image_size}
+    wanted = {"data": config.data, "direction": direction_of(config), "size": config.image_size, "load": config.load}
     wanted |= {"epochs": epochs} if epochs else {}
     other = [f"{name} {getattr(segmenter, name)}" for name in wanted if getattr(segmenter, name) != wanted[name]]
     if other:
@@ -195,19 +196,23 @@ def fcn_score(
 
     Args:
         checkpoint: a generator from labels to photo.
-        segmenter: a segmenter of the same image size.
+        segmenter: a segmenter of the same image size and `load`.
         data: a catalog name or a folder; None means the checkpoint's training data.
         split: `train`, `val` or `test`. The segmenter was trained on the photos of `train`.
         limit: maximum number of pairs, evenly spaced over the split (0: all).
 
     Raises:
         DataError: the data set or the split cannot be used.
-        CheckpointError: the segmenter works at another size.
+        CheckpointError: the segmenter works at another size or scale.
     """
     dataset = opened(checkpoint, data)
     if segmenter.size != dataset.size:
         raise CheckpointError(
             f"The segmenter works at {segmenter.size} pixels, the generator at {dataset.size}; train a new segmenter."
+        )
+    if (segmenter.load == "crop") != dataset.crop:
+        raise CheckpointError(
+            f"The segmenter was made with load {segmenter.load}, unlike the generator; train a new one."
         )
     both = dataset[split].load(limit).images
     labels = np.stack([statistics.nearest(source, segmenter.palette) for source in both[:, 0]])

@@ -23,7 +23,7 @@ from p2plib.data.catalog import CATALOG, Entry
 from p2plib.data.dataset import open_dataset, spread
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import DataError
-from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words
+from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, sized
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.registry import TASKS
@@ -235,7 +235,10 @@ def _scores(evaluation: Evaluation) -> str:
     how = in_words(protocol, _text)
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.mean.items()}
     numbers |= {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.sets.items()}
-    return f"{_table(numbers)}\n\nProtocol: {how}. Both sides were resized to that size, without crops."
+    cut = "Both sides were resized to that size, without crops."
+    if protocol.get("crops") == "center":
+        cut = "Both sides are the center of the images, at their own scale."
+    return f"{_table(numbers)}\n\nProtocol: {how}. {cut}"
 
 
 def _own_scores(info: CheckpointInfo) -> str:
@@ -245,8 +248,8 @@ def _own_scores(info: CheckpointInfo) -> str:
     most = info.config.validation_pairs
     which = f"at most {most} validation pairs, evenly spaced" if most else "all validation pairs"
     return (
-        f"{_table(numbers)}\n\nThese numbers were computed during training: means over {which}, at "
-        f"{info.config.image_size} x {info.config.image_size} pixels without crops, dropout off. The data were not "
+        f"{_table(numbers)}\n\nThese numbers were computed during training: means over {which}, "
+        f"{sized(info.config.image_size, info.config.load == 'crop')}, dropout off. The data were not "
         "available for this card."
     )
 

@@ -14,7 +14,7 @@ from p2plib import files
 from p2plib.data.dataset import spread
 from p2plib.data.image import read_rgb
 from p2plib.errors import CheckpointError
-from p2plib.evaluation.evaluate import Evaluation, evaluate
+from p2plib.evaluation.evaluate import Evaluation, evaluate, sized
 from p2plib.export.card import training_facts
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
@@ -24,9 +24,11 @@ from p2plib.training.run import read_log
 GRID_ROWS = 6
 QUALITY = 80  # JPEG quality in the page: 50 images of 128 pixels take less than 2 MB
 SETTINGS = (
-    *("recipe", "generator", "image_size", "base_filters", "norm", "upsampling", "dropout", "receptive_field"),
+SETTINGS = (
+    *("recipe", "generator", "image_size", "load", "base_filters", "norm", "upsampling", "dropout", "receptive_field"),
     *("gan_loss", "gan_weight", "l1_weight", "terms", "ema", "diff_augment", "epochs", "train_time", "warmup_epochs"),
     *("decay_epochs", "batch_size", "learning_rate", "augment", "seed"),
+)
 )
 """The fields of `TrainConfig` on the page; `config.json` has all."""
 
@@ -91,12 +93,12 @@ def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[di
 
 
 def _protocol(evaluation: Evaluation, total: int, limit: int) -> str:
-    count, size = len(evaluation.images), evaluation.protocol["size"]
+    count, protocol = len(evaluation.images), evaluation.protocol
     spaced = " (evenly spaced)" if 0 < limit < total else ""
     return (
-        f"Means over {count} of the {total} images of the validation split{spaced}, resized to {size} x {size} "
-        "pixels without crops, dropout off. L1 is on [-1, 1]; PSNR (in dB), SSIM and MS-SSIM are for images on "
-        "[0, 1]."
+        f"Means over {count} of the {total} images of the validation split{spaced}, "
+        f"{sized(protocol['size'], protocol.get('crops') == 'center')}, dropout off. L1 is on [-1, 1]; "
+        "PSNR (in dB), SSIM and MS-SSIM are for images on [0, 1]."
     )
 
 

@@ -187,6 +187,8 @@ def _plan(config: TrainConfig) -> runtime.Plan:
 def _say_data(batches: Batches, validation: Loaded) -> None:
     if left_out := batches.left_out + validation.left_out:
         say(say_left_out(left_out))
+    if batches.enlarged:
+        say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.images)} validation pairs")
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from p2plib.config import TrainConfig
-from p2plib.data.catalog import entry_of
+from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.data.dataset import Split, direction_of, open_dataset
 from p2plib.data.image import Color, image_files, read_rgb
 from p2plib.errors import DataError
@@ -57,7 +57,10 @@ class Examples:
         if self.files:
             return _shrunk(read_rgb(self.files[seed % len(self.files)]))
         if self.split is None:
-            pair = TASKS[self.config.task]().example(_MADE_START + seed, self.config.image_size)
+            size = self.config.image_size
+            if self.config.load == "crop":  # as large as the toy images that crops are cut from
+                size = max(size, CATALOG["toy"].size[0])
+            pair = TASKS[self.config.task]().example(_MADE_START + seed, size)
             return pair[_source_side(self.config)]
         return self.split.resized(seed % len(self.split))[0]
 

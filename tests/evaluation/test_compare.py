@@ -152,6 +152,12 @@ def test_tasks_must_agree(model, tiny_colorizer):
         compare({"pairs": model, "colorize": p2plib.load(tiny_colorizer)})
 
 
+@pytest.mark.keras
+def test_crops_and_whole_images_are_not_compared(model):
+    with pytest.raises(ConfigError, match=r"different loads.*resize.*crop"):
+        compare({"whole": model, "crops": changed(model, load="crop")})
+
+
 def test_other_held_out_pairs_are_refused(model, tmp_path):
     for i in range(20):
         save_image(tmp_path / "train" / f"{i}.png", np.hstack(toy.city(i, 32)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from p2plib.evaluation import metrics  # noqa: E402
 from p2plib.evaluation.distances import Extractor, fid, kid, sliced_wasserstein  # noqa: E402
 from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning  # noqa: E402
 from p2plib.evaluation.metrics import score  # noqa: E402
+from p2plib.inference.checkpoint import Checkpoint  # noqa: E402
 from p2plib.registry import METRICS  # noqa: E402
 
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
@@ -92,6 +94,27 @@ def test_the_protocol_says_how(model, result, tiny_config):
         "dropout": "off",
         "ms_ssim_scales": 2,
     }
+
+
+def of_crops(model: Checkpoint) -> Checkpoint:
+    """The checkpoint as if it had been trained with `load` crop."""
+    config = dataclasses.replace(model.info.config, load="crop")
+    return Checkpoint(model.generator, dataclasses.replace(model.info, config=config))
+
+
+def test_a_model_of_crops_is_scored_on_the_center(model, tiny_pairs):
+    found = p2plib.evaluate(of_crops(model))
+    assert (found.protocol["crops"], found.protocol["size"]) == ("center", 32)
+    for name, source, target in zip(NAMES, found.sources, found.targets, strict=True):
+        pair = read_rgb(tiny_pairs / name)
+        np.testing.assert_array_equal(source, pair[4:36, 4:36])
+        np.testing.assert_array_equal(target, pair[4:36, 44:76])
+
+
+def test_larger_crops_are_translated_at_their_own_scale(model):
+    found = p2plib.evaluate(of_crops(model), size=64)
+    np.testing.assert_array_equal(found.generated, p2plib.translate(model, list(found.sources)))
+    assert (found.generated != p2plib.translate(model, list(found.sources), fit=True)).any()
 
 
 def test_the_sets_lie_apart(result):

@@ -110,6 +110,18 @@ def test_the_seed_decides(config):
     assert max(np.abs(a - b).max() for a, b in zip(start, other, strict=True)) > 1e-2
 
 
+def test_a_segmenter_of_whole_images_does_not_judge_crops(segmenter, config, tmp_path):
+    crops = dataclasses.replace(config, load="crop")
+    with pytest.raises(CheckpointError, match="made with load resize"):
+        fcn_score(checkpoint(crops, True), segmenter)
+    save(tmp_path / "segmenter.keras", segmenter)
+    with pytest.raises(CheckpointError, match="made with load resize; name another file"):
+        prepare(tmp_path / "segmenter.keras", crops)
+    of_crops = train_segmenter(crops, epochs=1)
+    score = fcn_score(checkpoint(crops, True), of_crops)
+    assert (of_crops.load, score.protocol["crops"]) == ("crop", "center")
+
+
 def test_a_fitting_file_is_used_and_another_is_refused(segmenter, config, tmp_path):
     path = tmp_path / "segmenter.keras"
     save(path, segmenter)

@@ -86,6 +86,13 @@ def test_card_tells_nothing_of_folders_and_is_repeatable(run, tmp_path, tiny_pai
     assert "run_dir" not in text
 
 
+def test_scores_of_crops_are_called_so(tmp_path):
+    assert "resized to that size" in card._scores(evaluation(crops="none"))
+    assert "at their own scale" in card._scores(evaluation(crops="center"))
+    text = card.model_card(stored(tmp_path, load="crop"))
+    assert "the center 32 x 32 pixels at the images' own scale, dropout off" in text
+
+
 @pytest.mark.keras
 def test_sample_shows_source_generated_expected(run, tmp_path):
     card.write_card(tmp_path, run)

@@ -111,6 +111,13 @@ def test_limit_takes_images_evenly_and_says_so(run, tmp_path):
     assert "val/10.png" in page.text and "val/12.png" in page.text and "val/11.png" not in page.text
 
 
+@pytest.mark.parametrize(("crops", "said"), [("none", "resized to 32 x 32 pixels"), ("center", "the center 32 x 32")])
+def test_the_page_says_how_images_came_to_their_size(crops, said):
+    images = np.zeros((3, 2, 32, 32, 3), np.uint8)
+    evaluation = Evaluation({"size": 32, "crops": crops}, ["a", "b"], score(*images), *images)
+    assert said in report._protocol(evaluation, 2, 0)
+
+
 @pytest.mark.keras
 def test_a_run_without_log_and_record_has_a_report(tiny_run, tmp_path):
     folder = tmp_path / "run"

@@ -88,7 +88,9 @@ def test_resume_is_exact_at_any_step(tiny_config, straight, tmp_path, breaks):
 
 
 @pytest.mark.parametrize(
-    "values", [{"precision": "mixed_float16", "gan_weight": 0.0}, {"norm": "batch", "xla": "on"}], ids=str
+    "values",
+    [{"precision": "mixed_float16", "gan_weight": 0.0}, {"norm": "batch", "xla": "on"}, {"load": "crop"}],
+    ids=str,
 )
 def test_resume_is_exact_for_other_settings(tiny_config, tmp_path, values, request):
     if "precision" in values:
@@ -328,6 +330,12 @@ def test_tensorboard_logs_are_written_or_the_package_is_named(tiny_config, tmp_p
         with pytest.raises(ConfigError, match=r"p2plib\[tensorboard\]"):
             train(config)
         assert not run.exists()
+
+
+def test_pairs_too_small_for_a_crop_are_counted(tiny_config, tmp_path, capsys):
+    config = dataclasses.replace(tiny_config, load="crop", image_size=64, epochs=1, decay_epochs=0)
+    train(dataclasses.replace(config, run_dir=str(tmp_path / "run")))
+    assert "10 of the training pairs are smaller than 64 pixels: enlarged" in capsys.readouterr().out
 
 
 def test_broken_pairs_that_are_left_out_are_counted_and_named(tiny_config, tiny_pairs, tmp_path, capsys):

@@ -24,6 +24,11 @@ def test_toy_models_get_new_cities():
     assert not any((found.image(0) == city).all() for city in seen)
 
 
+def test_models_of_crops_get_cities_at_the_scale_of_their_training():
+    config = TrainConfig(image_size=64, load="crop")
+    np.testing.assert_array_equal(Examples.of(config, None).image(7), toy.city(10_007, 256)[0])
+
+
 def test_the_side_is_that_of_the_sources():
     aerial, city = (Examples.of(TrainConfig(image_size=64, direction=side), None) for side in ("AtoB", "BtoA"))
     np.testing.assert_array_equal(aerial.image(7), toy.city(10_007, 64)[0])
