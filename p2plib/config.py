@@ -212,7 +212,7 @@ class TrainConfig:
     @property
     def train_time_seconds(self) -> float | None:
         """The training time in seconds, or None."""
-        return None if self.train_time is None else seconds(self.train_time, "training time")
+        return None if self.train_time is None else seconds(self.train_time, "train_time")
 
     @property
     def own_terms(self) -> bool:
@@ -293,7 +293,7 @@ CHANGEABLE = frozenset(
 """Fields that a resumed run may change; the others define the run."""
 
 
-def seconds(duration: str, what: str = "time budget") -> float:
+def seconds(duration: str, what: str = "time_budget") -> float:
     """Parse a duration such as "8.5h", "90m", "200s" or "1h30m" (a bare number means seconds).
 
     Raises:
@@ -308,5 +308,5 @@ def seconds(duration: str, what: str = "time budget") -> float:
     else:
         total = 0.0
     if total <= 0:
-        raise ConfigError(f"{duration!r} is not a {what}; write for example 8.5h, 90m or 200s.")
+        raise ConfigError(f"{what} is {duration!r}, which is no duration; write for example 8.5h, 90m or 200s.")
     return total

@@ -73,8 +73,9 @@ def tiny_pairs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_pairs) -> TrainConfig:
-    """The smallest training that has all parts: dropout, GAN, decay, several steps an epoch."""
+    """The smallest training by the paper's recipe that has all parts: dropout, GAN, decay, several steps an epoch."""
     return TrainConfig(
+        recipe="paper",
         data=str(tiny_pairs),
         image_size=32,
         base_filters=4,

@@ -6,16 +6,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2plib.config import CHANGEABLE, TrainConfig, seconds
+from p2plib.config import CHANGEABLE, RECIPES, TrainConfig, seconds
 from p2plib.errors import ConfigError
 from p2plib.models import GENERATORS
 
 
-def test_defaults_are_the_papers():
-    config = TrainConfig()
+def test_the_recipe_paper_is_the_papers():
+    config = TrainConfig(recipe="paper")
     assert (config.image_size, config.base_filters, config.receptive_field) == (256, 64, 70)
     assert (config.l1_weight, config.learning_rate, config.batch_size, config.dropout) == (100, 2e-4, 1, 0.5)
+    assert (config.generator, config.upsampling, config.gan_loss) == ("unet", "transpose", "vanilla")
+    assert (config.terms, config.ema, config.diff_augment) == ({}, 0, False)
     assert config.load_size == 286
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_decides_what_is_not_given(recipe):
+    config = TrainConfig(recipe=recipe, l1_weight=7)
+    assert {name: getattr(config, name) for name in RECIPES[recipe]} == RECIPES[recipe] | {"l1_weight": 7}
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    config.terms["l1"] = 1
+    assert "l1" not in TrainConfig(recipe=recipe).terms, "each configuration has terms of its own"
+
+
+def test_modern_is_the_default():
+    assert TrainConfig() == TrainConfig(recipe="modern")
+
+
+def test_files_without_a_recipe_are_version_0_1s_and_the_papers():
+    assert TrainConfig.from_dict({"data": "toy"}) == TrainConfig(recipe="paper")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +62,12 @@ def test_defaults_are_the_papers():
         {"seed": -1},
         {"gan_weight": 0, "l1_weight": 0},
         {"time_budget": "soon"},
+        {"train_time": "soon"},
+        {"recipe": "classic"},
+        {"ema": 1.0},
+        {"patience": -1},
+        {"discriminator_filters": 0},
+        {"decay_epochs": 5, "train_time": "1m"},
     ],
 )
 def test_bad_values_are_refused_by_name(values):

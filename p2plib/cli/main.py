@@ -14,7 +14,7 @@ from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.cli import data, evaluate, kaggle, use
-from p2plib.cli.texts import Config
+from p2plib.cli.texts import REGISTRY, Config
 from p2plib.config import RECIPES, TrainConfig
 from p2plib.errors import P2PError
 
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status. Errors that users can fix are printed without a traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(argv) or 0
+        with REGISTRY:
+            return _run(argv) or 0
     except P2PError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

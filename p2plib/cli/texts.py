@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from docstring_parser import parse
 from tyro.conf import Positional, arg
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 import p2plib
 from p2plib.config import TrainConfig
@@ -24,6 +25,30 @@ ExtractorName = Annotated[
     Literal["none", "inception"],
     arg(help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once)."),
 ]
+REGISTRY = ConstructorRegistry()
+"""How tyro reads types that it would not read as wanted."""
+
+
+@REGISTRY.primitive_rule
+def weights(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Weights by name, as `perceptual 30 gan 1`; tyro by itself would make an option of each name in the default."""
+    if info.type_origin is not dict:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NAME WEIGHT",
+        instance_from_str=_weights,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [text for name, weight in value.items() for text in (name, f"{weight:g}")],
+    )
+
+
+def _weights(words: list[str]) -> dict[str, float]:
+    if len(words) % 2:
+        raise ValueError("each name needs a weight behind it")
+    return {name: float(weight) for name, weight in zip(words[::2], words[1::2], strict=True)}
+
+
 Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
 
 

@@ -22,8 +22,10 @@ from p2plib.errors import CheckpointError, ConfigError, TrainingError  # noqa: E
 from p2plib.evaluation.metrics import VALIDATION  # noqa: E402
 from p2plib.inference.checkpoint import read_info  # noqa: E402
 from p2plib.models import build_discriminator, build_generator  # noqa: E402
+from p2plib.training.callbacks import learning_rate  # noqa: E402
 from p2plib.training.discriminator import load_discriminator  # noqa: E402
-from p2plib.training.loop import learning_rate, train  # noqa: E402
+from p2plib.training.loop import train  # noqa: E402
+from p2plib.training.run import Progress  # noqa: E402
 from p2plib.training.state import read_progress  # noqa: E402
 
 CLOCK = {"seconds", "pictures_per_second"}
@@ -229,12 +231,19 @@ def test_only_the_newest_named_checkpoints_are_kept(tiny_config, tmp_path):
     assert names == ["generator_0000015.keras", "generator_0000020.keras"]
 
 
-def test_a_constant_rate_and_a_decay():
-    config = p2plib.TrainConfig(epochs=200, decay_epochs=100, learning_rate=1.0)
-    assert [learning_rate(config, epoch) for epoch in (0, 99)] == [1.0, 1.0]
-    assert learning_rate(config, 100) == pytest.approx(100 / 101)
-    assert learning_rate(config, 199) == pytest.approx(1 / 101)
-    assert learning_rate(p2plib.TrainConfig(epochs=3, decay_epochs=0), 2) == 2e-4
+@pytest.mark.parametrize("decay", [100, None])
+def test_a_constant_rate_and_a_decay(decay):
+    config = p2plib.TrainConfig(epochs=200, decay_epochs=decay, learning_rate=1.0)
+    assert [learning_rate(config, Progress(epoch=epoch)) for epoch in (0, 99)] == [1.0, 1.0]
+    assert learning_rate(config, Progress(epoch=100)) == pytest.approx(100 / 101)
+    assert learning_rate(config, Progress(epoch=199)) == pytest.approx(1 / 101)
+    assert learning_rate(p2plib.TrainConfig(epochs=3, decay_epochs=0), Progress(epoch=2)) == 2e-4
+
+
+def test_with_a_training_time_the_rate_reaches_zero_when_it_is_used_up():
+    config = p2plib.TrainConfig(train_time="100s", learning_rate=1.0)
+    rates = [learning_rate(config, Progress(epoch=1000, trained=seconds)) for seconds in (0, 50, 75, 100, 101)]
+    assert rates == pytest.approx([1, 1, 0.5, 0, 0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-from p2plib.registry import GAN_LOSSES  # noqa: E402
+from gradients import gradients  # noqa: E402
+
+from p2plib.registry import GAN_LOSSES, TERMS  # noqa: E402
 from p2plib.training.terms import Step, discriminator, gan, l1  # noqa: E402
 
 
@@ -23,6 +27,76 @@ def test_each_player_is_given_the_logits_that_train_it(name):
     image = np.zeros((1, 4, 4, 3), "float32")
     real, fake, judged = np.random.default_rng(0).normal(size=(3, 1, 2, 2, 1)).astype("float32")
     loss = GAN_LOSSES[name]
-    step = Step(image, image, image, loss, real, fake, judged)
+    step = Step(image, image, image, loss, real=real, fake=fake, judged=judged)
     assert float(gan(step)) == float(loss.generator(judged))
     assert float(discriminator(step)) == float(loss.discriminator(real, fake))
+
+
+def images(seed: int = 0, count: int = 2) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).uniform(-1, 1, (count, 2, 16, 16, 3)).astype("float32"))
+
+
+@pytest.fixture(scope="module")
+def whole_step() -> Callable[..., Step]:
+    """A step that has all that a term may read, for given target and generated images."""
+    keras.utils.set_random_seed(0)
+    picture = keras.Input((16, 16, 3))
+    one = keras.layers.Conv2D(4, 3, 2, activation="tanh")(picture)
+    features = keras.Model(picture, [one, keras.layers.Conv2D(5, 3, activation="tanh")(one)])
+    features.trainable = False
+
+    def step(target, generated) -> Step:
+        source = np.zeros((2, 16, 16, 3), "float32")
+        real, judged = features(target), features(generated)
+        logits = {"real": real[-1], "fake": judged[-1], "judged": judged[-1]}
+        activations = {"real_activations": real, "judged_activations": judged}
+        return Step(source, target, generated, GAN_LOSSES["vanilla"], features, **logits, **activations)
+
+    return step
+
+
+DISTANCES = [name for name in TERMS if name not in ("gan", "discriminator")]
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_distance_is_zero_for_equal_images_only(name, whole_step):
+    one, two = images()
+    assert float(TERMS[name](whole_step(one, one))) == pytest.approx(0, abs=1e-6)
+    assert float(TERMS[name](whole_step(one, two))) > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in DISTANCES if name != "focal_frequency"])
+def test_the_gradient_is_the_slope(name, whole_step):
+    """Along a random direction: steps are large against float32's rounding and small against the curvature."""
+    target, start = images()
+    generated, direction = keras.Variable(start), images(1)[0] / 30
+
+    def value(at):
+        return float(TERMS[name](whole_step(target, start + at * direction)))
+
+    [gradient] = gradients(lambda: TERMS[name](whole_step(target, generated.value)), [generated])
+    slope = (value(0.3) - value(-0.3)) / 0.6
+    assert float((gradient * direction).sum()) == pytest.approx(slope, rel=0.03)
+
+
+def test_focal_frequency_against_numpy(whole_step):
+    one, two = images()
+    difference = (two - one).transpose(0, 3, 1, 2)
+    power = np.abs(np.fft.fft2(difference, norm="ortho")) ** 2
+    weight = np.sqrt(power) / np.sqrt(power).max((-2, -1), keepdims=True)
+    assert float(TERMS["focal_frequency"](whole_step(one, two))) == pytest.approx((weight * power).mean(), rel=1e-4)
+
+
+def test_focal_frequency_has_gradients_also_where_images_are_equal(whole_step):
+    one, two = images()
+    for start, least in ((one, 0), (two, 1e-4)):
+        generated = keras.Variable(start)
+        [gradient] = gradients(lambda: TERMS["focal_frequency"](whole_step(one, generated.value)), [generated])
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient).max() >= least
+
+
+def test_perceptual_ignores_the_length_of_features_and_perceptual_l1_does_not():
+    step = Step(None, 1.0, 3.0, features=lambda x: [np.full((1, 2, 2, 4), x, "float32")])
+    assert float(TERMS["perceptual"](step)) == pytest.approx(0, abs=1e-6)
+    assert float(TERMS["perceptual_l1"](step)) == pytest.approx(2, rel=1e-5)
