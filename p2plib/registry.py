@@ -130,6 +130,10 @@ TASKS: Registry[Any] = Registry(
 """Subclasses of `data.tasks.base.Task`."""
 
 METRICS: Registry[Callable[..., Any]] = Registry(
-    "metric", dict.fromkeys(("l1", "psnr", "ssim", "ms_ssim", "ab", "ab_grey"), "p2plib.evaluation.metrics")
+    "metric",
+    {
+        **dict.fromkeys(("l1", "psnr", "ssim", "ms_ssim", "ab", "ab_grey"), "p2plib.evaluation.metrics"),
+        "perceptual": "p2plib.evaluation.perceptual",
+    },
 )
 """Metrics of images: functions that take targets, generated and sources, uint8 (N, H, W, 3), and return (N,) values."""

