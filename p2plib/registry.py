@@ -1,4 +1,4 @@
-"""Registries: the generators, losses, tasks and metrics that a configuration can name.
+"""Registries: the generators, losses, feature networks, tasks and metrics that a configuration can name.
 
 A registry maps each built-in name to a module, which is imported when the name is first used, so names can be listed
 before a Keras backend is chosen. A new generator, loss term, task or metric is a file of its own and one line here.
@@ -121,6 +121,13 @@ TERMS: Registry[Callable[..., Any]] = Registry(
 )
 """Terms of the training objective: functions that take a `training.terms.Step` and return a scalar."""
 
+FEATURES: Registry[Callable[..., Any]] = Registry(
+    "feature network",
+    {"lite0": "p2plib.models.efficientnet", "lite2": "p2plib.models.efficientnet", "vgg16": "p2plib.models.vgg"},
+)
+"""Functions that build a network for perceptual losses and metrics from `image_size` and `blocks`; see
+`models.features.network`."""
+
 TASKS: Registry[Any] = Registry(
     "task",
     {
@@ -132,6 +139,10 @@ TASKS: Registry[Any] = Registry(
 """Subclasses of `data.tasks.base.Task`."""
 
 METRICS: Registry[Callable[..., Any]] = Registry(
-    "metric", dict.fromkeys(("l1", "psnr", "ssim", "ms_ssim", "ab", "ab_grey"), "p2plib.evaluation.metrics")
+    "metric",
+    {
+        **dict.fromkeys(("l1", "psnr", "ssim", "ms_ssim", "ab", "ab_grey"), "p2plib.evaluation.metrics"),
+        "perceptual": "p2plib.evaluation.perceptual",
+    },
 )
 """Metrics of images: functions that take targets, generated and sources, uint8 (N, H, W, 3), and return (N,) values."""

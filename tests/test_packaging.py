@@ -40,6 +40,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["web"],
         *extras["video"],
         *extras["sketch"],
+        *extras["features"],
         *extras["export"],
         *extras["kaggle"],
         *extras["dev"],

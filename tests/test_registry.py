@@ -10,7 +10,7 @@ from p2plib.config import TrainConfig
 from p2plib.errors import ConfigError
 from p2plib.registry import Registry
 
-ALL = ("GENERATORS", "DISCRIMINATORS", "GAN_LOSSES", "TERMS", "TASKS", "METRICS")
+ALL = ("GENERATORS", "DISCRIMINATORS", "GAN_LOSSES", "TERMS", "FEATURES", "TASKS", "METRICS")
 
 
 @pytest.fixture

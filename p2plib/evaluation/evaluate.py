@@ -17,6 +17,7 @@ from p2plib import files
 from p2plib.data.dataset import Dataset, open_dataset
 from p2plib.evaluation import distances, metrics
 from p2plib.inference.translate import translate
+from p2plib.models import features
 from p2plib.registry import METRICS
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class Evaluation:
     images: list[str]
     """Names of the pairs."""
     scores: dict[str, np.ndarray]
-    """Values (N,) by metric name. l1 is on [-1, 1]; psnr, ssim and ms_ssim are for images on [0, 1]. Labels only:
-    accuracy is the share of correct pixels. Colorizers only: ab is the mean color error in units of CIE Lab, and
-    ab_grey is that of the gray source, the baseline."""
+    """Values (N,) by metric name. l1 is on [-1, 1]; psnr, ssim and ms_ssim are for images on [0, 1]; perceptual is
+    there if the weights of its network are. Labels only: accuracy is the share of correct pixels. Colorizers only: ab
+    is the mean color error in units of CIE Lab, and ab_grey is that of the gray source, the baseline."""
     sources: np.ndarray
     """uint8 (N, S, S, 3), like `generated` and `targets`."""
     generated: np.ndarray
@@ -76,9 +77,11 @@ class Evaluation:
     def table(self) -> str:
         """Format as text: the images, the mean, then the numbers for the whole set."""
         width = max(map(len, [*self.images, *self.sets, "image"]))
-        lines = [f"{'image':{width}}" + "".join(f"{metric:>9}" for metric in self.scores)]
+        columns = {metric: max(9, len(metric) + 1) for metric in self.scores}
+        lines = [f"{'image':{width}}" + "".join(f"{metric:>{wide}}" for metric, wide in columns.items())]
         for row in [*self.rows(), {"picture": "mean"} | self.mean]:
-            lines.append(f"{row['picture']:{width}}" + "".join(f"{row[metric]:9.4f}" for metric in self.scores))
+            numbers = "".join(f"{row[metric]:{wide}.4f}" for metric, wide in columns.items())
+            lines.append(f"{row['picture']:{width}}{numbers}")
         lines += [f"{name:{width}}{value:9.4f}" for name, value in self.sets.items()]
         return "\n".join(lines)
 
@@ -102,7 +105,8 @@ def evaluate(
         split: `train`, `val` or `test`.
         limit: maximum number of pairs, evenly spaced over the split (0: all).
         noise: see `p2plib.translate`; None turns dropout off.
-        extractor: computes features for KID and FID, such as `distances.inception_v3()`; None skips both.
+        extractor: computes features for KID and FID, such as `distances.inception_v3()` or
+            `perceptual.lite2()`; None skips both.
         palette: class colors if targets are labels; each pixel counts as the class of the nearest color. "auto" takes
             the catalog's or finds them in the targets; None skips the label metrics.
         fid: whether to compute FID; None: only with `distances.FID_IMAGES` or more images; True warns on fewer.
@@ -118,8 +122,7 @@ def evaluate(
     dropout = "off" if noise is None else f"on, seed {noise}"
     how = {"noise": noise, "dropout": dropout, "ms_ssim_scales": metrics.scales(dataset.size)}
     protocol = conditions(checkpoint, dataset, split, len(names)) | how
-    wanted = (*metrics.COMMON, *METRICS.added, *dataset.task.metrics)
-    scores = metrics.score(targets, generated, sources, wanted)
+    scores = metrics.score(targets, generated, sources, _wanted(dataset))
     sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
         accuracy, labels = _label_scores(targets, generated, colors)
@@ -178,6 +181,12 @@ def in_words(protocol: Mapping[str, Any], say: Callable[[Any], str] = str) -> st
 def without_infinity(row: Mapping[str, Any]) -> dict[str, Any]:
     """Replace infinity by None, for JSON."""
     return {name: None if value == math.inf else value for name, value in row.items()}
+
+
+def _wanted(dataset: Dataset) -> tuple[str, ...]:
+    """The metrics for a data set. The perceptual distance is one where the weights of its network are."""
+    seen = ("perceptual",) if features.available("lite2") else ()
+    return (*metrics.COMMON, *seen, *METRICS.added, *dataset.task.metrics)
 
 
 def _label_scores(

@@ -141,7 +141,7 @@ def test_evaluate(run, capsys, tmp_path):
     assert content["protocol"]["step"] == 2
     assert f"{content['mean']['ssim']:.4f}" in out
     assert all(row["picture"] in out for row in content["pictures"])
-    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim,ms_ssim\n")
+    assert (run / "checkpoints" / "evaluation-val.csv").read_text().startswith("picture,l1,psnr,ssim,ms_ssim")
     assert f"{content['sets']['swd']:.4f}" in out
 
 

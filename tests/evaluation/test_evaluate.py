@@ -24,8 +24,10 @@ from p2plib.evaluation.distances import Extractor, fid, kid, sliced_wasserstein 
 from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning  # noqa: E402
 from p2plib.evaluation.metrics import score  # noqa: E402
 from p2plib.inference.checkpoint import Checkpoint  # noqa: E402
+from p2plib.models import features  # noqa: E402
 from p2plib.registry import METRICS  # noqa: E402
 
+COMMON = ["l1", "psnr", "ssim", "ms_ssim", *(["perceptual"] if features.available("lite2") else [])]
 NAMES = ["val/10.png", "val/11.png", "val/12.png"]
 
 
@@ -76,7 +78,7 @@ def test_the_images_belong_to_the_numbers(result):
 
 def test_the_mean_is_the_mean_of_the_rows(result):
     rows = list(result.rows())
-    assert set(result.mean) == {"l1", "psnr", "ssim", "ms_ssim"}
+    assert set(result.mean) == {*COMMON}
     for name, value in result.mean.items():
         assert value == pytest.approx(np.mean([row[name] for row in rows]), rel=1e-6)
 
@@ -234,7 +236,7 @@ def test_an_infinite_psnr_is_inf_in_csv_and_table(perfect, tmp_path):
 def test_the_table_has_a_line_an_image_and_the_mean(result):
     head, *lines, swd = result.table().splitlines()
     assert swd.split() == ["swd", f"{result.sets['swd']:.4f}"]
-    assert head.split() == ["image", "l1", "psnr", "ssim", "ms_ssim"]
+    assert head.split() == ["image", *COMMON]
     assert [line.split()[0] for line in lines] == [*NAMES, "mean"]
     assert [float(value) for value in lines[-1].split()[1:]] == [round(value, 4) for value in result.mean.values()]
     assert len({len(line) for line in [head, *lines]}) == 1

@@ -77,7 +77,7 @@ def test_ssim_is_scikit_images(images):
     np.testing.assert_allclose(metrics.ssim(*images), expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name, module in METRICS.builtin.items() if module == metrics.__name__])
 def test_every_metric_gives_a_number_an_image_and_does_not_mix_them(name, images):
     target, generated = images
     source = np.random.default_rng(4).integers(0, 256, target.shape, np.uint8)
