@@ -89,6 +89,14 @@ def tiny_config(tiny_pairs) -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
+def modern_config(tiny_config) -> TrainConfig:
+    """The same by the default recipe, with what may be added to it: DiffAugment and feature matching."""
+    same = ("data", "image_size", "base_filters", "receptive_field", "batch_size", "epochs", "decay_epochs")
+    values = {name: getattr(tiny_config, name) for name in (*same, "checkpoint_every", "sample_every")}
+    return TrainConfig(**values, terms={"perceptual": 30.0, "feature_matching": 1.0}, diff_augment=True)
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_config, tmp_path_factory) -> Path:
     """The run folder of `tiny_config`, trained for two epochs. Copy it before changing anything in it."""
     from dataclasses import replace

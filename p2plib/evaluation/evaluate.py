@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from p2plib import files
-from p2plib.data.dataset import Dataset, open_dataset
+from p2plib.data.dataset import Dataset, Loaded, open_dataset
 from p2plib.evaluation import distances, metrics
 from p2plib.inference.translate import translate
 from p2plib.models import features
@@ -116,12 +116,41 @@ def evaluate(
         P2PError: the data set, the split, an image or the size cannot be used.
     """
     dataset = opened(checkpoint, data, size)
-    images, names, _ = dataset[split].load(limit)
-    sources, targets = images[:, 0], images[:, 1]
-    generated = np.stack(translate(checkpoint, list(sources), noise, fit=not dataset.crop))  # crops keep their scale
+    loaded = dataset[split].load(limit)
+    # crops keep their scale
+    generated = translate(checkpoint, list(loaded.images[:, 0]), noise, fit=not dataset.crop)
     dropout = "off" if noise is None else f"on, seed {noise}"
-    how = {"noise": noise, "dropout": dropout, "ms_ssim_scales": metrics.scales(dataset.size)}
-    protocol = conditions(checkpoint, dataset, split, len(names)) | how
+    protocol = conditions(checkpoint.info.step, dataset, split, len(loaded.names)) | {
+        "noise": noise,
+        "dropout": dropout,
+    }
+    return judge(dataset, split, loaded, np.stack(generated), protocol, extractor, palette, fid)
+
+
+def judge(
+    dataset: Dataset,
+    split: str,
+    loaded: Loaded,
+    generated: np.ndarray,
+    protocol: Mapping[str, Any],
+    extractor: distances.Extractor | None = None,
+    palette: Mapping[str, Sequence[int]] | Literal["auto"] | None = "auto",
+    fid: bool | None = None,
+) -> Evaluation:
+    """Score images that are generated already, by p2plib or by another program.
+
+    Args:
+        dataset: where the pairs are from.
+        split: its split.
+        loaded: the pairs, from `dataset[split].load()`.
+        generated: uint8 (N, S, S, 3), in the order of `loaded`.
+        protocol: how the images were made.
+        extractor: as for `evaluate`.
+        palette: as for `evaluate`.
+        fid: as for `evaluate`.
+    """
+    sources, targets = loaded.images[:, 0], loaded.images[:, 1]
+    protocol = dict(protocol) | {"ms_ssim_scales": metrics.scales(dataset.size)}
     scores = metrics.score(targets, generated, sources, _wanted(dataset))
     sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
@@ -133,8 +162,8 @@ def evaluate(
         sets |= _colorfulness(targets, generated)
     if extractor:
         sets |= _feature_distances(targets, generated, extractor, fid)
-        protocol |= {"extractor": extractor.name, "fid": _fid_note(len(names), fid)}
-    return Evaluation(protocol, names, scores, sources, generated, targets, sets, len(dataset[split]))
+        protocol |= {"extractor": extractor.name, "fid": _fid_note(len(loaded.names), fid)}
+    return Evaluation(protocol, loaded.names, scores, sources, generated, targets, sets, len(dataset[split]))
 
 
 def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = None) -> Dataset:
@@ -147,17 +176,17 @@ def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = N
     return open_dataset(dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size))
 
 
-def conditions(checkpoint: Checkpoint, dataset: Dataset, split: str, count: int) -> dict[str, Any]:
+def conditions(step: int, dataset: Dataset, split: str, count: int) -> dict[str, Any]:
     """The entries that every protocol starts with: generator and data.
 
     Args:
-        checkpoint: the evaluated checkpoint.
+        step: the training iteration of the evaluated checkpoint.
         dataset: the evaluation data.
         split: the split of `dataset`.
         count: the number of images.
     """
     return {
-        "step": checkpoint.info.step,
+        "step": step,
         "data": dataset.data,
         "split": split,
         "pictures": count,

@@ -219,7 +219,7 @@ def fcn_score(
     photos = {"generated": generate(checkpoint.generator, both[:, 0]), "real": both[:, 1]}
     classes = len(segmenter.palette)
     matrices = {name: metrics.count(labels, segmenter.label(shown), classes) for name, shown in photos.items()}
-    protocol = conditions(checkpoint, dataset, split, len(both)) | {
+    protocol = conditions(checkpoint.info.step, dataset, split, len(both)) | {
         "dropout": "off",
         "classes": classes,
         "most_common_class": round(float(matrices["real"].sum(1).max() / matrices["real"].sum()), 4),

@@ -43,10 +43,12 @@ def load_discriminator(run: str | Path) -> Discriminator:
     if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
         raise CheckpointError(f"{run}: is still in its L1 warm-up, so it has no discriminator yet; train it further.")
     runtime.start(TrainConfig(precision="float32"))
-    from p2plib.training.pix2pix import Pix2Pix  # imports Keras
+    from p2plib.training.diff_augment import DiffAugment  # imports Keras
+    from p2plib.training.pix2pix import Pix2Pix
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        model = Pix2Pix(build_generator(config), build_discriminator(config))
+        augment = DiffAugment() if config.diff_augment else None  # its random state is in the file, too
+        model = Pix2Pix(build_generator(config), build_discriminator(config), augment=augment)
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)
 

@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from p2plib.training.pix2pix import Pix2Pix
     from p2plib.training.recorder import Recorder, Saver
 
+JUDGES = {
+    "perceptual": "the perceptual distance of the validation images",
+    "ssim": "SSIM of the validation images; pip install 'p2plib[features]' has them judged as people see them",
+}
 ENDLESS = 10**9
 """Epochs with `train_time`, which ends the training before."""
 
@@ -94,6 +98,7 @@ def train(
         progress = _progress(folder, batches)
         write_records(folder, config, plan, dataset)
         say(f"run folder: {folder}")
+        say(f"best.keras is chosen by {JUDGES[progress.judge]}")
         with runtime.distributed(plan) as scope:
             models = build(config, plan, scope)
             _restore(folder, models, progress, config)
@@ -123,7 +128,12 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = build_generator(config), build_discriminator(config)
         opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
-        parts = config.gan_loss, objective(config), _features(config), DiffAugment() if config.diff_augment else None
+        parts = (
+            config.gan_loss,
+            objective(config),
+            _features(config, plan),
+            DiffAugment() if config.diff_augment else None,
+        )
         models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:
             adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
@@ -160,12 +170,16 @@ def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
     return dataclasses.replace(config, terms={"feature_matching": 10.0} if config.gan_weight else {})
 
 
-def _features(config: TrainConfig) -> keras.Model | None:
+def _features(config: TrainConfig, plan: runtime.Plan) -> keras.Model | None:
     """The frozen network that the terms compare features of."""
     names = {str(name) for term in objective(config) if (name := getattr(TERMS[term], "features", None))}
     if len(names) > 1:
         raise ConfigError(f"The terms need different feature networks ({', '.join(sorted(names))}); choose one.")
-    return features.network(names.pop(), config.image_size) if names else None
+    if not names:
+        return None
+    # On CPUs its depthwise convolutions take twice as long in bfloat16.
+    with runtime.dtype_policy("float32" if plan.device == "cpu" else plan.precision):
+        return features.network(names.pop(), config.image_size)
 
 
 def _complete(config: TrainConfig, progress: Progress) -> str:

@@ -56,6 +56,7 @@ def test_a_square_is_covered_and_the_rest_moves_a_little():
 
 def test_gradients_flow_to_the_images():
     layer, image = DiffAugment(), keras.Variable(batch())
+    layer._recolor = lambda x: x  # contrast mixes all pixels
 
     def scalar():
         layer.seeds.state.assign(np.array([1, 0], np.uint32))
