@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from p2plib import files
 from p2plib.config import TrainConfig
 from p2plib.errors import KaggleError
 from p2plib.kaggle.mirrors import MIRRORS
+from p2plib.models import features
 
 CODE_FILE, METADATA, CONFIG = "p2plib-training.ipynb", "kernel-metadata.json", "config.json"
 """Files written by `build`."""
@@ -176,12 +178,14 @@ def notebook(config: TrainConfig, kernel: Kernel) -> dict[str, Any]:
 def wheel() -> bytes:
     """This p2plib as a .whl file, byte for byte reproducible, without building or downloading anything.
 
-    It holds the files of the installed package but declares no dependencies, since Kaggle's image has all that training
-    needs.
+    It holds the files of the installed package and the weights of the perceptual loss, if they are here, but declares no
+    dependencies, since Kaggle's image has all that training needs.
     """
     package = Path(p2plib.__file__).parent
     paths = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*") if path.is_file()}
     members = {name: paths[name].read_bytes() for name in sorted(paths) if not re.search(r"/(\.|__pycache__/)", name)}
+    if features.available("lite0"):
+        members["p2plib/models/lite0.npz"] = _feature_weights()
     about = f"p2plib-{p2plib.__version__}.dist-info"
     members[f"{about}/METADATA"] = _METADATA.format(version=p2plib.__version__).encode()
     members[f"{about}/WHEEL"] = _WHEEL.encode()
@@ -194,6 +198,13 @@ def wheel() -> bytes:
             member.create_system, member.external_attr = 3, 0o100644 << 16
             archive.writestr(member, content, zipfile.ZIP_DEFLATED, 9)
     return buffer.getvalue()
+
+
+def _feature_weights() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lite0.npz")
+        features.pack("lite0", path, blocks=(4,))
+        return path.read_bytes()
 
 
 _METADATA = """\
@@ -252,7 +263,7 @@ run = session.train(config, sources={sources!r}, resume={resume!r})"""
 _RESULTS_TEXT = """\
 ## Results
 
-The best generator by validation SSIM, on images that were not used for training."""
+The best generator, on images that were not used for training."""
 
 _GRID = """\
 from IPython.display import Image

@@ -30,6 +30,7 @@ from p2plib.registry import TASKS
 from p2plib.show.report import write_report
 from p2plib.training import loop
 from p2plib.training.loop import say
+from p2plib.training.run import Progress
 from p2plib.training.state import read_progress, state_file
 
 HOURS, TPU_HOURS = 12, 9
@@ -127,7 +128,7 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
         _bring(resume, run)
     try:
         if resume is not None and _finished(run, config):
-            say(f"{resume} has done all {config.epochs} epochs; there is nothing left to train")
+            say(f"{resume} has completed the training; there is nothing left to train")
         else:
             _train(config, run, resume is not None)
         say(f"report: {write_report(run)}")
@@ -247,5 +248,5 @@ def _bring(resume: str, run: Path) -> None:
 
 def _finished(run: Path, config: TrainConfig) -> bool:
     with suppress(CheckpointError):  # training gives a better message
-        return read_progress(state_file(run))["epoch"] >= config.epochs
+        return Progress(**read_progress(state_file(run))).complete(config)
     return False

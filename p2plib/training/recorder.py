@@ -177,7 +177,7 @@ class Recorder(keras.callbacks.Callback):
         rate = (progress.step - self.first_step) * self.config.batch_size / (started - self.epoch_started)
         if progress.step == progress.steps_per_epoch:
             progress.epoch, progress.step = epoch + 1, 0
-        progress.done = progress.done or (progress.epoch == self.config.epochs and not self.config.train_time)
+        progress.done = progress.done or progress.complete(self.config)
         self.validator.copy_weights(self.model)
         self.metrics = self.validator.scores()
         self.validation_seconds = time.monotonic() - started

@@ -52,6 +52,12 @@ class Progress:
         """Optimizer updates so far."""
         return self.epoch * self.steps_per_epoch + self.step
 
+    def complete(self, config: TrainConfig) -> bool:
+        """Whether all epochs, or all of `train_time`, are done."""
+        if limit := config.train_time_seconds:
+            return self.trained >= limit
+        return self.epoch >= config.epochs
+
 
 @dataclass(frozen=True)
 class Snapshot:

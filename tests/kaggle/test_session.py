@@ -292,7 +292,7 @@ def test_a_finished_run_is_handed_on(kaggle, after_tiny_run, tiny_config, tiny_r
     config = dataclasses.replace(tiny_config, epochs=2, decay_epochs=0)
     run = session.train(config, resume="alice/part-1")
     out = capsys.readouterr().out
-    assert "alice/part-1 has done all 2 epochs" in out and "WARNING" not in out
+    assert "alice/part-1 has completed the training" in out and "WARNING" not in out
     assert_sealed(run)
     for name in ("log.csv", "config.json", "checkpoints/state.npz", "checkpoints/best.keras"):
         assert (run / name).read_bytes() == (tiny_run / name).read_bytes()

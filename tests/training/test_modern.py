@@ -79,7 +79,7 @@ def test_checkpoints_hold_the_moving_average(modern):
     optimizer = [found[name] for name in sorted(found) if name.startswith("optimizer/")]
     trained = [found[name] for name in sorted(found) if name.startswith("model/")]
     players = (len(optimizer) - 2) // 3
-    for mine, average, weight in zip(saved, optimizer[-players:], trained, strict=False):
+    for mine, average in zip(saved, optimizer[-players:], strict=False):
         np.testing.assert_array_equal(mine, average)
     assert any(not np.array_equal(mine, weight) for mine, weight in zip(saved, trained, strict=False))
 
