@@ -178,8 +178,8 @@ def notebook(config: TrainConfig, kernel: Kernel) -> dict[str, Any]:
 def wheel() -> bytes:
     """This p2plib as a .whl file, byte for byte reproducible, without building or downloading anything.
 
-    It holds the files of the installed package and the weights of the perceptual loss, if they are here, but declares no
-    dependencies, since Kaggle's image has all that training needs.
+    It holds the files of the installed package and, where installed, the weights of the perceptual loss. It declares
+    no dependencies, since Kaggle's image has all that training needs.
     """
     package = Path(p2plib.__file__).parent
     paths = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*") if path.is_file()}

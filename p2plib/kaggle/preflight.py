@@ -161,8 +161,8 @@ def _disk(config: TrainConfig) -> Iterator[str]:
 def disk_bytes(config: TrainConfig) -> float:
     """Peak size of the working directory in bytes, when a new training state is written next to the old one.
 
-    The state holds all weights and Adam's two moments in float32; a generator file holds its weights. `best`, `last`
-    and `keep` numbered generators are kept.
+    The state holds all weights, Adam's two moments and the moving averages in float32; a generator file holds its
+    weights. `best`, `last` and `keep` numbered generators are kept.
 
     Raises:
         P2PError: the weights cannot be counted on this machine.
@@ -172,12 +172,14 @@ def disk_bytes(config: TrainConfig) -> float:
         TrainConfig(
             **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
             **{name: getattr(config, name) for name in ("upsampling", "discriminator", "receptive_field")},
+            discriminator_filters=config.discriminator_filters,
             gan_weight=float(config.gan_weight > 0),
         )
     )
     named = math.ceil(config.epochs / config.checkpoint_every)
     generators = 2 + (min(config.keep, named) if config.keep else named)
-    return 2 * 12 * (generator + discriminator) + 4 * generator * generators + SMALL_FILES
+    copies = 4 if config.ema else 3
+    return 2 * 4 * copies * (generator + discriminator) + 4 * generator * generators + SMALL_FILES
 
 
 _COUNT = """

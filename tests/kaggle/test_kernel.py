@@ -28,7 +28,7 @@ from p2plib.kaggle.preflight import MAX_NOTEBOOK, slug
 pytestmark = pytest.mark.once
 KERNEL = Kernel("alice/my-run", "My run", dataset_sources=("alice/tiny-pairs",))
 ON_CPU = Kernel("alice/my-run", "My run", "cpu")
-SETTINGS = TrainConfig(data="maps", batch_size=4, learning_rate=1e-4, skip_broken=True, time_budget="8h")
+SETTINGS = TrainConfig(data="maps", batch_size=8, learning_rate=1e-4, skip_broken=True, time_budget="8h")
 
 
 def source(content: dict, name: str) -> str:

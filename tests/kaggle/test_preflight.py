@@ -194,7 +194,7 @@ def test_the_control_has_no_discriminator():
 
 
 def test_weights_of_the_paper():
-    assert count_weights(TrainConfig()) == (54_414_531, 2_768_705)
+    assert count_weights(TrainConfig(recipe="paper")) == (54_414_531, 2_768_705)
 
 
 def test_networks_that_fit_in_no_memory_are_counted(tmp_path):
@@ -213,15 +213,21 @@ def test_the_size_of_a_real_run_folder(tiny_run, tiny_config):
     assert sum(sizes.values()) < disk_bytes(tiny_config)
 
 
+def test_a_moving_average_is_one_copy_more():
+    paper = TrainConfig(recipe="paper")
+    weights = sum(count_weights(paper))
+    assert disk_bytes(replace(paper, ema=0.99)) - disk_bytes(paper) == 8 * weights
+
+
 @pytest.mark.parametrize(("keep", "generators"), [(3, 5), (20, 22), (99, 22), (0, 22)])
 def test_kept_checkpoints_add_up(keep, generators):
-    config = TrainConfig(keep=keep, epochs=195, checkpoint_every=10)
+    config = TrainConfig(recipe="paper", keep=keep, epochs=195, checkpoint_every=10)
     weights, all_weights = 54_414_531, 54_414_531 + 2_768_705
     assert disk_bytes(config) == 24 * all_weights + 4 * weights * generators + preflight.SMALL_FILES
 
 
 def test_keeping_everything_is_too_much(tmp_path):
-    [problem] = problems(tmp_path, TrainConfig(batch_size=2, keep=0, checkpoint_every=1))
+    [problem] = problems(tmp_path, TrainConfig(recipe="paper", batch_size=2, keep=0, checkpoint_every=1))
     assert "46.3 GB" in problem and "all of them" in problem
 
 
