@@ -23,11 +23,12 @@ FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 3
 DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list` shows
 
 # %% [markdown]
-# The networks here are those of the paper, at full size: 256x256 pixels, 64 filters in the first layer. Only the
+# The networks here are those of the paper (`recipe="paper"`), at full size: 256x256 pixels, 64 filters in the first layer. Only the
 # images are those of the toy set in the stored outputs.
 
 # %%
 import inspect
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ keras.utils.set_random_seed(0)
 # %%
 if catalog.find(DATA).url:
     download.get(DATA)
-config = TrainConfig(data=DATA)
+config = TrainConfig(data=DATA, recipe="paper")
 dataset = open_dataset(config)
 sources, targets = np.moveaxis(dataset["train"].load(limit=2).images, 1, 0)
 names = dataset.names
@@ -131,7 +132,7 @@ print(stages.table(discriminator))
 # %%
 patches = {}
 for side in (286, 70, 16, 1):
-    network = build_discriminator(TrainConfig(receptive_field=side, base_filters=1))
+    network = build_discriminator(replace(config, receptive_field=side, base_filters=1))
     middle = network.output_shape[1] // 2
     patches[f"{side}x{side}"] = patchgan.patch(network, middle, middle)
     print(f"{side:3} pixels: logits {network.output_shape[1:3]}, the middle one sees {patches[f'{side}x{side}']}")
@@ -147,7 +148,7 @@ figures.receptive_fields(targets[0], patches)
 # logit moves. (Without normalization: with it, every patch also knows the mean and spread of the whole image.)
 
 # %%
-network = build_discriminator(TrainConfig(norm="none"))
+network = build_discriminator(replace(config, norm="none"))
 top, left, side = patchgan.patch(network, 15, 15)
 source, target = to_float(sources[:1]), to_float(targets[:1])
 outside, corner = -target, target.copy()
@@ -208,7 +209,7 @@ print(inspect.getsource(Pix2Pix.discriminate))
 # and around the discriminator's weights in `judged`, so that the generator's loss does not train the discriminator.
 # With the two cut apart, a single optimizer step on the sum is one step for each.
 #
-# The sum has three terms, each a function of this step:
+# The paper's sum has three terms, each a function of this step:
 
 # %%
 for name in ("l1", "gan", "discriminator"):
@@ -230,6 +231,38 @@ for name, mean in model.trackers.items():
 # Look for: GAN losses above 0.693, since the untrained logits scatter, and a confident mistake costs more than a
 # confident guess gains. In training, a discriminator that stays at 0.693 for good has learned nothing; one that falls
 # to zero leaves the generator no usable gradient. In between, the two keep each other busy.
+#
+# ## What has been learned since 2017
+#
+# The default recipe, `modern`, keeps all of the above and changes a few settings. `TrainConfig(recipe="paper")` has the
+# paper's.
+
+# %%
+from p2plib.config import RECIPES
+
+for name, value in RECIPES["modern"].items():
+    print(f"{name:12} {value!s:22} (paper: {RECIPES['paper'][name]})")
+
+# %% [markdown]
+# - **A perceptual loss** (Zhang et al. 2018): a small network that was trained to recognize things, and stays as it is,
+#   looks at the generated and at the expected image. The term is the distance of what it sees. It asks for edges and
+#   textures in the right places, where L1 asks for the mean color and so for blur.
+# - **A moving average** of the generator's weights, `ema`: training jumps about, since the two players push each other.
+#   The average is calmer, and it is what is validated, saved and used.
+# - **Resize-convolutions** (Odena et al. 2016): enlarge, then convolve. The grid of the untrained images above is gone.
+# - **`lean`**: a U-Net that stops at 8x8, with residual blocks there. The stages below hold most of the paper's weights
+#   and little of its work.
+# - A **learning rate** that falls to zero over the second half of the training. Both recipes do that, as the authors'
+#   code did.
+
+# %%
+print(inspect.getsource(TERMS["perceptual"]))
+lean = build_generator(TrainConfig(data=DATA))
+print(stages.table(lean))
+
+# %% [markdown]
+# Look for: a third of the weights. Which part brings what? `python benchmarks/quality.py` trains with and without each
+# for equal time; `docs/results.md` has the table.
 #
 # ## A generator of your own
 #

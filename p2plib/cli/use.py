@@ -96,11 +96,13 @@ def web(
     """Try models in a browser: draw or upload an image and translate it. Ctrl-C stops the server.
 
     Args:
-        checkpoints: .keras files or run folders; the first one is selected at startup.
+        checkpoints: .keras files or run folders; the first one is selected at startup. Default: the small models that
+            come with p2plib.
     """
+    from p2plib.inference.checkpoint import shipped
     from p2plib.web import serve  # needs Flask, an extra
 
-    serve(checkpoints, host, port, examples)
+    serve(checkpoints or tuple(map(Path, shipped())), host, port, examples)
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"translate": translate, "video": video, "export": export, "web": web}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 INFO = "p2plib.json"
 """Name of the description inside a generator checkpoint."""
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""The folder of the generators that come with p2plib; `load` finds them by name. See `tools/train_weights.py`."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def load(path: str | Path) -> Checkpoint:
     """Load a trained generator, ready to use.
 
     Args:
-        path: a `.keras` file written by p2plib, a run folder (its best generator), or an export folder, which needs
-            neither Keras nor a backend unless it holds a SavedModel.
+        path: a `.keras` file written by p2plib, a run folder (its best generator), an export folder, which needs
+            neither Keras nor a backend unless it holds a SavedModel, or the name of a generator that comes with p2plib
+            (see `shipped`).
 
     Raises:
         CheckpointError: there is no such file, or it is not a p2plib checkpoint.
@@ -104,15 +107,25 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def find(path: str | Path) -> Path:
-    """Resolve `path` to a generator: a file, the best one of a run folder, or an export folder."""
+    """Resolve `path` to a generator: a file, the best one of a run folder, an export folder, or a shipped one's name."""
+    if not Path(path).exists() and str(path) in shipped():
+        return SHIPPED / path / f"{path}.keras"
     path = Path(path)
     if (path / INFO).is_file():
         return path
     if path.is_dir():
         path = path / "checkpoints" / "best.keras"
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; give a .keras file, a run folder or an export folder.")
+        raise CheckpointError(
+            f"{path}: no such checkpoint; give a .keras file, a run folder, an export folder, or one of "
+            f"{', '.join(shipped())}, which come with p2plib."
+        )
     return path
+
+
+def shipped() -> list[str]:
+    """The names of the generators that come with p2plib."""
+    return sorted(path.stem for path in SHIPPED.glob("*/*.keras"))
 
 
 def short_name(path: str | Path) -> str:

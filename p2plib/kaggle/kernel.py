@@ -183,7 +183,8 @@ def wheel() -> bytes:
     """
     package = Path(p2plib.__file__).parent
     paths = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*") if path.is_file()}
-    members = {name: paths[name].read_bytes() for name in sorted(paths) if not re.search(r"/(\.|__pycache__/)", name)}
+    left = re.compile(r"/(\.|__pycache__/|weights/)")  # trained generators are not needed there
+    members = {name: paths[name].read_bytes() for name in sorted(paths) if not left.search(name)}
     if features.available("lite0"):
         members["p2plib/models/lite0.npz"] = _feature_weights()
     about = f"p2plib-{p2plib.__version__}.dist-info"
