@@ -162,7 +162,7 @@ def disk_bytes(config: TrainConfig) -> float:
     """Peak size of the working directory in bytes, when a new training state is written next to the old one.
 
     The state holds all weights, Adam's two moments and the moving averages in float32; a generator file holds its
-    weights. `best`, `last` and `keep` numbered generators are kept.
+    weights and, in float16, those of the discriminator. `best`, `last` and `keep` numbered generators are kept.
 
     Raises:
         P2PError: the weights cannot be counted on this machine.
@@ -179,7 +179,8 @@ def disk_bytes(config: TrainConfig) -> float:
     named = math.ceil(config.epochs / config.checkpoint_every)
     generators = 2 + (min(config.keep, named) if config.keep else named)
     copies = 4 if config.ema else 3
-    return 2 * 4 * copies * (generator + discriminator) + 4 * generator * generators + SMALL_FILES
+    file = 4 * generator + 2 * discriminator
+    return 2 * 4 * copies * (generator + discriminator) + file * generators + SMALL_FILES
 
 
 _COUNT = """
