@@ -45,7 +45,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 """The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `paper`: Isola
 et al. 2017."""
 
-_RECIPE: Any = object()  # the default of a field that the recipe decides
+_RECIPE: Any = object()  # the default of a field that the recipe, or another field, decides
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,9 @@ class TrainConfig:
     recipe: Literal["modern", "paper"] = "modern"
     """Defaults for objective and networks. modern: sharp, realistic images soon. paper: Isola et al. 2017. A setting
     that is given wins over the recipe's."""
+    init: str | None = None
+    """Start from a trained model, a run folder (its best generator) or a .keras file: weights that fit are taken, the
+    rest is new. The file is not needed to resume the run."""
     image_size: int = 256
     """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
     load: Literal["resize", "crop"] = "resize"
@@ -116,8 +119,9 @@ class TrainConfig:
     of the training."""
     batch_size: int = _RECIPE
     """Pairs per optimizer step, in total over all devices. modern: 4; paper: 1."""
-    learning_rate: float = 2e-4
-    """Learning rate of Adam (beta_1 = 0.5) before the decay."""
+    learning_rate: float = _RECIPE
+    """Learning rate of Adam (beta_1 = 0.5) before the decay. Default: 2e-4, or 1e-4 with init, which has less to
+    learn."""
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
@@ -157,6 +161,8 @@ class TrainConfig:
         for name, value in RECIPES.get(self.recipe, RECIPES["modern"]).items():
             if getattr(self, name) is _RECIPE:
                 object.__setattr__(self, name, dict(value) if isinstance(value, dict) else value)
+        if self.learning_rate is _RECIPE:
+            object.__setattr__(self, "learning_rate", 1e-4 if self.init else 2e-4)
         for name, registry in _REGISTRIES.items():
             registry.check(getattr(self, name))
         for name in self.terms:

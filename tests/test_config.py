@@ -29,6 +29,14 @@ def test_a_recipe_decides_what_is_not_given(recipe):
     assert "l1" not in TrainConfig(recipe=recipe).terms, "each configuration has terms of its own"
 
 
+def test_a_trained_model_learns_at_a_lower_rate():
+    assert [TrainConfig(init=init).learning_rate for init in (None, "runs/a")] == [2e-4, 1e-4]
+    assert TrainConfig(init="runs/a", learning_rate=3e-4).learning_rate == 3e-4
+    config = TrainConfig(init="runs/a")
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert "init" not in CHANGEABLE
+
+
 def test_modern_is_the_default():
     assert TrainConfig() == TrainConfig(recipe="modern")
 

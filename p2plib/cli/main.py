@@ -73,12 +73,15 @@ def _run(argv: list[str]) -> int | None:
 
 
 def _defaults(argv: list[str]) -> TrainConfig:
-    """Defaults of the training options: those of `--recipe`, or the settings of the run given by `--resume`."""
+    """Defaults of the training options: those of `--recipe` and `--init`, or the settings of the run to `--resume`."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--init", type=lambda text: None if text == "None" else text)  # as the full parser reads it
     parser.add_argument("--recipe", choices=RECIPES, default="modern")
     try:
         known = parser.parse_known_args(argv)[0]
     except argparse.ArgumentError:  # the full parser says what is wrong
         return TrainConfig()
-    return TrainConfig.read(known.resume / "config.json") if known.resume else TrainConfig(recipe=known.recipe)
+    if known.resume:
+        return TrainConfig.read(known.resume / "config.json")
+    return TrainConfig(recipe=known.recipe, init=known.init)

@@ -1,16 +1,21 @@
 """Generator checkpoints: self-describing `.keras` files that any Keras can open.
 
 An extra member, `p2plib.json`, describes the model: configuration, direction, names of both sides, epoch, step and
-metrics. The model computes in float32, whatever training used, so that it gives the same image everywhere.
+metrics. The model computes in float32, whatever training used, so that it gives the same image everywhere. Another
+member, `discriminator.npz`, holds the weights of its discriminator, for a later training that starts from both.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
@@ -30,6 +35,8 @@ INFO = "p2plib.json"
 """Name of the description inside a generator checkpoint."""
 SHIPPED = Path(__file__).parents[1] / "weights"
 """The folder of the generators that come with p2plib; `load` finds them by name. See `tools/train_weights.py`."""
+DISCRIMINATOR = "discriminator.npz"
+"""Name of the discriminator's weights inside a generator checkpoint; it may be missing."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +102,24 @@ def load(path: str | Path) -> Checkpoint:
     if path.is_dir():
         return Checkpoint(engines.open_engine(path), info)
     plan = runtime.start(TrainConfig(precision="float32"))
+    generator = load_generator(path)
+    generator.compile(jit_compile=plan.xla)
+    return Checkpoint(generator, info)
+
+
+def load_generator(path: Path) -> keras.Model:
+    """Load the Keras model of a `.keras` file, once the backend is chosen; it is not compiled.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     import keras  # after the backend is chosen
 
     try:
         with runtime.one_device():
-            generator = keras.saving.load_model(path, custom_objects=custom_layers(), compile=False)
+            return keras.saving.load_model(path, custom_objects=custom_layers(), compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: the model cannot be loaded ({error}); is the file damaged?") from error
-    generator.compile(jit_compile=plan.xla)
-    return Checkpoint(generator, info)
 
 
 def find(path: str | Path) -> Path:
@@ -157,9 +173,53 @@ def read_info(path: str | Path) -> CheckpointInfo:
         raise CheckpointError(f"{path}: not made by p2plib, or by another version ({error}).") from error
 
 
-def save_generator(path: str | Path, generator: keras.Model, info: CheckpointInfo) -> None:
-    """Write a generator checkpoint, atomically. `generator` must be built in float32."""
+def read_discriminator(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the weights of a generator checkpoint's discriminator.
+
+    Returns:
+        float32 arrays by the variable's path; empty if the file has none, as those of earlier versions.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(DISCRIMINATOR) if DISCRIMINATOR in archive.namelist() else b""
+        if not content:
+            return {}
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: the discriminator cannot be read ({error}); is the file damaged?") from error
+
+
+def save_generator(
+    path: str | Path,
+    generator: keras.Model,
+    info: CheckpointInfo,
+    discriminator: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write a generator checkpoint, atomically.
+
+    Args:
+        path: the file, ending in `.keras`.
+        generator: built in float32.
+        info: its description.
+        discriminator: weights of its discriminator by the variable's path, if there is one.
+    """
     with replacing(path) as temporary:
         generator.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(INFO, info.to_json())
+            if discriminator:
+                archive.writestr(DISCRIMINATOR, _packed(discriminator))
+
+
+def _packed(weights: Mapping[str, np.ndarray]) -> bytes:
+    """The weights as an `.npz` file in half precision, enough to start from; larger numbers stay as they are."""
+    buffer = io.BytesIO()
+    with np.errstate(over="ignore"):
+        halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    packed = {name: half if np.isfinite(half).all() else weights[name] for name, half in halves.items()}
+    np.savez(buffer, **packed)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -143,7 +143,12 @@ def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        KaggleError: the run would start from a trained model.
     """
+    if config.init:
+        raise KaggleError(f"init is {config.init!r}, but a trained model is not carried to Kaggle yet; leave init out.")
     out = Path(out)
     files.write_text(out / CODE_FILE, _json(notebook(config, kernel)))
     files.write_text(out / CONFIG, _json(config.to_dict()))

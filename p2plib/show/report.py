@@ -24,7 +24,18 @@ from p2plib.training.run import read_log
 GRID_ROWS = 6
 QUALITY = 80  # JPEG quality in the page: 50 images of 128 pixels take less than 2 MB
 SETTINGS = (
-    *("recipe", "generator", "image_size", "load", "base_filters", "norm", "upsampling", "dropout", "receptive_field"),
+    *(
+        "recipe",
+        "init",
+        "generator",
+        "image_size",
+        "load",
+        "base_filters",
+        "norm",
+        "upsampling",
+        "dropout",
+        "receptive_field",
+    ),
     *("gan_loss", "gan_weight", "l1_weight", "terms", "ema", "diff_augment", "epochs", "train_time", "warmup_epochs"),
     *("decay_epochs", "batch_size", "learning_rate", "augment", "seed"),
 )

@@ -11,6 +11,8 @@ crops, dropout masks and optimizer state of one that never stopped. Two such run
 agreed to the bit in every case compared, on both backends; the backends do not promise it, and GPUs add in varying
 order. `deterministic=True` is the backend's own promise of equal bits. It costs nothing on CPUs and speed on GPUs.
 
+With `init`, a new run starts from a trained model; see `fine_tuning`.
+
 With `warmup_epochs`, the GAN losses are NaN in the log until the GAN starts, and `best.keras` ignores the warm-up: SSIM
 favors the blurry images of L1.
 
@@ -40,6 +42,7 @@ from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.registry import TERMS
+from p2plib.training import fine_tuning
 from p2plib.training.run import Progress, Snapshot, claimed, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
@@ -84,11 +87,12 @@ def train(
     Raises:
         ConfigError: settings conflict with each other or with the resumed run.
         DataError: pairs are missing or broken.
-        CheckpointError: there is nothing to resume from.
+        CheckpointError: there is nothing to resume from, or no trained model to start from.
         TrainingError: the loss became NaN or infinite; the last good state is kept.
     """
     started = time.monotonic()
     config = settings(config, resume)
+    origin = fine_tuning.origin(config, resume)
     plan = _plan(config)
     dataset = open_dataset(config)
     config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
@@ -96,11 +100,10 @@ def train(
     _say_data(batches, validation)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
-        write_records(folder, config, plan, dataset)
-        say(f"run folder: {folder}")
-        say(f"best.keras is chosen by {JUDGES[progress.judge]}")
         with runtime.distributed(plan) as scope:
-            models = build(config, plan, scope)
+            models = build(config, plan, scope, origin)
+            write_records(folder, config, plan, dataset)
+            say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
             _restore(folder, models, progress, config)
             saver = _saver(folder, config, plan, dataset, validation, progress)
             reason = _fit(models, batches, saver, started, show or print_row, callbacks)
@@ -110,13 +113,25 @@ def train(
     return folder
 
 
-def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any]) -> list[Pix2Pix]:
+def build(
+    config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any], origin: Path | None = None
+) -> list[Pix2Pix]:
     """Build and compile the networks for `config` and `plan`, with initial weights from the seed.
+
+    Args:
+        config: the settings.
+        plan: devices, precision and compilation.
+        scope: from `runtime.distributed`.
+        origin: the checkpoint to take weights from, if any.
 
     Returns:
         The model to train. With a warm-up, it comes second, after one with the same generator and no discriminator.
         Each has its own optimizer, so both networks start with a new Adam after the warm-up. (A shared Adam would use
         the warm-up's step count for bias correction, and D's first steps would be over ten times too large.)
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        ConfigError: none of its generator's weights fit.
     """
     import keras  # after the backend is chosen
 
@@ -124,16 +139,13 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
     from p2plib.training.optimizer import AveragingAdam
     from p2plib.training.pix2pix import Pix2Pix
 
+    trained = fine_tuning.read(origin) if origin else None  # first: it draws random numbers
     keras.utils.set_random_seed(config.seed)
     with scope, runtime.dtype_policy(plan.precision):
-        generator, discriminator = build_generator(config), build_discriminator(config)
+        generator, discriminator = _networks(config, trained)
         opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
-        parts = (
-            config.gan_loss,
-            objective(config),
-            _features(config, plan),
-            DiffAugment() if config.diff_augment else None,
-        )
+        augment = DiffAugment() if config.diff_augment else None
+        parts = config.gan_loss, objective(config), _features(config, plan), augment
         models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:
             adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
@@ -141,6 +153,14 @@ def build(config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager
             model.build((None, config.image_size, config.image_size, 3))
             model.optimizer.build(model.trainable_variables)
     return models
+
+
+def _networks(config: TrainConfig, trained: fine_tuning.Trained | None) -> tuple[keras.Model, keras.Model | None]:
+    """Generator and discriminator; they get trained weights before an optimizer's averages begin as their weights."""
+    generator, discriminator = build_generator(config), build_discriminator(config)
+    if trained:
+        say("\n".join(fine_tuning.begin(trained, config, generator, discriminator)))
+    return generator, discriminator
 
 
 def objective(config: TrainConfig) -> dict[str, float]:

@@ -20,6 +20,7 @@ from p2plib.errors import TrainingError
 from p2plib.evaluation.metrics import means, score
 from p2plib.inference.checkpoint import CheckpointInfo, save_generator
 from p2plib.inference.translate import generate
+from p2plib.training.fine_tuning import weights_of
 from p2plib.training.pix2pix import Pix2Pix
 from p2plib.training.run import Progress, Snapshot
 from p2plib.training.state import save_state, state_file
@@ -47,6 +48,8 @@ def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
 class Validator:
     """Scores a float32 copy of the generator on the validation images; checkpoints hold this copy.
 
+    With it come the weights of the discriminator at the same step, by path, as trained: they have no moving average.
+
     Args:
         generator: same architecture as the trained generator, built in float32.
         images: uint8 (N, 2, S, S, 3), source and target.
@@ -56,6 +59,7 @@ class Validator:
     def __init__(self, generator: keras.Model, images: np.ndarray, metrics: Sequence[str]) -> None:
         self.generator, self.images, self.metrics = generator, images, metrics
         self.shown = images[spread(range(len(images)), SAMPLES)]
+        self.discriminator: dict[str, np.ndarray] = {}
 
     def copy_weights(self, trained: Pix2Pix) -> None:
         """Copy the generator in training, or the moving average of its weights, one at a time to save memory."""
@@ -63,6 +67,7 @@ class Validator:
         for mine, weight in zip(self.generator.weights, trained.generator.weights, strict=True):
             value = optimizer.average(weight) if weight.trainable else weight
             mine.assign(keras.ops.convert_to_numpy(value))
+        self.discriminator = weights_of(trained.discriminator) if trained.discriminator else {}
 
     def scores(self) -> dict[str, float]:
         """The mean of every metric over the validation images."""
@@ -100,7 +105,8 @@ class Saver:
         progress = self.progress
         metrics = {} if progress.step and not progress.done else metrics  # mid-epoch, they belong to an earlier step
         info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics)
-        save_generator(self.folder / "checkpoints" / f"{name}.keras", self.validator.generator, info)
+        path, validator = self.folder / "checkpoints" / f"{name}.keras", self.validator
+        save_generator(path, validator.generator, info, validator.discriminator)
 
     def numbered_generator(self, metrics: dict[str, float]) -> None:
         """Write `checkpoints/generator_STEP.keras` and remove all but the newest `keep`."""

@@ -244,6 +244,7 @@ def test_report(run, capsys):
         ("train --data nowhere", "nowhere"),
         ("train --batch-size 0", "batch_size is 0"),
         ("train --resume nowhere", "config.json"),
+        ("train --init missing.keras", "missing.keras: no such checkpoint"),
         ("train --task colorize --direction BtoA", "task colorize knows only one"),
         ("data check coco-sample", "coco-sample holds photos, not pairs; add --task colorize or --task sketch"),
         ("data check maps --task sketch", "maps holds pairs, not photos"),
@@ -286,6 +287,18 @@ def test_help_of_train_names_every_setting(capsys):
     for field in dataclasses.fields(TrainConfig):
         name = field.name.replace("_", "-")
         assert {f"--{name}", f"--{name}|--no-{name}"} & set(words), name
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [("", 2e-4), ("--init a.keras", 1e-4), ("--init=a.keras --learning-rate 3e-4", 3e-4), ("--init None", 2e-4)],
+)
+def test_a_trained_model_lowers_the_learning_rate(monkeypatch, options, rate):
+    given = []
+    monkeypatch.setattr("p2plib.train", lambda config, resume: given.append(config))
+    monkeypatch.setattr("p2plib.cli.evaluate.report", lambda run: None)
+    assert main(["train", *options.split()]) == 0
+    assert given[0].learning_rate == rate
 
 
 def test_help_imports_no_backend():
