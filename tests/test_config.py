@@ -137,5 +137,5 @@ def test_durations(text, expected):
 
 @pytest.mark.parametrize("text", ["", "h", "-3m", "0s", "3d", "1h30", "nan", "1e9m"])
 def test_bad_durations(text):
-    with pytest.raises(ConfigError, match="time budget"):
+    with pytest.raises(ConfigError, match="time_budget"):
         seconds(text)
