@@ -81,7 +81,7 @@ def read(path: Path) -> Trained:
 
 def weights_of(network: keras.Model) -> dict[str, np.ndarray]:
     """Copy the weights of a network, by the variable's path."""
-    return {variable.path: np.array(variable) for variable in network.weights}
+    return {variable.path: np.asarray(variable).copy() for variable in network.weights}
 
 
 def begin(

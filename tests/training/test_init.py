@@ -116,7 +116,7 @@ def test_averages_begin_as_the_trained_weights(tiny_run, tiny_config):
     assert_equal(fine_tuning.weights_of(models[-1].generator), theirs)
     assert_equal(fine_tuning.weights_of(models[-1].discriminator), checkpoint.read_discriminator(best(tiny_run)))
     for model in models:
-        averages = {weight.path: np.array(model.optimizer.average(weight)) for weight in model.generator.weights}
+        averages = {weight.path: np.asarray(model.optimizer.average(weight)) for weight in model.generator.weights}
         assert model.optimizer.averages
         assert_equal(averages, theirs)
 
