@@ -23,8 +23,8 @@ FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 3
 DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list` shows
 
 # %% [markdown]
-# The networks here are those of the paper (`recipe="paper"`), at full size: 256x256 pixels, 64 filters in the first layer. Only the
-# images are those of the toy set in the stored outputs.
+# The networks here are those of the paper (`recipe="paper"`), at full size: 256x256 pixels, 64 filters in the first
+# layer. Only the images are those of the toy set in the stored outputs.
 
 # %%
 import inspect

@@ -83,7 +83,8 @@ print("\n".join(sorted(path.relative_to(run).as_posix() for path in run.rglob("*
 # %% [markdown]
 # - `config.json`, `environment.json`, `log.csv`: what was trained, where, and how it went.
 # - `samples/`: the same validation images again and again, source | generated | expected.
-# - `checkpoints/best.keras` (by the perceptual distance of the validation images) and `last.keras`: generators that say themselves what they are.
+# - `checkpoints/best.keras` (by the perceptual distance of the validation images) and `last.keras`: generators that say
+#   themselves what they are.
 # - `checkpoints/state.npz`: every weight, the optimizer's moments and random states, to go on from.
 #
 # ## Going on
@@ -137,8 +138,8 @@ for name, result in results.items():
 
 # %% [markdown]
 # Look for: which number agrees with your eyes. L1 and PSNR compare pixel by pixel and punish a car in the wrong place
-# more than no car at all, so a blur does well by them. The perceptual distance (lower is better) compares what a network
-# sees that took no part in any of these trainings.
+# more than no car at all, so a blur does well by them. The perceptual distance (lower is better) compares what a
+# network sees that took no part in any of these trainings.
 
 # %%
 widgets.compare(columns["L1"][0], columns["modern"][0], ("L1", "modern"))

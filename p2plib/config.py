@@ -32,6 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "terms": {"perceptual": 30.0},
         "ema": 0.995,
         "batch_size": 4,
+        "learning_rate": 4e-4,
     },
     "paper": {
         "generator": "unet",
@@ -40,6 +41,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "terms": {},
         "ema": 0.0,
         "batch_size": 1,
+        "learning_rate": 2e-4,
     },
 }
 """The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `paper`: Isola
@@ -120,8 +122,7 @@ class TrainConfig:
     batch_size: int = _RECIPE
     """Pairs per optimizer step, in total over all devices. modern: 4; paper: 1."""
     learning_rate: float = _RECIPE
-    """Learning rate of Adam (beta_1 = 0.5) before the decay. Default: 2e-4, or 1e-4 with init, which has less to
-    learn."""
+    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern: 4e-4; paper: 2e-4; half of it with init."""
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
@@ -158,11 +159,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Take what is not given from the recipe, and check every value and conflicting combinations."""
-        for name, value in RECIPES.get(self.recipe, RECIPES["modern"]).items():
+        recipe = dict(RECIPES.get(self.recipe, RECIPES["modern"]))
+        recipe["learning_rate"] /= 2 if self.init else 1  # there is less to learn
+        for name, value in recipe.items():
             if getattr(self, name) is _RECIPE:
                 object.__setattr__(self, name, dict(value) if isinstance(value, dict) else value)
-        if self.learning_rate is _RECIPE:
-            object.__setattr__(self, "learning_rate", 1e-4 if self.init else 2e-4)
         for name, registry in _REGISTRIES.items():
             registry.check(getattr(self, name))
         for name in self.terms:

@@ -30,7 +30,7 @@ def test_a_recipe_decides_what_is_not_given(recipe):
 
 
 def test_a_trained_model_learns_at_a_lower_rate():
-    assert [TrainConfig(init=init).learning_rate for init in (None, "runs/a")] == [2e-4, 1e-4]
+    assert [TrainConfig(init=init).learning_rate for init in (None, "runs/a")] == [4e-4, 2e-4]
     assert TrainConfig(init="runs/a", learning_rate=3e-4).learning_rate == 3e-4
     config = TrainConfig(init="runs/a")
     assert TrainConfig.from_dict(config.to_dict()) == config

@@ -291,7 +291,7 @@ def test_help_of_train_names_every_setting(capsys):
 
 @pytest.mark.parametrize(
     ("options", "rate"),
-    [("", 2e-4), ("--init a.keras", 1e-4), ("--init=a.keras --learning-rate 3e-4", 3e-4), ("--init None", 2e-4)],
+    [("", 4e-4), ("--init a.keras", 2e-4), ("--init=a.keras --learning-rate 3e-4", 3e-4), ("--init None", 4e-4)],
 )
 def test_a_trained_model_lowers_the_learning_rate(monkeypatch, options, rate):
     given = []
