@@ -53,8 +53,6 @@ def ship(run: Path, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(run / "checkpoints" / "last.keras") as source, zipfile.ZipFile(path, "w") as target:
         for member in source.infolist():
-        
-                continue
             content = source.read(member)
             content = halved(content) if member.filename == WEIGHTS else content
             target.writestr(zipfile.ZipInfo(member.filename), content, zipfile.ZIP_DEFLATED)

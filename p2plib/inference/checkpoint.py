@@ -123,7 +123,7 @@ def load_generator(path: Path) -> keras.Model:
 
 
 def find(path: str | Path) -> Path:
-    """Resolve `path` to a generator: a file, the best of a run folder, an export folder, or the name of a shipped one."""
+    """Resolve `path` to a generator: a file, the best of a run folder, an export folder, or a shipped one."""
     if not Path(path).exists() and str(path) in shipped():
         return SHIPPED / path / f"{path}.keras"
     path = Path(path)
