@@ -30,6 +30,7 @@ from p2plib.evaluation.compare import Comparison, bootstrap, objective
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "modern": {},
+    "maps": {"recipe": "maps"},
     "paper": {"recipe": "paper"},
     "L1-alone": {"recipe": "paper", "gan_weight": 0.0},
     "without-perceptual": {"terms": {}},

@@ -41,7 +41,7 @@ if DATA in catalog.CATALOG and catalog.find(DATA).url:
     download.get(DATA)
 full = TrainConfig(data=DATA, task="colorize", warmup_epochs=10)
 small = {"image_size": 64, "base_filters": 16, "precision": "float32"}
-fast = replace(full, **small, batch_size=4, epochs=5, decay_epochs=2, warmup_epochs=2)
+fast = replace(full, **small, epochs=6, warmup_epochs=2)
 config = full if FULL else fast
 
 # %% [markdown]
@@ -94,7 +94,7 @@ figures.image_grid({"photo": photos, "colors at an eighth": coarse})
 # %% [markdown]
 # ## The network
 #
-# The same U-Net as ever, between two layers without weights: the first takes L from the source, the last joins L and
+# The same network as ever, between two layers without weights: the first takes L from the source, the last joins L and
 # the network's a and b and turns them into RGB. So L1, the discriminator, metrics and exports see ordinary images.
 
 # %%
@@ -108,7 +108,7 @@ for layer in generator.layers:
 # %% [markdown]
 # ## Training
 #
-# `warmup_epochs` trains the generator with L1 alone first. A discriminator that meets noise learns nothing of use;
+# `warmup_epochs` trains the generator without the GAN first. A discriminator that meets noise learns nothing of use;
 # published notebooks found that such a start saves many epochs with the GAN. The control never meets a discriminator.
 
 # %% tags=["nbval-ignore-output"]
@@ -127,12 +127,12 @@ figures.learning_curves(rows, config.gan_loss)
 # %% [markdown]
 # ## Results
 #
-# The last generators, for `best.keras` is the best by SSIM, which likes colors best that dare nothing.
+# The last generators of both.
 
 # %%
 from p2plib.evaluation.compare import compare
 
-models = {name: load(f / "checkpoints/last.keras") for name, f in {"L1 alone": control, "L1 + GAN": run}.items()}
+models = {name: load(f / "checkpoints/last.keras") for name, f in {"without GAN": control, "with GAN": run}.items()}
 comparison = compare(models)
 print(comparison.protocol["pictures"], "images at", comparison.protocol["size"], "pixels")
 
@@ -147,9 +147,9 @@ figures.image_grid(comparison.columns(3))
 #   score. A colorizer should be below it.
 # - `colourfulness` (Hasler and Suesstrunk 2003) of what was generated, beside `colourfulness_real`.
 #
-# Look for: L1 alone answers an open question, this car red or blue, with the color between: brown. It may win `ab` and
-# still be the duller image. The GAN decides. How much of that a run shows depends on its length: the toy's streets
-# and roofs have few colors and are learned in minutes, photos of everything take hours.
+# Look for: without the GAN, the network answers an open question, this car red or blue, with the color between: brown.
+# It may win `ab` and still be the duller image. The GAN decides. How much of that a run shows depends on its length: the
+# toy's streets and roofs have few colors and are learned in minutes, photos of everything take hours.
 #
 # ## An image of any size
 #
@@ -161,7 +161,7 @@ from p2plib.data import toy
 
 photo = resize_image(toy.city(3, 384)[0], 300, 384)
 old = color.gray(photo)
-[colored] = translate(models["L1 + GAN"], [old])
+[colored] = translate(models["with GAN"], [old])
 difference = np.abs(color.lightness(colored / 255) - color.lightness(old / 255))
 print(old.shape, "->", colored.shape, "| lightness kept:", difference.max() < 0.5)
 

@@ -34,6 +34,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 4,
         "learning_rate": 4e-4,
     },
+    "maps": {
+        "generator": "lean",
+        "upsampling": "resize",
+        "l1_weight": 100.0,
+        "terms": {"perceptual": 10.0, "perceptual_l1": 5.0},
+        "ema": 0.995,
+        "batch_size": 4,
+        "learning_rate": 4e-4,
+    },
     "paper": {
         "generator": "unet",
         "upsampling": "transpose",
@@ -44,8 +53,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 2e-4,
     },
 }
-"""The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `paper`: Isola
-et al. 2017."""
+"""The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `maps`: the
+same for targets of flat colors and thin lines, such as maps and labels, whose colors must not drift. `paper`: Isola et
+al. 2017."""
 
 _RECIPE: Any = object()  # the default of a field that the recipe, or another field, decides
 
@@ -65,9 +75,9 @@ class TrainConfig:
     task: TaskName = "pairs"
     """What to learn. pairs: one half of a pair from the other. For plain photos: colorize (colors from lightness) or
     sketch (the photo from a sketch of it)."""
-    recipe: Literal["modern", "paper"] = "modern"
-    """Defaults for objective and networks. modern: sharp, realistic images soon. paper: Isola et al. 2017. A setting
-    that is given wins over the recipe's."""
+    recipe: Literal["modern", "maps", "paper"] = "modern"
+    """Defaults for objective and networks. modern: sharp, realistic images soon. maps: the same for targets of flat
+    colors and thin lines. paper: Isola et al. 2017. A setting that is given wins over the recipe's."""
     init: str | None = None
     """Start from a trained model: a run folder (its best generator), a .keras file, or the name of a generator that
     comes with p2plib. Weights that fit are taken, the rest is new. It is not needed to resume the run."""
@@ -80,7 +90,7 @@ class TrainConfig:
     base_filters: int = 64
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
-    """Architecture of the generator. modern: lean; paper: unet."""
+    """Architecture of the generator. modern and maps: lean; paper: unet."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator."""
     discriminator_filters: int | None = None
@@ -89,7 +99,7 @@ class TrainConfig:
     """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
     upsampling: Literal["transpose", "resize"] = _RECIPE
     """Upsampling in the generator: transposed convolution (paper), or resize-convolution, which leaves no checkerboard
-    artifacts (modern)."""
+    artifacts (modern, maps)."""
     dropout: float = 0.5
     """Dropout rate in the generator, from 0 to below 1; dropout is the noise of pix2pix."""
     receptive_field: Literal[1, 16, 70, 286] = 70
@@ -99,13 +109,13 @@ class TrainConfig:
     gan_weight: float = 1.0
     """Weight of the generator's GAN loss; 0 trains on L1 alone, a baseline that shows what the GAN adds."""
     l1_weight: float = _RECIPE
-    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 30; paper: 100."""
+    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 30; maps and paper: 100."""
     terms: dict[str, float] = dataclasses.field(default=_RECIPE, hash=False)  # a dict has no hash
-    """More terms of the objective: name and weight of each; see `training/terms.py`. modern: perceptual 30, or
-    feature_matching 10 without the extra `features`; paper: none."""
+    """More terms of the objective: name and weight of each; see `training/terms.py`. modern: perceptual 30;
+    maps: perceptual 10 and perceptual_l1 5 (both: feature_matching 10 without the extra `features`); paper: none."""
     ema: float = _RECIPE
     """Decay of the moving average of the generator's weights; the average is validated, saved and used. 0: none.
-    modern: 0.995; paper: 0."""
+    modern and maps: 0.995; paper: 0."""
     diff_augment: bool = False
     """Show the discriminator shifted, recolored and partly covered pairs, real and generated alike (DiffAugment), so
     that it does not learn a small data set by heart."""
@@ -120,9 +130,9 @@ class TrainConfig:
     """Decay the learning rate linearly to zero over this many final epochs (0: constant). None: over the second half
     of the training."""
     batch_size: int = _RECIPE
-    """Pairs per optimizer step, in total over all devices. modern: 4; paper: 1."""
+    """Pairs per optimizer step, in total over all devices. modern and maps: 4; paper: 1."""
     learning_rate: float = _RECIPE
-    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern: 4e-4; paper: 2e-4; half of it with init."""
+    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern and maps: 4e-4; paper: 2e-4; half of it with init."""
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"

@@ -23,7 +23,7 @@ from p2plib.inference.checkpoint import SHIPPED
 
 SHARED = {"data": "toy", "image_size": 128, "base_filters": 16, "train_time": "6m"}
 MODELS = {
-    "toy-map": TrainConfig(**SHARED, direction="AtoB"),
+    "toy-map": TrainConfig(**SHARED, direction="AtoB", recipe="maps"),
     "toy-satellite": TrainConfig(**SHARED, direction="BtoA"),
     "toy-colors": TrainConfig(**SHARED, task="colorize"),
     "vases": TrainConfig(**SHARED, task="sketch"),

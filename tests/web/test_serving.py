@@ -215,14 +215,16 @@ def test_no_file_of_a_user_touches_the_disk(app):
     assert written == []
 
 
-def test_the_command_serves_until_ctrl_c(tiny_run):
-    command = [sys.executable, "-m", "p2plib", "web", str(tiny_run), "--port", "0"]
+@pytest.mark.parametrize("models", [1, 4], ids=["one that is named", "those that come with p2plib"])
+def test_the_command_serves_until_ctrl_c(tiny_run, models):
+    named = [str(tiny_run)] if models == 1 else []
+    command = [sys.executable, "-m", "p2plib", "web", *named, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             greeting = next(line for line in process.stdout if not line.startswith("runtime:"))
             port = int(re.search(r"http://127\.0\.0\.1:(\d+) ", greeting)[1])
             assert "only this computer can reach it. Press Ctrl-C to stop." in greeting
-            assert ask(port, "GET", "/healthz")[2] == {"status": "ok", "models": 1, "waiting": 0}
+            assert ask(port, "GET", "/healthz")[2] == {"status": "ok", "models": models, "waiting": 0}
             assert ask(port, "POST", "/api/translate", order(IMAGES[0]))[0] == 200
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
