@@ -148,8 +148,8 @@ figures.image_grid(comparison.columns(3))
 # - `colourfulness` (Hasler and Suesstrunk 2003) of what was generated, beside `colourfulness_real`.
 #
 # Look for: without the GAN, the network answers an open question, this car red or blue, with the color between: brown.
-# It may win `ab` and still be the duller image. The GAN decides. How much of that a run shows depends on its length: the
-# toy's streets and roofs have few colors and are learned in minutes, photos of everything take hours.
+# It may win `ab` and still be the duller image. The GAN decides. How much of that a run shows depends on its length:
+# the toy's streets and roofs have few colors and are learned in minutes, photos of everything take hours.
 #
 # ## An image of any size
 #

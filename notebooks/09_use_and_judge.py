@@ -13,8 +13,9 @@
 # %% [markdown]
 # # Use a model, and judge it
 #
-# Images of any size, folders, video; then honest numbers: what the recipe adds to L1, whether another network recognizes
-# what was generated, and an export for other programs with its model card. Takes about 100 seconds on two CPU cores.
+# Images of any size, folders, video; then honest numbers: what the recipe adds to L1, whether another network
+# recognizes what was generated, and an export for other programs with its model card. Takes about 100 seconds on two
+# CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -154,8 +155,9 @@ figures.image_grid(comparison.columns(3))
 # %% [markdown]
 # Look for: L1, PSNR and SSIM prefer the control, whose images are blurred. They ask "how close, pixel by pixel?".
 # `swd`, the sliced Wasserstein distance between all real and all generated patches, asks "do they look alike as a
-# crowd?", and `perceptual` "do they look alike to a network that knows many things?" Lower is better in both. No single number says which image is better; together they tell the
-# difference. A star marks means that differ by more than chance.
+# crowd?", and `perceptual` asks "do they look alike to a network that knows many things?" Lower is better in both. No
+# single number says which image is better; together they tell the difference. A star marks means that differ by more
+# than chance.
 #
 # ## Is it recognized?
 #

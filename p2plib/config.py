@@ -24,25 +24,18 @@ else:
     GeneratorName, DiscriminatorName = Literal[tuple(GENERATORS)], Literal[tuple(DISCRIMINATORS)]
     GanLossName, TaskName = Literal[tuple(GAN_LOSSES)], Literal[tuple(TASKS)]
 
+_MODERN: dict[str, Any] = {
+    "generator": "lean",
+    "upsampling": "resize",
+    "l1_weight": 30.0,
+    "terms": {"perceptual": 30.0},
+    "ema": 0.995,
+    "batch_size": 4,
+    "learning_rate": 4e-4,
+}
 RECIPES: dict[str, dict[str, Any]] = {
-    "modern": {
-        "generator": "lean",
-        "upsampling": "resize",
-        "l1_weight": 30.0,
-        "terms": {"perceptual": 30.0},
-        "ema": 0.995,
-        "batch_size": 4,
-        "learning_rate": 4e-4,
-    },
-    "maps": {
-        "generator": "lean",
-        "upsampling": "resize",
-        "l1_weight": 100.0,
-        "terms": {"perceptual": 10.0, "perceptual_l1": 5.0},
-        "ema": 0.995,
-        "batch_size": 4,
-        "learning_rate": 4e-4,
-    },
+    "modern": _MODERN,
+    "maps": _MODERN | {"l1_weight": 100.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
     "paper": {
         "generator": "unet",
         "upsampling": "transpose",
@@ -132,7 +125,7 @@ class TrainConfig:
     batch_size: int = _RECIPE
     """Pairs per optimizer step, in total over all devices. modern and maps: 4; paper: 1."""
     learning_rate: float = _RECIPE
-    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern and maps: 4e-4; paper: 2e-4; half of it with init."""
+    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern and maps: 4e-4; paper: 2e-4; with init: half."""
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
