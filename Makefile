@@ -25,10 +25,9 @@ $(VENV)/ready: $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	touch $@
 
-# About three minutes of training on 2 cores; the last line says where the results are.
+# Three minutes of training; the last line says where the results are.
 demo: $(VENV)/ready
-	$(BIN)/python -m p2plib train --data toy --image-size 128 --base-filters 32 --batch-size 4 \
-	  --epochs 14 --decay-epochs 6 --sample-every 2 --time-budget 3m
+	$(BIN)/python -m p2plib train --data toy --recipe maps --image-size 128 --base-filters 32 --train-time 3m --sample-every 2
 
 # Everything on TensorFlow; what touches Keras once more on JAX; then the notebooks against their stored outputs.
 test: test-tensorflow test-jax test-notebooks

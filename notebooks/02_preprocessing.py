@@ -184,8 +184,8 @@ figures.image_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
 # %% [markdown]
 # Look for: in the middle, edges that are doubled once the halves lie on each other. On the right, what the L1 loss then
 # teaches: a blur, and an error that no training can get below. For comparison, three minutes of training on the toy set
-# (`make demo`) reach 0.059 with well-aligned pairs. The GAN loss does not help here: the discriminator too sees source
-# and target that do not fit.
+# (`make demo`) reach DEMO_L1 with well-aligned pairs. The GAN loss does not help here: the discriminator, too, sees
+# source and target that do not fit.
 #
 # ## Batches can be repeated
 #

@@ -27,7 +27,8 @@ else:
 _MODERN: dict[str, Any] = {
     "generator": "lean",
     "upsampling": "resize",
-    "l1_weight": 30.0,
+    "l1_weight": 10.0,
+    "gan_weight": 2.0,
     "terms": {"perceptual": 30.0},
     "ema": 0.995,
     "batch_size": 4,
@@ -35,11 +36,12 @@ _MODERN: dict[str, Any] = {
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": _MODERN,
-    "maps": _MODERN | {"l1_weight": 100.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
+    "maps": _MODERN | {"l1_weight": 100.0, "gan_weight": 1.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
     "paper": {
         "generator": "unet",
         "upsampling": "transpose",
         "l1_weight": 100.0,
+        "gan_weight": 1.0,
         "terms": {},
         "ema": 0.0,
         "batch_size": 1,
@@ -99,10 +101,10 @@ class TrainConfig:
     """Side of the PatchGAN discriminator's patches in pixels."""
     gan_loss: GanLossName = "vanilla"
     """GAN loss: cross-entropy (as in the paper), least squares, or hinge."""
-    gan_weight: float = 1.0
-    """Weight of the generator's GAN loss; 0 trains on L1 alone, a baseline that shows what the GAN adds."""
+    gan_weight: float = _RECIPE
+    """Weight of the generator's GAN loss; 0 trains without a GAN. modern: 2; maps and paper: 1."""
     l1_weight: float = _RECIPE
-    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 30; maps and paper: 100."""
+    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 10; maps and paper: 100."""
     terms: dict[str, float] = dataclasses.field(default=_RECIPE, hash=False)  # a dict has no hash
     """More terms of the objective: name and weight of each; see `training/terms.py`. modern: perceptual 30;
     maps: perceptual 10 and perceptual_l1 5 (both: feature_matching 10 without the extra `features`); paper: none."""
@@ -118,7 +120,7 @@ class TrainConfig:
     """Train for this long, over all sessions, for example 30m: the learning rate reaches zero when it is used up.
     Only the time of training steps counts, not the start, validation and saving."""
     warmup_epochs: int = 0
-    """First train the generator on L1 alone for this many epochs; then start the GAN, each network with a new Adam."""
+    """First train the generator without the GAN for this many epochs; then start it, each network with a new Adam."""
     decay_epochs: int | None = None
     """Decay the learning rate linearly to zero over this many final epochs (0: constant). None: over the second half
     of the training."""
@@ -183,7 +185,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
-        if self.gan_weight == 0 and self.l1_weight == 0:
+        if not (self.gan_weight or self.l1_weight or any(self.terms.values())):
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)

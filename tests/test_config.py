@@ -68,7 +68,7 @@ def test_files_without_a_recipe_are_version_0_1s_and_the_papers():
         {"warmup_epochs": 1, "l1_weight": 0},
         {"learning_rate": 0},
         {"seed": -1},
-        {"gan_weight": 0, "l1_weight": 0},
+        {"gan_weight": 0, "l1_weight": 0, "terms": {}},
         {"time_budget": "soon"},
         {"train_time": "soon"},
         {"recipe": "classic"},

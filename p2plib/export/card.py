@@ -287,11 +287,11 @@ def _limits(
     else:
         yield f"It sees {size} x {size} pixels at a time, without finer detail or anything beyond them."
     if config.gan_weight == 0:
-        yield "It was trained on L1 alone, without a discriminator: expect blurry images."
+        yield "It was trained without a discriminator: expect images that are too smooth."
     if info.epoch < config.epochs:
         yield f"It was saved after epoch {info.epoch} of {config.epochs} planned epochs."
     if file.name == "best.keras":
-        yield "It was selected as the best of its run by validation SSIM, so validation metrics flatter it slightly."
+        yield "It is the best of its run on the validation images, so validation metrics flatter it slightly."
     tested = evaluation.protocol["split"] if evaluation else "val"
     if tested != "test":
         yield f"Its metrics come from the {_text(tested)} split; it was not scored on a test split for this card."

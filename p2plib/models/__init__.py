@@ -33,7 +33,7 @@ def build_generator(config: TrainConfig) -> keras.Model:
 
 
 def build_discriminator(config: TrainConfig) -> keras.Model | None:
-    """Build the discriminator for `config`; None if the GAN weight is 0 (L1 alone).
+    """Build the discriminator for `config`; None if the GAN weight is 0.
 
     Its function in `registry.DISCRIMINATORS` gets the keywords image_size, base_filters, norm and receptive_field.
     """

@@ -90,7 +90,7 @@ def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[di
     return Template(template).substitute(
         style=widgets.STYLE,
         title=escape(f"{Path(info.config.data).resolve().name}: {source} → {target}"),
-        lead=f"pix2pix, the best generator of the run by validation SSIM: step {info.step}, epoch {info.epoch}.",
+        lead=f"pix2pix, the best generator of the run on the validation images: step {info.step}, epoch {info.epoch}.",
         numbers="\n".join(f"<div><dt>{_title(name)}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
         protocol=_protocol(evaluation, total, limit),
         tables=_table("Settings", {name: config[name] for name in SETTINGS})

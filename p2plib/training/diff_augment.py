@@ -1,4 +1,4 @@
-"""Differentiable augmentation of all that the discriminator sees (Zhao et al. 2020, "DiffAugment")."""
+"""Random changes of images within the training step, through which gradients flow."""
 
 from __future__ import annotations
 
@@ -14,8 +14,22 @@ CUTOUT = 1 / 2
 """Side of the square that is covered, as a share of the side."""
 
 
+class RandomShift(keras.layers.Layer):
+    """Shifts images by up to 7 pixels in either direction; what leaves on one side comes back on the other."""
+
+    def __init__(self) -> None:
+        super().__init__(name="random_shift", dtype="float32")
+        self.seeds = random.SeedGenerator(0)
+        self.built = True
+
+    def call(self, images: Sequence[Any]) -> list[Any]:
+        """Shift several batches (N, S, S, 3) alike."""
+        down, right = ops.unstack(random.randint((2,), 0, 8, seed=self.seeds), 2)
+        return [ops.roll(ops.roll(x, down, axis=1), right, axis=2) for x in images]
+
+
 class DiffAugment(keras.layers.Layer):
-    """Changes color, position and a covered square of images, differently for each member of the batch.
+    """Changes color, position and a covered square of images, differently for each pair (Zhao et al. 2020).
 
     On a small data set, D learns the training pairs by heart, and G then learns little from it. D sees changed pairs
     only, real and generated ones alike, so G is not taught the changes; gradients flow through them to G.

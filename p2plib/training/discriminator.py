@@ -33,22 +33,20 @@ def load_discriminator(run: str | Path) -> Discriminator:
 
     Raises:
         ConfigError: the folder has no configuration.
-        CheckpointError: there is no training state, or no discriminator (a run on L1 alone, or still in its warm-up).
+        CheckpointError: there is no training state, or no discriminator (a run without a GAN, or still in its warm-up).
     """
     run = Path(run)
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
-        raise CheckpointError(f"{run}: was trained on L1 alone (gan_weight 0), so it has no discriminator.")
+        raise CheckpointError(f"{run}: was trained without a GAN (gan_weight 0), so it has no discriminator.")
     state = state_file(run)
     if config.warmup_epochs and (done := read_progress(state))["epoch"] + bool(done["step"]) <= config.warmup_epochs:
         raise CheckpointError(f"{run}: is still in its L1 warm-up, so it has no discriminator yet; train it further.")
     runtime.start(TrainConfig(precision="float32"))
-    from p2plib.training.diff_augment import DiffAugment  # imports Keras
-    from p2plib.training.pix2pix import Pix2Pix
+    from p2plib.training.pix2pix import Pix2Pix  # imports Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        augment = DiffAugment() if config.diff_augment else None  # its random state is in the file, too
-        model = Pix2Pix(build_generator(config), build_discriminator(config), augment=augment)
+        model = Pix2Pix(build_generator(config), build_discriminator(config))
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)
 

@@ -2,9 +2,11 @@
 
 The run folder holds `config.json`, `environment.json` (versions, hardware, git revision), `data.json` (which images),
 `log.csv` (one row per epoch), `samples/` (grids source | generated | expected) and `checkpoints/`: `best.keras` (by
-validation SSIM), `last.keras`, `generator_STEP.keras`, and `state.npz` to resume from.
+the perceptual distance of the validation images, or by SSIM where its network is not installed), `last.keras`,
+`generator_STEP.keras`, and `state.npz` to resume from.
 
-Training ends after the last epoch, when the time budget runs out, or gracefully on Ctrl-C or SIGTERM.
+Training ends after the last epoch or after `train_time`. It is interrupted when the time budget runs out, or gracefully
+on Ctrl-C or SIGTERM. With `train_time`, the learning rate follows the clock, so two runs are not the same run.
 
 A run depends on its seed, settings, images, versions and machine, and on nothing else; a resumed run sees the batches,
 crops, dropout masks and optimizer state of one that never stopped. Two such runs agree up to rounding. On CPUs they
@@ -13,8 +15,8 @@ order. `deterministic=True` is the backend's own promise of equal bits. It costs
 
 With `init`, a new run starts from a trained model; see `fine_tuning`.
 
-With `warmup_epochs`, the GAN losses are NaN in the log until the GAN starts, and `best.keras` ignores the warm-up: SSIM
-favors the blurry images of L1.
+With `warmup_epochs`, the GAN losses are NaN in the log until the GAN starts, and `best.keras` ignores the warm-up,
+whose images are blurry.
 
 Functions import Keras only after the configuration has chosen the backend.
 """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from p2plib.registry import GAN_LOSSES, TERMS
+from p2plib.training.diff_augment import RandomShift
 from p2plib.training.terms import Step
 
 
@@ -27,7 +28,7 @@ class Pix2Pix(keras.Model):
         terms: weights by name in `registry.TERMS`. Default: L1 with the paper's lambda of 100, and the GAN loss with 1.
             D's own loss has weight 1.
         features: frozen network for terms that compare features; see `models.features`.
-        augment: images (N, S, S, 3), equally changed -> the same; applied to all that D sees. See `diff_augment`.
+        augment: changes all that D sees alike, such as `diff_augment.DiffAugment`.
 
     Example:
         >>> model = Pix2Pix(unet(128), patchgan(128), terms={"l1": 100, "gan": 1})
@@ -42,12 +43,13 @@ class Pix2Pix(keras.Model):
         gan_loss: str = "vanilla",
         terms: Mapping[str, float] | None = None,
         features: keras.Model | None = None,
-        augment: Callable[[Sequence[Any]], list[Any]] | None = None,
+        augment: keras.layers.Layer | None = None,
     ) -> None:
         super().__init__(name="pix2pix")
         self.generator = generator
         self.discriminator = discriminator
         self.features, self.augment = features, augment
+        self.shift = RandomShift() if features else None
         self.gan_loss = GAN_LOSSES[gan_loss]
         weights = dict(terms or {"l1": 100.0, "gan": 1.0}) | {"discriminator": 1.0}
         self.terms = {name: (TERMS[name], weight) for name, weight in weights.items()}
@@ -75,7 +77,7 @@ class Pix2Pix(keras.Model):
             sample_weight: not used.
             training: whether D runs in training mode.
         """
-        step = Step(x, y, y_pred, self.gan_loss, self.features, *self.discriminate(x, y, y_pred, training))
+        step = Step(x, y, y_pred, self.gan_loss, **self.look(y, y_pred), **self.discriminate(x, y, y_pred, training))
         objective = 0.0
         for name, (term, weight) in self.terms.items():
             value = term(step)
@@ -83,17 +85,25 @@ class Pix2Pix(keras.Model):
             objective += weight * value
         return objective / _replicas()
 
-    def discriminate(self, source: Any, target: Any, generated: Any, training: bool) -> tuple[Any, ...]:
+    def look(self, target: Any, generated: Any) -> dict[str, Any]:
+        """The frozen network's activations for target and generated images, shifted alike.
+
+        The network halves images several times. At fixed positions, it would see some pixels better than others, and G
+        would draw that grid.
+        """
+        if self.features is None or self.shift is None:
+            return {}
+        seen = [keras.tree.flatten(self.features(images)) for images in self.shift([target, generated])]
+        return {"target_features": seen[0], "generated_features": seen[1]}
+
+    def discriminate(self, source: Any, target: Any, generated: Any, training: bool) -> dict[str, Any]:
         """D's logits for real and generated pairs, to train D, and for generated pairs with D constant, to train G.
 
         All three use one copy of D's weights. D's update depends on that copy, so the backend cannot reorder the update
         before it: G never learns from a partly updated D.
-
-        Returns:
-            The three logits, then D's activations for the first and the third.
         """
         if self.judge is None:
-            return ()
+            return {}
         call = self.judge.stateless_call
         weights = [ops.copy(variable.value) for variable in self.judge.trainable_variables]
         state = [variable.value for variable in self.judge.non_trainable_variables]
@@ -105,7 +115,8 @@ class Pix2Pix(keras.Model):
         for variable, value in zip(self.judge.non_trainable_variables, state, strict=True):
             variable.assign(value)
         (*reals, real), (*_, fake), (*judgeds, judged) = map(_listed, (real, fake, judged))
-        return real, fake, judged, reals, judgeds
+        logits = {"real": real, "fake": fake, "judged": judged}
+        return logits | {"real_activations": reals, "judged_activations": judgeds}
 
 
 def with_activations(discriminator: keras.Model) -> keras.Model:

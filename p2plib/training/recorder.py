@@ -40,9 +40,12 @@ def training_variables(model: Pix2Pix) -> dict[str, list[keras.Variable]]:
         own = [v for v in optimizer.variables if not any(v is w for w in optimizer.inner_optimizer.variables)]
         parts["loss_scale"] = own
         optimizer = optimizer.inner_optimizer
-    frozen = {id(variable) for variable in (model.features.variables if model.features else ())}
-    changing = [variable for variable in model.variables if id(variable) not in frozen]
-    return {"model": changing, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
+    frozen = model.features.variables if model.features else []
+    if draws := [variable for layer in (model.shift, model.augment) if layer for variable in layer.variables]:
+        parts["random"] = draws
+    apart = {id(variable) for variable in [*frozen, *draws]}
+    networks = [variable for variable in model.variables if id(variable) not in apart]
+    return {"model": networks, "optimizer": optimizer.variables, "metrics": model.metrics_variables} | parts
 
 
 class Validator:

@@ -21,7 +21,7 @@ def needs(*, features: str | None = None, activations: bool = False) -> Callable
     """Decorator that says what a term reads besides images and logits.
 
     Args:
-        features: the frozen network in `registry.FEATURES` that `Step.features` holds.
+        features: the frozen network in `registry.FEATURES` whose activations the step holds.
         activations: the term compares D's activations, so there must be a discriminator.
     """
 
@@ -41,8 +41,10 @@ class Step:
     generated: Any
     gan_loss: Any = None
     """A `gan_losses.GANLoss`."""
-    features: Any = None
-    """A frozen network: images -> list of activations; see `models.features`."""
+    target_features: Sequence[Any] = ()
+    """Activations of a frozen network for the target, from fine to coarse; see `models.features`."""
+    generated_features: Sequence[Any] = ()
+    """The same for the generated images."""
     real: Any = None
     """Logits for (source, target), to train D."""
     fake: Any = None
@@ -81,7 +83,7 @@ def perceptual(step: Step) -> Any:
     Zhang et al. 2018 (LPIPS), equation 1 with equal weights, on EfficientNet-Lite0. It sees edges and textures; the
     normalization ignores contrast, so colors need L1 beside it.
     """
-    pairs = zip(step.features(step.target), step.features(step.generated), strict=True)
+    pairs = zip(step.target_features, step.generated_features, strict=True)
     return sum(ops.mean(ops.sum(ops.square(_unit(real) - _unit(made)), axis=-1)) for real, made in pairs)
 
 
@@ -92,7 +94,7 @@ def perceptual_l1(step: Step) -> Any:
 
     Johnson et al. 2016, section 3.2, with L1. It keeps contrast, so flat colors and thin lines of maps stay right.
     """
-    pairs = zip(step.features(step.target), step.features(step.generated), strict=True)
+    pairs = zip(step.target_features, step.generated_features, strict=True)
     return sum(_l1(real, made) / (ops.mean(ops.abs(_float32(real))) + 1e-6) for real, made in pairs)
 
 

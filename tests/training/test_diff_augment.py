@@ -11,7 +11,7 @@ pytestmark = pytest.mark.keras
 from gradients import gradients  # noqa: E402
 from keras import ops  # noqa: E402
 
-from p2plib.training.diff_augment import CUTOUT, SHIFT, DiffAugment  # noqa: E402
+from p2plib.training.diff_augment import CUTOUT, SHIFT, DiffAugment, RandomShift  # noqa: E402
 
 SIDE = 16
 
@@ -65,3 +65,14 @@ def test_gradients_flow_to_the_images():
     [gradient] = gradients(scalar, [image])
     shown = np.abs(gradient).sum(-1) > 0
     assert 0.25 < shown.mean() < 1  # what is covered or moved out has none
+
+
+def test_images_are_shifted_alike_and_nothing_is_lost():
+    layer, image = RandomShift(), batch()
+    seen = set()
+    for _ in range(20):
+        one, two = map(np.asarray, layer([image, image + 2]))
+        np.testing.assert_array_equal(two, one + 2)
+        [shift] = [places for places in np.ndindex(8, 8) if (one == np.roll(image, places, (1, 2))).all()]
+        seen.add(shift)
+    assert len(seen) > 10

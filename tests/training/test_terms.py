@@ -50,7 +50,8 @@ def whole_step() -> Callable[..., Step]:
         real, judged = features(target), features(generated)
         logits = {"real": real[-1], "fake": judged[-1], "judged": judged[-1]}
         activations = {"real_activations": real, "judged_activations": judged}
-        return Step(source, target, generated, GAN_LOSSES["vanilla"], features, **logits, **activations)
+        seen = {"target_features": real, "generated_features": judged}
+        return Step(source, target, generated, GAN_LOSSES["vanilla"], **logits, **activations, **seen)
 
     return step
 
@@ -94,6 +95,7 @@ def test_focal_frequency_has_gradients_also_where_images_are_equal(whole_step, w
 
 
 def test_perceptual_ignores_the_length_of_features_and_perceptual_l1_does_not():
-    step = Step(None, 1.0, 3.0, features=lambda x: [np.full((1, 2, 2, 4), x, "float32")])
+    one, three = ([np.full((1, 2, 2, 4), value, "float32")] for value in (1, 3))
+    step = Step(None, None, None, target_features=one, generated_features=three)
     assert float(TERMS["perceptual"](step)) == pytest.approx(0, abs=1e-6)
     assert float(TERMS["perceptual_l1"](step)) == pytest.approx(2, rel=1e-5)

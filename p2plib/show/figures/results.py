@@ -32,6 +32,7 @@ PANELS = (
     Panel("PSNR", "PSNR in dB", {"val_psnr": ("validation", BLUE)}, best="val_psnr"),
     Panel("SSIM", "SSIM", {"val_ssim": ("validation", BLUE)}, best="val_ssim"),
 )
+JUDGE = "val_perceptual"
 NO_CURVES = {"epoch", "step", "learning_rate", "seconds", "pictures_per_second"}
 """Columns of the log that are not drawn."""
 
@@ -152,10 +153,12 @@ def _titles(row: Sequence[Axes], titles: Sequence[str]) -> None:
 
 
 def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
-    """Losses and validation metrics by epoch, with a mark at the best validation SSIM (`best.keras`).
+    """Losses and validation metrics by epoch, with a mark at `best.keras`.
+
+    It is the best by `val_perceptual`, or by `val_ssim` where that is missing.
 
     Args:
-        rows: the log, one row per epoch, at least one. Without the columns `gan` and `discriminator` (L1 alone), their
+        rows: the log, one row per epoch, at least one. Without the columns `gan` and `discriminator`, their
             panel is left out. Rows where they are NaN (warm-up) cannot be the best.
         gan_loss: the run's GAN loss, to draw a line for the undecided discriminator if it has one.
     """
@@ -168,7 +171,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
         layout="constrained",
     )
     begun = [row for row in rows if not np.isnan(row.get("gan", 0))] or rows
-    best = max(begun, key=lambda row: row["val_ssim"])
+    best = min(begun, key=lambda row: row[JUDGE] if JUDGE in row else -row["val_ssim"])
     undecided = GAN_LOSSES[gan_loss].undecided if gan_loss else None
     all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, panel in zip(all_axes, panels, strict=False):
@@ -192,7 +195,7 @@ def _panels(row: Mapping[str, float]) -> list[Panel]:
     others = [column for column in row if column not in shown]
     where = {True: ("validation", BLUE), False: ("training", VERMILION)}
     extra = [Panel(c.removeprefix("val_"), c.removeprefix("val_"), {c: where[c.startswith("val_")]}) for c in others]
-    return usual + extra
+    return usual + [panel._replace(best=JUDGE) if JUDGE in panel.lines else panel for panel in extra]
 
 
 def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
