@@ -288,7 +288,7 @@ def _limits(
         yield f"It sees {size} x {size} pixels at a time, without finer detail or anything beyond them."
     if config.gan_weight == 0:
         yield "It was trained without a discriminator: expect images that are too smooth."
-    if info.epoch < config.epochs:
+    if not config.train_time and info.epoch < config.epochs:
         yield f"It was saved after epoch {info.epoch} of {config.epochs} planned epochs."
     if file.name == "best.keras":
         yield "It is the best of its run on the validation images, so validation metrics flatter it slightly."

@@ -252,14 +252,13 @@ def progress(every: int = 1) -> Callable[[Snapshot], None]:
 
     def show(snapshot: Snapshot) -> None:
         nonlocal handle, drawn
-        epoch, last = snapshot.rows[-1]["epoch"], snapshot.config.epochs
-        if epoch % every and epoch < last:
+        if snapshot.rows[-1]["epoch"] % every and not snapshot.done:
             return
         if not _in_notebook():
             from p2plib.training.loop import print_row
 
             print_row(snapshot)
-        elif epoch == last or time.monotonic() - drawn >= REDRAW_SECONDS:
+        elif snapshot.done or time.monotonic() - drawn >= REDRAW_SECONDS:
             handle = _display(_training_html(snapshot), handle)
             drawn = time.monotonic()
 

@@ -229,7 +229,8 @@ class Recorder(keras.callbacks.Callback):
         row |= {"seconds": round(progress.seconds, 2), "pictures_per_second": round(rate, 2)}
         progress.rows.append(row)
         files.write_csv(self.saver.folder / "log.csv", progress.rows)
-        self.show(Snapshot(self.config, self.saver.names, self.terms, progress.rows, self.validator.samples))
+        samples = self.validator.samples
+        self.show(Snapshot(self.config, self.saver.names, self.terms, progress.rows, samples, progress.done))
 
     def _keep(self) -> None:
         progress, config = self.progress, self.config

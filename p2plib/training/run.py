@@ -72,6 +72,8 @@ class Snapshot:
     """The log so far, one row per epoch."""
     samples: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]]
     """Runs the generator on a few validation images; returns sources, generated, targets, each uint8 (N, S, S, 3)."""
+    done: bool = False
+    """Whether the training is complete."""
 
 
 def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConfig:

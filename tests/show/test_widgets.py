@@ -214,7 +214,8 @@ def snapshot(config, epochs: int):
     row = {"l1": 0.5, "gan": 0.7, "discriminator": 0.6, "val_l1": 0.4, "val_psnr": 20.0, "val_ssim": 0.5}
     row |= {"seconds": 1.0, "pictures_per_second": 9.0}
     rows = [{"epoch": epoch, **row} for epoch in range(1, epochs + 1)]
-    return Snapshot(config, ("photo", "map"), ("l1", "gan", "discriminator"), rows, lambda: (SOURCES, TARGETS, TARGETS))
+    terms, samples = ("l1", "gan", "discriminator"), lambda: (SOURCES, TARGETS, TARGETS)
+    return Snapshot(config, ("photo", "map"), terms, rows, samples, done=epochs == config.epochs)
 
 
 TRAINING = """
