@@ -1,6 +1,6 @@
 """Train the generators that come with p2plib, on images that p2plib makes: `python tools/train_weights.py [NAME ...]`.
 
-Writes p2plib/weights/NAME/NAME.keras, with weights in float16, and its model card beside it. Each takes about seven
+Writes p2plib/weights/NAME/NAME.keras, with weights in float16, and its model card beside it. Each takes about six
 minutes on two CPU cores.
 """
 
@@ -21,7 +21,7 @@ from p2plib.config import TrainConfig
 from p2plib.export.card import write_card
 from p2plib.inference.checkpoint import SHIPPED
 
-SHARED = {"data": "toy", "image_size": 128, "base_filters": 16, "train_time": "6m"}
+SHARED = {"data": "toy", "image_size": 128, "base_filters": 16, "epochs": 50, "sample_every": 50}
 MODELS = {
     "toy-map": TrainConfig(**SHARED, direction="AtoB", recipe="maps"),
     "toy-satellite": TrainConfig(**SHARED, direction="BtoA"),

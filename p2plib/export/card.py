@@ -41,6 +41,7 @@ SCALES = {
     "psnr": "PSNR in dB, for images on [0, 1], higher is better",
     "ssim": "SSIM, for images on [0, 1], higher is better",
     "ms_ssim": "MS-SSIM, for images on [0, 1], higher is better",
+    "perceptual": "Perceptual distance (features of EfficientNet-Lite2), lower is better",
     "ab": "Mean color error in a and b of CIE Lab, lower is better",
     "ab_grey": "Mean color error of the gray image, for comparison",
     "accuracy": "Pixel accuracy, each pixel in the class of the nearest color",

@@ -141,9 +141,10 @@ def test_limits_follow_from_the_records(tmp_path):
     def limits(name: str = "model.keras", found: Evaluation | None = None, **changes: object) -> str:
         return card.model_card(stored(tmp_path, name, **changes), found).partition("## Limits")[2]
 
-    assert "L1 alone" in limits(gan_weight=0.0) and "L1 alone" not in limits()
+    assert "too smooth" in limits(gan_weight=0.0) and "too smooth" not in limits()
     assert "flatter" in limits("best.keras") and "flatter" not in limits()
     assert "epoch 3 of 200" in limits() and "planned" not in limits(epochs=3, decay_epochs=0)
+    assert "planned" not in limits(train_time="1h", decay_epochs=None)
     assert "from the val split" in limits(found=evaluation())
     assert "on a test split" not in limits(found=evaluation(split="test"))
 

@@ -213,7 +213,7 @@ def test_a_packed_file_does_without_the_package(weights, tmp_path, monkeypatch):
     assert available("lite0") and not available("lite2")
     for x, y in zip(network("lite0", 32)(noise(1, 32)), expected, strict=True):
         np.testing.assert_array_equal(np.asarray(x), y)
-    with pytest.raises(ConfigError, match=r"no block 5: the last one of the file in \$P2PLIB_FEATURES .* is 4"):
+    with pytest.raises(ConfigError, match=r"no block 5: the last one of the packed file .* is 4"):
         network("lite0", 32, [5])
     (tmp_path / "lite0.npz").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"lite0\.npz: the weights cannot be read"):

@@ -16,7 +16,7 @@ from p2plib.config import TrainConfig
 from p2plib.training.run import read_log
 
 pytestmark = pytest.mark.on_kaggle
-STEPS = 20
+STEPS, EXACT = 20, 10
 
 
 def losses(backend: str, devices: int, config: TrainConfig, run: Path) -> np.ndarray:
@@ -31,11 +31,13 @@ def losses(backend: str, devices: int, config: TrainConfig, run: Path) -> np.nda
     ids=["MirroredStrategy", "DataParallel"],
 )
 def test_losses_agree_to_float32_rounding(tiny_config, tmp_path, backend, devices, dropout):
-    """The losses of 20 steps agree to a relative 3.7e-5, the tolerance of a single step in `test_devices`.
+    """The losses of 10 steps agree to a relative 3.7e-5, the tolerance of a single step in `test_devices`.
+
+    Rounding grows from then on, on some processors more than on others: to 8.6e-5 within 20 steps on an AMD EPYC.
 
     Several devices add the same numbers in another order. Adam's first steps multiply the rounding of gradients that
     are next to nothing, but those are the gradients of weights that hardly matter to the loss. Measured over all 20
-    steps: at most 1.8e-7 (TensorFlow) and 1.1e-6 (JAX), and no growth. Other masks, crops or images show far above
+    steps on an Intel Xeon: at most 1.8e-7 (TensorFlow) and 1.1e-6 (JAX). Other masks, crops or images show far above
     that: on TensorFlow each device draws its own dropout masks, which makes 1e-4 in the first step, so dropout is off
     there. JAX draws them for the whole batch. (With all of XLA's optimizations on, which the tests turn off, JAX's
     difference grows to 1e-4 by step 20, and so does that of two runs on one device whose first weights differ in the
@@ -51,4 +53,5 @@ def test_losses_agree_to_float32_rounding(tiny_config, tmp_path, backend, device
     one, several = (losses(backend, count, config, tmp_path / str(count)) for count in (1, devices))
     assert one.shape == (STEPS, 3)
     assert one[-1, 1] < 0.97 * one[0, 1]  # it has learned something meanwhile
-    np.testing.assert_allclose(several, one, rtol=LOSS_ROUNDING, atol=0)
+    np.testing.assert_allclose(several[:EXACT], one[:EXACT], rtol=LOSS_ROUNDING, atol=0)
+    np.testing.assert_allclose(several, one, rtol=10 * LOSS_ROUNDING, atol=0)
