@@ -70,6 +70,7 @@ notebooks: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/photos.py
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/serving.py

@@ -13,8 +13,8 @@ from p2plib.inference import checkpoint
 
 
 def save_random_model(path: Path):
-    """Write the full-size generator (256x256, 64 filters) with random weights as a checkpoint; returns the network."""
-    config = TrainConfig(direction="AtoB")
+    """Write the paper's generator (256x256, 64 filters) with random weights as a checkpoint; returns the network."""
+    config = TrainConfig(recipe="paper", direction="AtoB")
     runtime.start(TrainConfig(precision="float32"))
     import keras
 

@@ -18,11 +18,14 @@ from floor import forward, matmul_rate
 
 from p2plib.config import TrainConfig
 
+SMALL = {"image_size": 128, "base_filters": 32, "batch_size": 4}
 CASES = {
-    "facades-128": TrainConfig(image_size=128, base_filters=32, batch_size=4),
-    "full-size": TrainConfig(),
-    "full-size-batch-4": TrainConfig(batch_size=4),
-    "full-size-float32": TrainConfig(precision="float32"),
+    "paper-small": TrainConfig(recipe="paper", **SMALL),
+    "modern-small": TrainConfig(**SMALL),
+    "paper": TrainConfig(recipe="paper"),
+    "paper-float32": TrainConfig(recipe="paper", precision="float32"),
+    "paper-batch-4": TrainConfig(recipe="paper", batch_size=4),
+    "modern": TrainConfig(),
 }
 SECONDS = 30
 
@@ -31,12 +34,13 @@ def multiplications(config: TrainConfig) -> float:
     """Multiply-adds of one training step on one pair.
 
     Forward G once, forward D twice (real, generated); backward costs twice the forward; and once more through D to its
-    input, for the generator.
+    input, for the generator. A frozen network sees both images, and is passed once to its input.
     """
-    from p2plib.models import build_discriminator, build_generator
+    from p2plib.models import build_discriminator, build_generator, features
 
     generator, discriminator = build_generator(config), build_discriminator(config)
-    return 3 * forward(generator) + 6 * forward(discriminator) + forward(discriminator)
+    frozen = 3 * forward(features.network("lite0", config.image_size)) if config.terms else 0
+    return 3 * forward(generator) + 6 * forward(discriminator) + forward(discriminator) + frozen
 
 
 def measure(config: TrainConfig) -> dict[str, float | str]:
