@@ -18,7 +18,8 @@ from p2plib.data.catalog import CATALOG
 
 pytestmark = pytest.mark.once
 
-TINY = "--image-size 32 --base-filters 4 --batch-size 1 --receptive-field 1 --epochs 1 --decay-epochs 0 --xla off --augment none"
+TINY = "--image-size 32 --base-filters 4 --batch-size 1 --receptive-field 1 --epochs 1 --decay-epochs 0 --augment none"
+TINY += " --xla off"
 
 
 def archive(name: str, splits: dict[str, int]) -> bytes:
