@@ -131,7 +131,7 @@ print("source equals target in all:", all(np.array_equal(*batch) for batch in ba
 # %%
 for split in ("train", "val"):
     save_image(folder / "single" / split / "1.png", np.hstack(halves))
-single_config = TrainConfig(data=str(folder / "single"), image_size=SIZE)
+single_config = TrainConfig(data=str(folder / "single"), image_size=SIZE, batch_size=1)
 single = Batches(open_dataset(single_config), single_config)
 views = np.array(list(single.start().take(6).as_numpy_iterator()))
 views = to_uint8(views[:, :, 0])
@@ -183,9 +183,9 @@ figures.image_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
 
 # %% [markdown]
 # Look for: in the middle, edges that are doubled once the halves lie on each other. On the right, what the L1 loss then
-# teaches: a blur, and an error that no training can get below. For comparison, three minutes of training on the toy set
-# (`make demo`) reach DEMO_L1 with well-aligned pairs. The GAN loss does not help here: the discriminator, too, sees
-# source and target that do not fit.
+# teaches: a blur, and an error that no training can get below. (`make demo` prints what three minutes of training reach
+# with well-aligned pairs.) The GAN loss does not help here: the discriminator, too, sees source and target that do not
+# fit.
 #
 # ## Batches can be repeated
 #

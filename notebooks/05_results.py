@@ -71,7 +71,7 @@ print(", ".join(f"{name} {value}" for name, value in result.protocol.items() if 
 
 # %%
 names = info.names
-figures.result_grid(result.sources[:3], result.generated[:3], result.targets[:3], names)
+figures.result_grid(result.sources[:2], result.generated[:2], result.targets[:2], names)
 
 # %% [markdown]
 # Look for: streets, water and parks in their places, which the source determines; then roofs, trees and cars, which it
@@ -88,7 +88,7 @@ print(*lines[:6], "...", lines[-1], sep="\n")
 
 # %%
 order = np.argsort(result.scores["ssim"])
-best, worst = order[-2:][::-1], order[:2]
+best, worst = order[-1:], order[:1]
 chosen = np.concatenate([best, worst])
 figures.result_grid(
     *(images[chosen] for images in (result.sources, result.generated, result.targets)),
@@ -97,7 +97,7 @@ figures.result_grid(
 )
 
 # %% [markdown]
-# Look for: what the two best (above) have that the two worst lack. Often it is not the generator: images with large
+# Look for: what the best (above) has that the worst lacks. Often it is not the generator: images with large
 # calm areas, such as water, score high, and busy ones low.
 #
 # ## Where does it err?
@@ -195,10 +195,10 @@ Markdown("\n".join("### " + section for section in sections if section.startswit
 other = "AtoB" if info.config.direction == "BtoA" else "BtoA"
 begin = "toy-map" if config.init and other == "AtoB" else None
 reverse = replace(config, data=info.config.data, direction=other, init=begin)
-reverse = load(train(reverse, show=widgets.progress()))
+reverse = load(train(reverse))
 
 # %%
-back = evaluate(reverse, split="val", limit=3)
+back = evaluate(reverse, split="val", limit=2)
 figures.result_grid(back.sources, back.generated, back.targets, reverse.info.names)
 
 # %% [markdown]

@@ -113,7 +113,7 @@ for layer in generator.layers:
 
 # %% tags=["nbval-ignore-output"]
 run = train(config, show=widgets.progress())
-control = train(replace(config, gan_weight=0, warmup_epochs=0), show=widgets.progress())
+control = train(replace(config, gan_weight=0, warmup_epochs=0))
 
 # %%
 from p2plib.show.report import read_log

@@ -108,7 +108,10 @@ def begin(
             f"No layer of {trained.path} fits: its generator is {theirs}, and this run's is {mine}; choose the same "
             "generator and base_filters, or leave init out."
         )
-    lines = [f"starting from {trained.path} ({theirs}):", f"  generator: {_row(generator, taken)}"]
+    lines = [
+        f"starting from {checkpoint.short_name(trained.path)} ({theirs}):",
+        f"  generator: {_row(generator, taken)}",
+    ]
     if discriminator and not trained.discriminator:
         lines.append("  discriminator: new, for the checkpoint has none")
     elif discriminator:

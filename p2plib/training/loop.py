@@ -81,7 +81,7 @@ def train(
         callbacks: additional Keras callbacks.
 
     Example:
-        >>> run = p2plib.train(p2plib.TrainConfig(data="facades", batch_size=4, time_budget="30m"))
+        >>> run = p2plib.train(p2plib.TrainConfig(data="facades", train_time="30m"))
 
     Returns:
         The run folder.
