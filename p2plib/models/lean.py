@@ -9,6 +9,7 @@ from keras import layers
 
 from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
+from p2plib.models.unet import decode, encode
 from p2plib.registry import GENERATORS
 
 SMALLEST = 8
@@ -44,22 +45,10 @@ def lean(
     filters = [base_filters * min(2**level, 8) for level in range((image_size // SMALLEST).bit_length() - 1)]
     inputs = layers.Input((image_size, image_size, 3), name="source")
     seen = lightness(inputs) if colorizes else inputs
-    bias = norm == "none"
-    x, skips = seen, []
-    for level, count in enumerate(filters, 1):  # (N, 128, 128, 64), (N, 64, 64, 128), ... (N, 8, 8, 512)
-        if level > 1:
-            x = layers.LeakyReLU(0.2, name=f"down{level}_activation")(x)
-        x = conv(x, f"down{level}", count, 4, 2, use_bias=bias or level == 1)
-        x = normalize(x, f"down{level}", norm) if level > 1 else x
-        skips.append(x)
+    *skips, x = encode(seen, filters, norm, to_one_pixel=False)  # (N, 128, 128, 64), ... (N, 8, 8, 512)
     for i in range(1, BLOCKS + 1):
-        x = _residual(x, f"block{i}", filters[-1], norm, dropout)
-    skips.pop()
-    for level in range(len(filters), 1, -1):  # (N, 16, 16, 1024), ... (N, 128, 128, 128)
-        x = layers.ReLU(name=f"up{level}_activation")(x)
-        x = upsample(x, f"up{level}", filters[level - 2], upsampling, use_bias=bias)
-        x = layers.Concatenate(name=f"up{level}_skip")([normalize(x, f"up{level}", norm), skips.pop()])
-    x = layers.ReLU(name="up1_activation")(x)
+        x = _residual(x, f"block{i}", filters[-1], norm, dropout)  # (N, 8, 8, 512)
+    x = decode([*skips, x], filters, norm, upsampling, dropout, dropouts=0)  # (N, 16, 16, 1024), ... (N, 128, 128, 128)
     x = upsample(x, "up1", 2 if colorizes else 3, upsampling, activation="tanh", dtype="float32")
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 

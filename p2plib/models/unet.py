@@ -41,31 +41,54 @@ def unet(
     filters = [base_filters * min(2**level, 8) for level in range(image_size.bit_length() - 1)]
     inputs = layers.Input((image_size, image_size, 3), name="source")
     seen = lightness(inputs) if colorizes else inputs
-    x = _decode(_encode(seen, filters, norm), filters, norm, upsampling, dropout)
+    x = decode(encode(seen, filters, norm), filters, norm, upsampling, dropout)
     channels = 2 if colorizes else 3
     x = upsample(x, "up1", channels, upsampling, activation="tanh", dtype="float32")  # (N, 256, 256, channels)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
 
-def _encode(x: Any, filters: Sequence[int], norm: str) -> list[Any]:
-    """The output of every level; shapes for 256 pixels and 64 filters."""
+def encode(x: Any, filters: Sequence[int], norm: str, to_one_pixel: bool = True) -> list[Any]:
+    """Halve an image at every level.
+
+    Args:
+        x: (N, S, S, C).
+        filters: those of each level, from the outermost to the innermost.
+        norm: as for `unet`.
+        to_one_pixel: the innermost level is 1x1, and so it is not normalized.
+
+    Returns:
+        The output of every level, from the outermost to the innermost.
+    """
     depth, outputs = len(filters), []
     for level in range(depth):
-        name, outermost, bottleneck = f"down{level + 1}", level == 0, level == depth - 1
+        name, outermost, bottleneck = f"down{level + 1}", level == 0, to_one_pixel and level == depth - 1
         if not outermost:
             x = layers.LeakyReLU(0.2, name=f"{name}_activation")(x)
         bias = norm == "none" or outermost or bottleneck
-        x = conv(
-            x, name, filters[level], 4, 2, use_bias=bias
-        )  # (N, 128, 128, 64), (N, 64, 64, 128), ... (N, 1, 1, 512)
+        # For 256 pixels and 64 filters: (N, 128, 128, 64), (N, 64, 64, 128), ... (N, 1, 1, 512)
+        x = conv(x, name, filters[level], 4, 2, use_bias=bias)
         if not (outermost or bottleneck):
             x = normalize(x, name, norm)
         outputs.append(x)
     return outputs
 
 
-def _decode(outputs: list[Any], filters: Sequence[int], norm: str, upsampling: str, dropout: float) -> Any:
-    """Decode from the bottleneck up to half size, with skip connections from encoder levels of the same size."""
+def decode(
+    outputs: Sequence[Any], filters: Sequence[int], norm: str, upsampling: str, dropout: float, dropouts: int = 3
+) -> Any:
+    """Decode from the innermost level up to half size, with skip connections from encoder levels of the same size.
+
+    Args:
+        outputs: from `encode`; the last one may have been changed.
+        filters: as for `encode`.
+        norm: as for `unet`.
+        upsampling: as for `unet`.
+        dropout: rate in the innermost decoder blocks.
+        dropouts: how many of them have dropout.
+
+    Returns:
+        (N, S/2, S/2, C).
+    """
     *skips, x = outputs
     depth = len(filters)
     for level in reversed(range(depth - 1)):
@@ -73,7 +96,7 @@ def _decode(outputs: list[Any], filters: Sequence[int], norm: str, upsampling: s
         x = layers.ReLU(name=f"{name}_activation")(x)
         x = upsample(x, name, filters[level], upsampling, use_bias=norm == "none")
         x = normalize(x, name, norm)
-        if level >= depth - 4:
+        if level >= depth - 1 - dropouts:
             x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
         x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])  # (N, 2, 2, 1024), ... (N, 128, 128, 128)
     return layers.ReLU(name="up1_activation")(x)
