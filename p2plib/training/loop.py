@@ -24,7 +24,6 @@ Functions import Keras only after the configuration has chosen the backend.
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
 import sys
 import time
@@ -179,8 +178,7 @@ def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
     Raises:
         ConfigError: the terms were chosen, or belong to a resumed run, so nothing may take their place.
     """
-    wanted = {name: getattr(TERMS[name], "features", None) for name in config.terms}
-    missing = [name for name, network in wanted.items() if network and not features.available(network)]
+    missing = [name for name, network in _wanted_features(config).items() if not features.available(network)]
     if not missing:
         return config
     if resumed or config.own_terms:
@@ -192,9 +190,14 @@ def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
     return dataclasses.replace(config, terms={"feature_matching": 10.0} if config.gan_weight else {})
 
 
+def _wanted_features(config: TrainConfig) -> dict[str, str]:
+    """The feature network of each term that compares features."""
+    return {term: name for term in objective(config) if (name := getattr(TERMS[term], "features", None))}
+
+
 def _features(config: TrainConfig, plan: runtime.Plan) -> keras.Model | None:
     """The frozen network that the terms compare features of."""
-    names = {str(name) for term in objective(config) if (name := getattr(TERMS[term], "features", None))}
+    names = set(_wanted_features(config).values())
     if len(names) > 1:
         raise ConfigError(f"The terms need different feature networks ({', '.join(sorted(names))}); choose one.")
     if not names:
@@ -205,7 +208,7 @@ def _features(config: TrainConfig, plan: runtime.Plan) -> keras.Model | None:
 
 
 def _complete(config: TrainConfig, progress: Progress) -> str:
-    if config.patience and progress.best_epoch + config.patience <= progress.epoch + bool(progress.step):
+    if config.patience and progress.best_epoch + config.patience <= progress.epochs_begun:
         return f"no better validation result for {config.patience} epochs"
     return f"{config.train_time} of training are done" if config.train_time else f"all {config.epochs} epochs are done"
 
@@ -306,8 +309,8 @@ def _fit(
     with stopper.on_signals(), batches.plain_errors():
         for model in models:
             end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
-            model.stop_training = progress.trained >= (config.train_time_seconds or math.inf)
-            while progress.epoch < end and not model.stop_training:
+            model.stop_training = False
+            while progress.epoch < end and not (progress.complete(config) or model.stop_training):
                 model.fit(
                     batches.start(progress.epoch, progress.step),
                     initial_epoch=progress.epoch,

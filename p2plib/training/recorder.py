@@ -192,7 +192,8 @@ class Recorder(keras.callbacks.Callback):
         self.validation_seconds = time.monotonic() - started
         self._log(logs or {}, rate)
         self._keep()
-        if self.config.patience and epoch + 1 - progress.best_epoch >= self.config.patience:
+        warm = progress.epochs_begun <= self.config.warmup_epochs  # the best of the warm-up does not count
+        if self.config.patience and not warm and progress.epochs_begun - progress.best_epoch >= self.config.patience:
             progress.done = self.model.stop_training = True
 
     def on_train_end(self, logs: dict | None = None) -> None:
@@ -222,7 +223,7 @@ class Recorder(keras.callbacks.Callback):
     def _log(self, logs: dict[str, Any], rate: float) -> None:
         self._tick()
         progress = self.progress
-        row: dict[str, float] = {"epoch": progress.epoch + bool(progress.step), "step": progress.iteration}
+        row: dict[str, float] = {"epoch": progress.epochs_begun, "step": progress.iteration}
         row |= {"learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))}
         row |= {name: float(logs.get(name, math.nan)) for name in sorted(self.terms)}
         row |= {f"val_{name}": value for name, value in self.metrics.items()}
@@ -234,7 +235,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _keep(self) -> None:
         progress, config = self.progress, self.config
-        epoch, last = progress.epoch + bool(progress.step), progress.done
+        epoch, last = progress.epochs_begun, progress.done
         if epoch == config.warmup_epochs + 1:
             progress.best = -math.inf
         value = self.metrics[progress.judge] * (-1 if progress.judge == "perceptual" else 1)

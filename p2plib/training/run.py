@@ -52,6 +52,11 @@ class Progress:
         """Optimizer updates so far."""
         return self.epoch * self.steps_per_epoch + self.step
 
+    @property
+    def epochs_begun(self) -> int:
+        """Completed epochs, and the one at hand."""
+        return self.epoch + bool(self.step)
+
     def complete(self, config: TrainConfig) -> bool:
         """Whether all epochs, or all of `train_time`, are done."""
         if limit := config.train_time_seconds:

@@ -130,6 +130,7 @@ def test_training_ends_when_its_time_is_used_up(tiny_config, tmp_path, ticking, 
     assert (run / "samples" / "0000013.png").exists()
     before = state(run)
     train(resume=run)
+    assert "ended: 12s of training are done" in capsys.readouterr().out
     for name, value in state(run).items():
         np.testing.assert_array_equal(value, before[name], name)
 
@@ -147,3 +148,9 @@ def test_patience_ends_a_run_that_no_longer_improves(tiny_config, tmp_path, caps
     assert "no better validation result for 2 epochs" in capsys.readouterr().out
     assert len(read_log(run / "log.csv")) == 3
     assert json.loads((run / "config.json").read_text())["patience"] == 2
+
+
+def test_patience_waits_for_the_gan(tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, learning_rate=1e-12, patience=1, warmup_epochs=3)
+    run = train(dataclasses.replace(config, epochs=6, run_dir=str(tmp_path / "run")))
+    assert [np.isnan(row["gan"]) for row in read_log(run / "log.csv")] == [True, True, True, False, False]
