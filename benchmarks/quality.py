@@ -27,6 +27,7 @@ from p2plib.data.image import read_rgb, resize_image
 from p2plib.errors import DataError
 from p2plib.evaluation import distances, evaluate, metrics
 from p2plib.evaluation.compare import Comparison, bootstrap, objective
+from p2plib.inference.translate import translate
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "modern": {},
@@ -116,8 +117,8 @@ def main() -> None:
             for seed in range(asked.seeds):
                 name = f"{variant}-{seed}" if asked.seeds > 1 else variant
                 model = trained(TrainConfig(**shared | VARIANTS[variant] | {"seed": seed}), Path(work, name))
-                result = evaluate.evaluate(model, asked.data, asked.split, palette=None)
-                generated[name], steps[name], objectives[name] = result.generated, model.info.step, objective(model)
+                images = translate(model, list(loaded.images[:, 0]), fit=not dataset.crop)
+                generated[name], steps[name], objectives[name] = np.stack(images), model.info.step, objective(model)
     for name, _, folder in (text.partition("=") for text in asked.outputs):
         generated[name] = outputs(Path(folder), loaded.names, asked.size)
         steps[name], objectives[name] = 0, "another program"
