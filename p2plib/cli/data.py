@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -56,8 +56,13 @@ def check(
 
     report = check.check(data, task, progress=True)
     print(report.table())
-    save_image(sheet, check.sheet(data, task=task))
-    print(f"a sheet of pairs: {sheet}")
+    if any(report.counts.values()):
+        try:
+            save_image(sheet, check.sheet(data, task=task))
+            print(f"a sheet of pairs: {sheet}")
+        except OSError as error:
+            print(f"{sheet}: the sheet of pairs cannot be written ({error.strerror or error}).")
+    print(report.next_step(task))
     return 1 if report.broken else 0
 
 
@@ -68,11 +73,12 @@ def combine(
     out: Annotated[Positional[Path], arg(metavar="OUT")],
     /,
     resize: int | None = None,
+    label_ids: Literal["A", "B"] | None = None,
 ) -> None:
     """Join two folders of images into one of side-by-side pairs: A left, B right, matched by name."""
     from p2plib.data.combine import combine
 
-    print(combine(a, b, out, resize, progress=sys.stderr.isatty()))
+    print(combine(a, b, out, resize, label_ids, progress=sys.stderr.isatty()))
 
 
 @explained_by("p2plib.data.combine:split")

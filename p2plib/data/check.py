@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib.data.image import has_alpha, resize_image, tile_images
+from p2plib.data.image import (
+    color_profile,
+    exif_orientation,
+    has_alpha,
+    has_few_colors,
+    resize_image,
+    tile_images,
+)
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -28,6 +36,10 @@ train and val in 104 (facades), 198 (maps) and 44 (edges2shoes).
 """
 
 
+MOST_LABEL_IDS = 64
+"""A grayscale image all of whose values are below this seems to hold class numbers."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What `check` found.
@@ -39,6 +51,7 @@ class Report:
         problems: broken pairs and notes, in the order of the splits and of the names.
         ignored: files that belong to no split, by what they are.
         noun: what is counted, "pairs" or "photos".
+        guessed: what was guessed about the layout, one sentence each.
     """
 
     data: str
@@ -47,6 +60,7 @@ class Report:
     problems: list[Problem]
     ignored: Counter[str]
     noun: str = "pairs"
+    guessed: Sequence[str] = ()
 
     @property
     def broken(self) -> list[Problem]:
@@ -66,6 +80,7 @@ class Report:
             sizes += [f"{more} more sizes"] * (more > 0)
             lines.append(f"  {split:6}{count:7} {self.noun}  {', '.join(sizes)}")
         lines += [f"  ignored{count:6} files  {label}" for label, count in sorted(self.ignored.items())]
+        lines += self.guessed
         kinds = Counter((not problem.broken, problem.kind) for problem in self.problems)
         for (note, kind), count in sorted(kinds.items()):
             lines.append(f"{'note' if note else 'BROKEN'}: {kind} ({count})")
@@ -75,13 +90,27 @@ class Report:
             lines += [f"  and {count - len(shown)} more"] * (count > len(shown))
         return "\n".join(lines)
 
+    def next_step(self, task: str = "pairs") -> str:
+        """What to do after this report, in one line."""
+        train = f"python -m p2plib train --data {shlex.quote(self.data)}" + f" --task {task}" * (task != "pairs")
+        if not any(self.counts.values()):
+            return (
+                f"next: no {self.noun} can be used; mend what is named above and check again, or join two folders of "
+                "equal names: python -m p2plib data combine A B OUT"
+            )
+        if self.broken:
+            return f"next: mend what is broken and check again, or train without it: {train} --skip-broken"
+        return f"next: {train}"
+
 
 def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> Report:
     """Open every pair of every split and report problems by file name.
 
     Broken, so that training refuses the pair: unreadable, different size, odd width, not a pair, missing partner,
-    ambiguous stem. Notes: 16-bit, alpha, grayscale and palette files (they are converted), near-constant images, and
-    images that are also in another split, as an exact duplicate or a near-duplicate. Where pairs are made of photos,
+    ambiguous stem, unsupported, orientation of one half only. Notes: files that are 16-bit, partly transparent,
+    grayscale, of indexed colors, turned by EXIF, of another color profile or of several images (they are converted),
+    class numbers instead of colors, near-constant images, and images that are also in another split, as an exact
+    duplicate or a near-duplicate. Where pairs are made of photos,
     there are also notes on photos the task cannot use, and on photos that look like two images side by side.
 
     Args:
@@ -106,7 +135,8 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
         problems += listing.unpaired.get(split, []) + [problem for pair in pairs for problem in pair.problems]
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
-    return Report(str(data), counts, sizes, problems + list(_duplicates(seen)), listing.ignored, kind.noun)
+    problems += _duplicates(seen)
+    return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes)
 
 
 def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs") -> np.ndarray:
@@ -132,7 +162,9 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
         except PairError:
             continue
     if not rows:
-        raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {data}` says why.")
+        raise DataError(
+            f"{data}: there is no pair to show; `python -m p2plib data check {shlex.quote(str(data))}` says why."
+        )
     return tile_images(rows)
 
 
@@ -175,18 +207,52 @@ def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
 
 
 def _conversions(pair: Pair) -> Iterator[Problem]:
-    """Notes on the files that are not plain 8-bit RGB, from their headers."""
+    """Notes on the files that are not plain 8-bit RGB, upright and alone, and on what is done with them."""
     for side, path in pair.files.items():
-        which = "" if len(pair.files) == 1 else f"{side} is "
+        which = "" if len(pair.files) == 1 else f"{side} "
         with Image.open(path) as opened:
-            if opened.mode.startswith(("I", "F")) or (opened.format == "PNG" and _png_bit_depth(path) == 16):
-                yield Problem(pair.name, "16-bit", f"{which}16-bit, scaled to 8 bits", broken=False)
-            if has_alpha(opened):
-                yield Problem(pair.name, "alpha", f"{which}partly transparent, laid on white", broken=False)
-            if opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith("I"):
-                yield Problem(pair.name, "greyscale", f"{which}grayscale, read as RGB", broken=False)
-            if opened.mode in ("P", "PA"):
-                yield Problem(pair.name, "palette", f"{which}of indexed colors, read as RGB", broken=False)
+            for kind, detail in _unusual(opened, path, side == "A|B"):
+                yield Problem(pair.name, kind, which + detail, broken=False)
+
+
+def _unusual(opened: Image.Image, path: Path, joined: bool) -> Iterator[tuple[str, str]]:
+    """Kind and detail of each note on one file; `joined` if it holds both halves."""
+    if (turn := exif_orientation(path)) not in (None, 1):
+        done = "ignored, the halves are taken as stored" if joined else "applied"
+        yield "orientation", f"has an EXIF orientation ({turn}), which is {done}"
+    if opened.format != "MPO" and (count := getattr(opened, "n_frames", 1)) > 1:
+        yield "several images", f"holds {count} images; the first is used"
+    if opened.mode.startswith(("I", "F")) or (opened.format == "PNG" and _png_bit_depth(path) == 16):
+        yield "16-bit", "is 16-bit, scaled to 8 bits" + _lost_levels(opened)
+    if has_alpha(opened):
+        yield "alpha", "is partly transparent, laid on white"
+    if opened.mode in ("1", "L", "LA", "La") or opened.mode.startswith("I"):
+        yield "greyscale", "is grayscale, read as RGB"
+    if opened.mode in ("P", "PA"):
+        yield "palette", "is of indexed colors, read as RGB"
+    if profile := color_profile(opened):
+        few = has_few_colors(opened)
+        done = "ignored: few colors, as of labels, are kept as stored" if few else "converted to sRGB"
+        yield "color profile", f"has the color profile {profile!r}, which is {done}"
+    if opened.mode == "L" and (highest := int(np.asarray(opened).max(initial=0))) in range(1, MOST_LABEL_IDS):
+        yield (
+            "label ids",
+            f"seems to hold class numbers up to {highest}, which differ too little as grays; give each class a color "
+            "with `python -m p2plib data combine A B OUT --label-ids A` (or B)",
+        )
+
+
+def _lost_levels(opened: Image.Image) -> str:
+    """What is lost of a 16-bit image that uses a small part of its range; empty if it uses half of it or more."""
+    if not opened.mode.startswith("I"):
+        return ""
+    highest = int(np.asarray(opened).max())
+    if highest >= 1 << 15:
+        return ""
+    return (
+        f", and since its values end at {highest} of 65535, only {highest // 257 + 1} of 256 levels are left; stretch "
+        "the values of all images alike first"
+    )
 
 
 def _png_bit_depth(path: Path) -> int:

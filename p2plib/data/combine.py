@@ -14,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from p2plib.data.image import IMAGE_SUFFIXES, files_below, image_files, images_in, is_image, resize_image, save_image
-from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem, count_others, list_pairs, pair_up
+from p2plib.data.formats import READABLE, files_below, image_files, images_in, is_image, unsupported
+from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
+from p2plib.data.layout import SPLITS, split_named
+from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, count_others, list_pairs, pair_up
 from p2plib.errors import DataError
 from p2plib.files import replacing_folder
 
@@ -34,19 +37,29 @@ class Written:
         folder: where it is.
         counts: pairs per split; "train" for a folder without splits.
         ignored: the number of files that were left out because they are not images, by type (".txt", "hidden", ...).
+        notes: what was guessed, one sentence each.
     """
 
     folder: Path
     counts: dict[str, int]
     ignored: Counter[str]
+    notes: Sequence[str] = ()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {split}" for split, count in self.counts.items())
         left = ", ".join(f"{count} {label}" for label, count in sorted(self.ignored.items()))
-        return f"{self.folder}: {counts}" + (f"; not images, left out: {left}" if left else "")
+        first = f"{self.folder}: {counts}" + (f"; not images, left out: {left}" if left else "")
+        return "\n".join([first, *self.notes])
 
 
-def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bool = False) -> Written:
+def combine(
+    a: Path,
+    b: Path,
+    out: Path,
+    resize: int | None = None,
+    label_ids: Literal["A", "B"] | None = None,
+    progress: bool = False,
+) -> Written:
     """Write the images of two folders as side-by-side pairs, A left and B right, as PNG files, which are lossless.
 
     Partners have the same stem. Both folders hold images, or both hold some of `train/`, `val/` and `test/`.
@@ -56,6 +69,7 @@ def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bo
         b: folder of the images on the right.
         out: the folder to write, which must be new or empty.
         resize: resize all images to squares of this side in pixels. None: partners must have the same size.
+        label_ids: this side holds class numbers, not colors; each class gets a color (see `image.class_colors`).
         progress: show a bar on stderr.
 
     Raises:
@@ -65,18 +79,18 @@ def combine(a: Path, b: Path, out: Path, resize: int | None = None, progress: bo
     a, b = _folder(a), _folder(b)
     if resize is not None and resize < 1:
         raise DataError(f"Images cannot be resized to {resize} pixels; give a size of 1 or more.")
-    jobs, problems = _matched(a, b)
+    jobs, problems, notes = _matched(a, b)
     counts = Counter(path.parts[0] if len(path.parts) > 1 else "train" for _, path in jobs)
     if not jobs and not problems:
-        raise DataError(f"{a} and {b}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise DataError(f"{a} and {b}: no images found ({READABLE}).")
 
     def write(job: _Job, place: Path) -> None:
-        save_image(place / job[1], _side_by_side(job[0], resize))
+        save_image(place / job[1], _side_by_side(job[0], resize, label_ids))
 
     with _new_folder(out, a, b) as place:
         problems += _each(lambda job: write(job, place), jobs, progress)
         _refuse(problems)
-    return Written(out, dict(counts), _others(a) + _others(b))
+    return Written(out, dict(counts), _others(a) + _others(b), notes)
 
 
 def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int = 0, progress: bool = False) -> Written:
@@ -100,11 +114,11 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
     listing = list_pairs(data)
     if list(listing.splits) != ["train"]:
         raise DataError(f"{data}: has the splits {', '.join(listing.splits)} already; take a folder without.")
-    problems = listing.unpaired["train"]
+    problems = [problem for problem in listing.unpaired["train"] if problem.kind != "unsupported"]
     files = [pair for pair in listing.splits["train"] if isinstance(pair, FilePair)]
     if files:
         problems += _outside(data, [data], {path.parent for pair in files for path in pair.files.values()})
-    problems += _dead_links(files)
+    problems += _dead_links(files) + _unsupported(data, [data])
     _refuse(problems)
     names = _chosen(len(files), {"val": val, "test": test}, seed, data)
     jobs = [(pair, Path(name)) for pair, name in zip(files, names, strict=True)]
@@ -117,7 +131,7 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
 
     with _new_folder(out, data) as place:
         _each(lambda job: copy(job, place), jobs, progress)
-    return Written(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data))
+    return Written(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data), listing.notes)
 
 
 def _folder(path: Path) -> Path:
@@ -126,31 +140,62 @@ def _folder(path: Path) -> Path:
     return path.expanduser().resolve()
 
 
-def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
-    """The pairs of two folders and their new places, and the files that cannot be paired."""
+def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem], list[str]]:
+    """The pairs of two folders and their new places, the files that cannot be paired, and notes on what was guessed."""
     if a == b:
         raise DataError(f"{a}: A and B are the same folder; name two.")
     try:
         root = Path(os.path.commonpath([a, b]))
     except ValueError:
         raise DataError(f"{a} and {b} lie on different drives; bring them to one.") from None
-    names = [name for name in SPLITS if (a / name).is_dir() or (b / name).is_dir()] or [""]
-    jobs, problems = [], []
-    for name in names:
-        folders = [a / name, b / name]
-        together, alone = pair_up(root, folders, [images_in(folder) for folder in folders])
+    splits = [_split_folders(folder) for folder in (a, b)]
+    names = [name for name in SPLITS if name in splits[0] or name in splits[1]]
+    jobs, problems, notes, taken = [], [], [], set()
+    for name in names or [""]:
+        folders = [found.get(name, folder / name) for found, folder in zip(splits, (a, b), strict=True)]
+        together, alone, note = pair_up(root, folders, [images_in(folder) for folder in folders])
         problems += alone
+        notes += [f"{note}."] * bool(note)
+        taken |= set(folders)
         jobs += [(pair, Path(name, f"{pair.a.stem}.png")) for pair in together if isinstance(pair, FilePair)]
-    return jobs, problems + _outside(root, (a, b), {folder / name for folder in (a, b) for name in names})
+    return jobs, problems + _outside(root, (a, b), taken) + _unsupported(root, (a, b)), notes
 
 
-def _side_by_side(pair: FilePair, resize: int | None) -> np.ndarray:
-    halves = [resize_image(half, resize, resize) for half in pair.read_sides()] if resize else pair.read()
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folders of splits in a folder, in any usual spelling."""
+    return {split: path for path in sorted(folder.iterdir()) if path.is_dir() and (split := split_named(path.name))}
+
+
+def _unsupported(root: Path, sources: Iterable[Path]) -> list[Problem]:
+    """The files below the sources that look like images and cannot be read."""
+    found = [(path, unsupported(path, source)) for source in sources for path in files_below(source)]
+    return [Problem(path.relative_to(root).as_posix(), "unsupported", why) for path, why in found if why]
+
+
+def _side_by_side(pair: FilePair, resize: int | None, label_ids: str | None) -> np.ndarray:
+    halves = list(pair.read_sides() if resize or label_ids else pair.read())
+    labels = "AB".index(label_ids) if label_ids else None
+    if labels is not None:
+        halves[labels] = _class_numbers(pair, "AB"[labels])
+    if resize:
+        halves = [resize_image(half, resize, resize, labels=i == labels) for i, half in enumerate(halves)]
+    if labels is not None:
+        halves[labels] = class_colors()[halves[labels]]
+    if halves[0].shape != halves[1].shape:
+        raise pair.different_sizes(*halves)
     height, width = halves[0].shape[:2]
     if 2 * width < MIN_ASPECT * height:
         detail = f"{width}x{height} is too narrow for two halves side by side; keep the two folders, or use --resize"
         raise PairError(Problem(pair.name, "too narrow", detail))
     return np.hstack(halves)
+
+
+def _class_numbers(pair: FilePair, side: str) -> np.ndarray:
+    try:
+        return read_class_numbers(pair.files[side])
+    except DataError as error:
+        detail = str(error).removeprefix(f"{pair.files[side]}: ").rstrip(".")
+        raise PairError(Problem(pair.name, "unreadable", f"{side} {detail}")) from error
 
 
 def _chosen(count: int, shares: dict[str, float], seed: int, data: Path) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from p2plib.data import statistics
 from p2plib.data.catalog import Direction, Entry, entry_of
 from p2plib.data.image import Color, ImageKind, enlarge_image, resize_image, window
-from p2plib.data.pairs import Listing, Pair, PairError, Problem
+from p2plib.data.pairs import OUTSIDE, Listing, Pair, PairError, Problem
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -198,6 +198,13 @@ class Dataset:
     def names(self) -> tuple[str, str]:
         """The names of source and target, for example ("satellite", "map")."""
         return self.source.name, self.target.name
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed about the files, and which images are not used; one sentence each."""
+        outside = [f"{count} {label}" for label, count in self.listing.ignored.items() if label.startswith(OUTSIDE)]
+        unused = f"Not used: {', '.join(outside)}." if outside and not self.entry else ""
+        return [*self.listing.notes, *([unused] if unused else [])]
 
     @property
     def splits(self) -> list[str]:

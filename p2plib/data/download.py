@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from p2plib.data.catalog import Entry, find
-from p2plib.data.image import IMAGE_SUFFIXES, image_files
+from p2plib.data.formats import IMAGE_SUFFIXES, image_files
 from p2plib.errors import DataError
 from p2plib.files import locked, write_text
 

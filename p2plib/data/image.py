@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from p2plib.errors import DataError
 from p2plib.files import replacing
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-"""File endings (lower case) that count as images."""
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
@@ -31,45 +27,16 @@ class ImageKind:
     """The color of each class, if the catalog has it."""
 
 
-def files_below(folder: Path) -> list[Path]:
-    """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed."""
-    found = []
-    above = {os.fspath(folder): frozenset({os.path.realpath(folder)})}  # each folder to walk, and all that it lies in
-    for here, folders, names in os.walk(folder, followlinks=True):
-        found += [Path(here, name) for name in names]
-        around = above.pop(here)
-        for name in list(folders):
-            path = os.path.join(here, name)  # noqa: PTH118 (there may be hundreds of thousands)
-            real = os.path.realpath(path)
-            if real in around:  # a link that leads back: following it would never end
-                folders.remove(name)
-            else:
-                above[path] = around | {real}
-    return sorted(found)
-
-
-def is_image(path: Path, below: Path) -> bool:
-    """Whether a file counts as an image: by its ending, and no part of its path below `below` begins with a dot."""
-    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The image files in a folder itself, sorted; none if it is not there."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if is_image(path, folder) and not path.is_dir())
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder, at any depth and sorted; names that begin with a dot are skipped."""
-    return [path for path in files_below(folder) if is_image(path, folder)]
-
-
-def read_rgb(path: str | Path) -> np.ndarray:
+def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read an image file as upright RGB.
 
-    The EXIF orientation is applied, and colors of another profile become sRGB. Grayscale and palette files become
-    RGB, 16-bit files are scaled to 8 bits, and transparent parts are laid on white.
+    The EXIF orientation is applied, and colors of another profile become sRGB, except those of labels: see
+    `has_few_colors`. Grayscale and palette files become RGB, 16-bit files are scaled to 8 bits, and transparent parts
+    are laid on white. Of several images in a file, the first is read.
+
+    Args:
+        path: the file.
+        upright: apply the EXIF orientation.
 
     Returns:
         uint8 array (H, W, 3), in [0, 255].
@@ -79,26 +46,94 @@ def read_rgb(path: str | Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as opened:
-            return to_rgb(opened)
+            return to_rgb(opened, upright)
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:  # TypeError: of EXIF
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it.") from error
+        raise DataError(
+            f"{path}: cannot be read as an image ({_why(Path(path), error)}); replace or remove it."
+        ) from error
 
 
-def to_rgb(opened: Image.Image) -> np.ndarray:
+def _why(path: Path, error: Exception) -> str:
+    """Why a file cannot be read: what it is instead of an image, if that can be told, or else what Pillow says."""
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that is not here"
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    for start, what in _INSTEAD.items():
+        if start in head:
+            return what
+    return "it holds no image data" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+
+
+_INSTEAD = {
+    b"version https://git-lfs": "a Git LFS pointer; fetch the image with `git lfs pull`",
+    b"/annex/objects/": "a git-annex pointer; fetch the image with `git annex get`",
+    b"ftyphei": "a HEIC file, which is not supported; save it as JPEG or PNG",
+    b"ftypmif1": "a HEIF file, which is not supported; save it as JPEG or PNG",
+    b"<!DOCTYPE": "a web page was saved instead",
+    b"<html": "a web page was saved instead",
+    b"\0" * 64: "it holds nothing but zeros; copy it again",
+}
+"""What begins files that are named like images, and what they are."""
+
+
+def header(path: Path) -> tuple[int, int] | None:
+    """Height and width of an image as stored, from its header; None if it cannot be read."""
+    try:
+        with Image.open(path) as opened:
+            return opened.height, opened.width
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+        return None
+
+
+def exif_orientation(path: Path) -> int | None:
+    """The EXIF orientation of an image file, 1 to 8; None if it has none."""
+    try:
+        with Image.open(path) as opened:
+            found = opened.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+        return None
+    return found if found in range(1, 9) else None
+
+
+def to_rgb(opened: Image.Image, upright: bool = True) -> np.ndarray:
     """Convert a Pillow image of any mode to uint8 RGB (H, W, 3), as `read_rgb` describes."""
-    opened = ImageOps.exif_transpose(opened)
+    if upright:
+        opened = ImageOps.exif_transpose(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
         values = np.asarray(opened, np.float64)
         if opened.mode != "F" or values.max(initial=0) > 255:
             values = values / 257  # 16 bits hold [0, 65535]; Pillow's own conversion clips them to white
         return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
     transparent = has_alpha(opened)
-    if opened.info.get("icc_profile"):
+    if opened.info.get("icc_profile") and not has_few_colors(opened):
         opened = _to_srgb(opened, "RGBA" if transparent else "RGB")
     if transparent:
         opened = opened.convert("RGBA")
         opened = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened)
     return np.array(opened.convert("RGB"))
+
+
+def has_few_colors(opened: Image.Image) -> bool:
+    """Whether an image consists of few colors, as labels do: at most 256, of a grayscale image 64.
+
+    The colors of labels stand for classes, so they are kept as stored, whatever color profile an editor added.
+    """
+    limit = 64 if opened.mode in ("L", "LA", "La", "1") else 256
+    return opened.mode in ("P", "PA") or opened.getcolors(limit) is not None
+
+
+def color_profile(opened: Image.Image) -> str | None:
+    """The name of an image's color profile, if it has one other than sRGB that can be read."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
+        name = ImageCms.getProfileDescription(profile).strip()
+    except (KeyError, ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return None if "sRGB" in name else name
 
 
 def _to_srgb(opened: Image.Image, mode: str) -> Image.Image:
@@ -120,14 +155,39 @@ def has_alpha(opened: Image.Image) -> bool:
     return "A" in opened.getbands() or "a" in opened.getbands() or "transparency" in opened.info
 
 
-def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a uint8 image (H, W, C), antialiased; returns uint8 (height, width, C).
+def class_colors() -> np.ndarray:
+    """A color for each class number, uint8 (256, 3): those of PASCAL VOC, whose bits alternate in the channels."""
+    number = np.arange(256)[:, None]
+    bits = [(number >> (3 * level + np.arange(3)) & 1) << (7 - level) for level in range(8)]
+    return np.sum(bits, axis=0).astype(np.uint8)
+
+
+def read_class_numbers(path: str | Path) -> np.ndarray:
+    """Read an image whose gray values or palette indices are class numbers: uint8 (H, W), as stored.
+
+    Raises:
+        DataError: it cannot be read, is in color, or holds numbers above 255.
+    """
+    try:
+        with Image.open(path) as opened:
+            numbers, mode = np.asarray(opened), opened.mode
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        why = _why(Path(path), error)
+        raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
+    if numbers.ndim != 2 or mode == "F" or numbers.max(initial=0) > 255 or numbers.min(initial=0) < 0:
+        raise DataError(f"{path}: holds no class numbers from 0 to 255, for which it must be gray or of a palette.")
+    return numbers.astype(np.uint8)
+
+
+def resize_image(image: np.ndarray, height: int, width: int, labels: bool = False) -> np.ndarray:
+    """Resize a uint8 image (H, W, C) or (H, W), antialiased unless it is `labels`; returns uint8 (height, width, C).
 
     The triangle ("bilinear") filter, widened when shrinking, never overshoots: label colors keep clean edges.
     """
     if image.shape[:2] == (height, width):
         return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    filter = Image.Resampling.NEAREST if labels else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(image).resize((width, height), filter))
 
 
 def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:

@@ -7,6 +7,9 @@ A folder keeps its pairs in one of these ways (SPLIT is train, val or test):
     A/SPLIT/12.jpg  B/SPLIT/12.png   the same
     SPLITA/12.jpg   SPLITB/12.png    the same
     12.jpg    or    A/12.jpg  B/12.png    no splits: all of it is the split "train"
+    12_A.jpg  12_B.png                    two files a pair in one folder, of a split or without
+
+Other usual spellings of these names are understood; see `layout`.
 
 A single photo must not be mistaken for two halves. A side-by-side file must therefore be at least `MIN_ASPECT` times as
 wide as high: pix2pix files are 2:1, while 4:3, 3:2, 16:9 and portrait photos stay below. Pairs with narrower halves go
@@ -24,11 +27,15 @@ from typing import Protocol
 
 import numpy as np
 
-from p2plib.data.image import IMAGE_SUFFIXES, files_below, is_image, read_rgb
+from p2plib.data import layout
+from p2plib.data.formats import IMAGE_SUFFIXES, files_below, is_hidden, is_image, unsupported
+from p2plib.data.image import exif_orientation, header, read_rgb
+from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.errors import DataError
 
-SPLITS = ("train", "val", "test")
 MIN_ASPECT = 1.8
+OUTSIDE = "images outside the splits"
+"""How `Listing.ignored` counts them; the folder follows."""
 
 
 @dataclass(frozen=True)
@@ -85,26 +92,29 @@ class Listing:
         splits: the pairs of each split, in natural order of their names.
         unpaired: by split, the files that make no pair.
         ignored: the number of files that belong to no split, by type ("hidden", ".txt", ...).
+        notes: what was guessed about all of it, one sentence each.
     """
 
     splits: dict[str, list[Pair]]
     unpaired: dict[str, list[Problem]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
-def read_or_refuse(path: Path, name: str, side: str = "") -> np.ndarray:
+def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) -> np.ndarray:
     """Read a file of a pair as `image.read_rgb` does.
 
     Args:
         path: the file.
         name: the pair's name.
         side: which side the file is, for the message, if there is more than one file.
+        upright: see `image.read_rgb`.
 
     Raises:
         PairError: it cannot be read.
     """
     try:
-        return read_rgb(path)
+        return read_rgb(path, upright)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise PairError(Problem(name, "unreadable", f"{side} {detail}".lstrip())) from error
@@ -137,8 +147,12 @@ class FilePair:
         """
         a, b = self.read_sides()
         if a.shape != b.shape:
-            raise self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
+            raise self.different_sizes(a, b)
         return a, b
+
+    def different_sizes(self, a: np.ndarray, b: np.ndarray) -> PairError:
+        """The error that says so."""
+        return self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
 
     def views(self) -> dict[str, np.ndarray]:
         """A and B. Raises PairError as `read`."""
@@ -146,8 +160,44 @@ class FilePair:
 
     def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
-        images = [read_or_refuse(path, self.name, side if self.b else "") for side, path in self.files.items()]
-        return (images[0], images[1]) if self.b else self._halves(images[0])
+        if self.b is None:
+            return self._halves(read_or_refuse(self.a, self.name, upright=self._turned()))
+        images = [read_or_refuse(path, self.name, side) for side, path in self.files.items()]
+        if detail := self.turned_apart((images[0].shape, images[1].shape)):
+            raise self._error("orientation", detail)
+        return images[0], images[1]
+
+    def _turned(self) -> bool:
+        """Whether the EXIF orientation of a side-by-side file is applied: only if it then becomes wide enough.
+
+        Otherwise it is left over from one of the photos that the halves were made of.
+        """
+        size = header(self.a)
+        return size is not None and size[1] < MIN_ASPECT * size[0] and size[0] >= MIN_ASPECT * size[1]
+
+    def turned_apart(self, upright: tuple[Sequence[int], Sequence[int]]) -> str | None:
+        """Why two files may be turned against each other: one of them has an EXIF orientation, the other has none.
+
+        Args:
+            upright: the shapes of A and B with their orientation applied.
+
+        Returns:
+            One clause; None if both or none have one, or if only the upright sizes agree, which proves them right.
+        """
+        turns = {side: exif_orientation(path) for side, path in self.files.items()}
+        turned = [(side, turn) for side, turn in turns.items() if turn is not None and turn > 1]
+        if not turned or None not in turns.values():
+            return None
+        [(side, turn)] = turned
+        quarter = turn >= 5
+        height, width = upright["AB".index(side)][:2]
+        if quarter and height != width and tuple(upright[0][:2]) == tuple(upright[1][:2]):
+            return None
+        other = "B" if side == "A" else "A"
+        return (
+            f"{side} has an EXIF orientation ({turn}) and {other} has none, so they may be turned against each other; "
+            f"save {side} upright, or remove its orientation if {other} fits its stored pixels"
+        )
 
     def _halves(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]
@@ -190,61 +240,33 @@ class MadePair:
         return dict(zip("AB", self.read(), strict=True))
 
 
-class _Files:
-    """The files below a folder, listed once."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.all = root, files_below(root)
-        self.images: dict[Path, list[Path]] = defaultdict(list)
-        for path in self.all:
-            if is_image(path, root):
-                self.images[path.parent].append(path)
-
-    def choose(self, *layouts: Sequence[Path]) -> Sequence[Path]:
-        """Return the one layout whose folders hold images; an empty one if there is none.
-
-        Raises:
-            DataError: there are several.
-        """
-        found = [folders for folders in layouts if any(self.images.get(folder) for folder in folders)]
-        if len(found) > 1:
-            folders = " and in ".join(str(folder) for folder, *_ in found)
-            raise DataError(f"Images lie in {folders}: these are two layouts for one split; keep one of them.")
-        return found[0] if found else ()
-
-    def layout(self) -> dict[str, Sequence[Path]]:
-        """Each split's folders: one that holds side-by-side files, or those of A and of B."""
-        root, layout = self.root, {}
-        for split in SPLITS:
-            both, a, b = root / split, root / "A" / split, root / "B" / split
-            two = (root / f"{split}A", root / f"{split}B")
-            layout[split] = self.choose((both,), (both / "A", both / "B"), (a, b), two)
-        if not any(layout.values()):
-            layout["train"] = self.choose((root,), (root / "A", root / "B"))
-        if not any(layout.values()):
-            raise DataError(
-                f"{root}: no images found ({', '.join(sorted(IMAGE_SUFFIXES))}); put side-by-side files into train/ "
-                "and val/, or the two sides into trainA/, trainB/, valA/ and valB/."
-            )
-        return {split: folders for split, folders in layout.items() if folders}
-
-
 def list_pairs(root: Path) -> Listing:
     """Find the pairs of all splits in a folder, in one pass over its files.
 
     Raises:
         DataError: there are no images, or two layouts at once.
     """
-    files = _Files(root)
-    splits, unpaired, used = {}, {}, set()
-    for split, folders in files.layout().items():
-        sides = [files.images.get(folder, []) for folder in folders]
+    files = files_below(root)
+    images: dict[Path, list[Path]] = defaultdict(list)
+    useless: dict[Path, list[Problem]] = defaultdict(list)
+    for path in files:
+        if is_image(path, root):
+            images[path.parent].append(path)
+        elif why := unsupported(path, root):
+            useless[path.parent].append(Problem(path.relative_to(root).as_posix(), "unsupported", why))
+    splits, unpaired, notes, used = {}, {}, [], set()
+    for split, folders in layout.layout(root, images.keys() | useless.keys()).items():
+        sides = [images.get(folder, []) for folder in folders]
         used |= {path for side in sides for path in side}
-        splits[split], unpaired[split] = pair_up(root, folders, sides)
-    return Listing(splits, unpaired, count_others(root, files.all, used))
+        splits[split], problems, note = pair_up(root, folders, sides)
+        unpaired[split] = [problem for folder in folders for problem in useless.get(folder, [])] + problems
+        notes += [f"{split}: {note}."] * bool(note)
+    return Listing(splits, unpaired, count_others(root, files, used), notes)
 
 
-def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]) -> tuple[list[Pair], list[Problem]]:
+def pair_up(
+    root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]
+) -> tuple[list[Pair], list[Problem], str | None]:
     """Pair the files of one split.
 
     Args:
@@ -253,20 +275,27 @@ def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]
         sides: the image files in each of them.
 
     Returns:
-        The pairs in natural order of their names, and a problem for each file that has no partner or has the same stem
-        as another file in its folder.
+        The pairs in natural order of their names; a problem for each file that has no partner or has the same stem
+        as another file in its folder; and a note if partners were found by similar names.
     """
     if len(folders) == 1:
-        files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
-        return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []
-    by_stem: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    for side, paths in enumerate(sides):
-        for path in sorted(paths):
-            by_stem[path.stem][side].append(path)
+        endings = layout.families([path.stem for path in sides[0]])
+        if not endings or any(_is_side_by_side(path) for path in sides[0][:1]):
+            files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
+            return [FilePair(path.relative_to(root).as_posix(), path) for path in files], [], None
+        note: str | None = f"A is what ends in {endings[0]!r}, B what ends in {endings[1]!r}"
+        sides = [[path for path in sides[0] if path.stem.endswith(ending)] for ending in endings]
+        keys = [[path.stem.removesuffix(ending) for path in side] for side, ending in zip(sides, endings, strict=True)]
+    else:
+        *keys, note = layout.keys(*([path.stem for path in side] for side in sides))
+    by_key: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for side, (paths, names) in enumerate(zip(sides, keys, strict=True)):
+        for path, key in sorted(zip(paths, names, strict=True)):
+            by_key[key][side].append(path)
     pairs: list[Pair] = []
     problems = []
-    for stem in sorted(by_stem, key=_natural):
-        a, b = by_stem[stem]
+    for key in sorted(by_key, key=_natural):
+        a, b = by_key[key]
         name = " | ".join(path.relative_to(root).as_posix() for path in a + b)
         if len(a) == len(b) == 1:
             pairs.append(FilePair(name, a[0], b[0]))
@@ -274,9 +303,15 @@ def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]
             problems.append(Problem(name, "ambiguous stem", "files of one folder share a stem; keep one of them"))
         else:
             other = folders[1 if a else 0].relative_to(root).as_posix()
-            detail = f"there is no image called {stem} in {other}/; add it, or remove this one"
+            detail = f"there is no image called {(a + b)[0].stem} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
-    return pairs, problems
+    return pairs, problems, note
+
+
+def _is_side_by_side(path: Path) -> bool:
+    """Whether a file has the shape of two halves, by its header."""
+    found = header(path)
+    return found is not None and max(found) >= MIN_ASPECT * min(found)
 
 
 def count_others(root: Path, files: Iterable[Path], used: set[Path]) -> Counter[str]:
@@ -294,10 +329,12 @@ def count_others(root: Path, files: Iterable[Path], used: set[Path]) -> Counter[
 
 
 def _label(path: Path) -> str:
-    if any(part.startswith(".") for part in path.parts):
+    if is_hidden(path, Path()):
         return "hidden"
     suffix = path.suffix.lower()
-    return "images outside the splits" if suffix in IMAGE_SUFFIXES else suffix or "without suffix"
+    if suffix in IMAGE_SUFFIXES:
+        return OUTSIDE + (f", in {path.parent.as_posix()}/" if path.parent.parts else "")
+    return suffix or "without suffix"
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

@@ -26,7 +26,8 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
-from p2plib.data.image import image_files, read_rgb
+from p2plib.data.formats import READABLE, files_below, is_image, unsupported
+from p2plib.data.image import read_rgb
 from p2plib.errors import DataError
 from p2plib.files import replacing
 from p2plib.inference.translate import translate
@@ -157,11 +158,12 @@ def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
     if folder == results:
         raise DataError(f"{out}: results cannot go into the input folder; choose another output folder.")
     inside = results.relative_to(folder).parts if results.is_relative_to(folder) else None
-    names = [(file, file.relative_to(entry)) for file in image_files(entry)]
+    files = [file for file in files_below(entry) if is_image(file, entry) or unsupported(file, entry)]
+    names = [(file, file.relative_to(entry)) for file in files]
     names = [(file, name) for file, name in names if inside is None or name.parts[: len(inside)] != inside]
     yield from names
     if not names:
-        raise DataError(f"{entry}: no images in this folder (JPEG, PNG or WebP).")
+        raise DataError(f"{entry}: no images in this folder ({READABLE}).")
 
 
 def _record(checkpoint: Checkpoint, noise: int | None, fit: bool, compare: bool) -> dict[str, Any]:
@@ -209,6 +211,8 @@ def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
 
 def _read(job: _Job) -> np.ndarray | DataError:
     try:
+        if why := unsupported(job.source, job.source.parent):
+            raise DataError(f"{job.source}: {why}.")
         return read_rgb(job.source)
     except DataError as error:
         return error

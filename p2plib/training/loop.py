@@ -98,7 +98,7 @@ def train(
     dataset = open_dataset(config)
     config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
-    _say_data(batches, validation)
+    _say_data(dataset, batches, validation)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
@@ -223,11 +223,13 @@ def _plan(config: TrainConfig) -> runtime.Plan:
     return plan
 
 
-def _say_data(batches: Batches, validation: Loaded) -> None:
+def _say_data(dataset: Dataset, batches: Batches, validation: Loaded) -> None:
     if left_out := batches.left_out + validation.left_out:
         say(say_left_out(left_out))
     if batches.enlarged:
         say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
+    for note in dataset.notes:
+        say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.images)} validation pairs")
 

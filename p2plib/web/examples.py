@@ -12,7 +12,8 @@ from PIL import Image
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.data.dataset import Split, direction_of, open_dataset
-from p2plib.data.image import Color, image_files, read_rgb
+from p2plib.data.formats import image_files
+from p2plib.data.image import Color, read_rgb
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
 

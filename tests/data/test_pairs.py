@@ -157,7 +157,13 @@ def test_files_of_no_split_are_counted(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert names(find_pairs(tmp_path, "train")[0]) == ["train/1.png"]
-    assert list_pairs(tmp_path).ignored == {".txt": 1, "hidden": 3, "images outside the splits": 2, "without suffix": 1}
+    assert list_pairs(tmp_path).ignored == {
+        ".txt": 1,
+        "hidden": 3,
+        "images outside the splits": 1,
+        "images outside the splits, in train/more/": 1,
+        "without suffix": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ none of these folders holds photos, all photos at any depth form the split `trai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 
 from p2plib.data.catalog import CATALOG, Direction, Entry, entry_of
 from p2plib.data.download import dataset_dir
-from p2plib.data.image import IMAGE_SUFFIXES, ImageKind, files_below, is_image, resize_image, to_uint8
-from p2plib.data.pairs import SPLITS, Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
+from p2plib.data.formats import READABLE, files_below, is_image, unsupported
+from p2plib.data.image import ImageKind, resize_image, to_uint8
+from p2plib.data.layout import SPLITS, split_named
+from p2plib.data.pairs import Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
 from p2plib.errors import ConfigError, DataError
 
 TOY = "toy"
@@ -160,13 +163,20 @@ class PhotoTask(Task):
     def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
         """See `Task.list_folder`."""
         files = files_below(root)
-        photos = _splits(root, [path for path in files if is_image(path, root)], entry)
+        useless = {path: why for path in files if (why := unsupported(path, root))}
+        found = _splits(root, [path for path in files if path in useless or is_image(path, root)], entry)
+        photos = {split: [path for path in paths if path not in useless] for split, paths in found.items()}
         used = {path for paths in photos.values() for path in paths}
+        unpaired: dict[str, list[Problem]] = defaultdict(list)
+        for split, paths in found.items():
+            for path in paths:
+                if why := useless.get(path):
+                    unpaired[split].append(Problem(path.relative_to(root).as_posix(), "unsupported", why))
         splits: dict[str, list[Pair]] = {
             split: [PhotoPair(path.relative_to(root).as_posix(), path, self, size) for path in paths]
             for split, paths in photos.items()
         }
-        return Listing(splits, ignored=count_others(root, files, used))
+        return Listing(splits, unpaired, count_others(root, files, used))
 
     def maker(self, make: Maker) -> Maker:
         """The task's own examples: of such data sets, `check` lets only the toy pass."""
@@ -271,10 +281,11 @@ def _splits(root: Path, photos: list[Path], entry: Entry | None) -> dict[str, li
     """The photos of each split."""
     if entry:
         return _chosen(entry, photos)
-    found = {split: [path for path in photos if path.relative_to(root).parts[0] == split] for split in SPLITS}
+    where = {path: split_named(path.relative_to(root).parts[0]) if path.parent != root else None for path in photos}
+    found = {split: [path for path in photos if where[path] == split] for split in SPLITS}
     found = {split: paths for split, paths in found.items() if paths} or {"train": photos}
     if not photos:
-        raise DataError(f"{root}: no photos found ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise DataError(f"{root}: no photos found ({READABLE}).")
     return found
 
 

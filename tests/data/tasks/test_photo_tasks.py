@@ -68,7 +68,7 @@ def test_splits_are_folders_with_photos_at_any_depth(tmp_path):
     assert splits(folder, "colorize") == ["train", "val"]
     assert names(folder, "train") == ["train/1.jpg", "train/sea/2.jpg"]
     assert names(folder, "val") == ["val/3.jpg"]
-    assert listed(folder).ignored == {"images outside the splits": 2}
+    assert listed(folder).ignored == {"images outside the splits": 1, "images outside the splits, in other/": 1}
 
 
 def test_a_folder_without_photos_or_none(tmp_path):
@@ -170,7 +170,7 @@ def test_photos_of_the_catalog_are_chosen_from_all(cache, monkeypatch):
     chosen = {split: names("some", split) for split in splits("some", "colorize")}
     assert len(set().union(*chosen.values())) == 8
     assert chosen == {split: names("some", split, "sketch") for split in chosen}
-    assert listed("some").ignored == {"images outside the splits": 12}
+    assert listed("some").ignored == {"images outside the splits, in top/photos/": 12}
     assert splits(folder, "colorize") == ["train"], "the folder itself has all of them"
     for i in range(15):
         (folder / "top" / "photos" / f"{i}.jpg").unlink()

@@ -1,0 +1,83 @@
+"""Which files are images: by their names, the same everywhere, and why a file that looks like one cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"}
+)
+"""File endings (lower case) that count as images: what Pillow reads."""
+READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM, TGA, JPEG 2000 or AVIF"
+"""The same for messages."""
+_OTHER = frozenset(
+    {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"}
+    | {".psd", ".xcf", ".svg", ".pdf", ".eps", ".ai", ".exr", ".hdr", ".dcm", ".nii", ".npy", ".npz"}
+)
+"""Endings of images that p2plib does not read."""
+_STAND_INS = frozenset(
+    {".dvc", ".icloud", ".lnk", ".url", ".part", ".partial", ".filepart", ".crdownload", ".download"}
+)
+"""What is added to the name of an image that is elsewhere, or was not downloaded to its end."""
+_OF_SYSTEMS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found"}
+    | {"recycler", "~snapshot", "@recently-snapshot", "@recycle"}
+)
+"""Folders (lower case) that archives, network disks and systems keep for themselves: thumbnails, old files."""
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed."""
+    found = []
+    above = {os.fspath(folder): frozenset({os.path.realpath(folder)})}  # each folder to walk, and all that it lies in
+    for here, folders, names in os.walk(folder, followlinks=True):
+        found += [Path(here, name) for name in names]
+        around = above.pop(here)
+        for name in list(folders):
+            path = os.path.join(here, name)  # noqa: PTH118 (there may be hundreds of thousands)
+            real = os.path.realpath(path)
+            if real in around:  # a link that leads back: following it would never end
+                folders.remove(name)
+            else:
+                above[path] = around | {real}
+    return sorted(found)
+
+
+def is_hidden(path: Path, below: Path) -> bool:
+    """Whether a file belongs to a system and not to the user.
+
+    Part of its path below `below` begins with a dot, or is a folder such as `__MACOSX` or `@eaDir`.
+    """
+    return any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.relative_to(below).parts)
+
+
+def is_image(path: Path, below: Path) -> bool:
+    """Whether a file counts as an image: by its ending, and it is not hidden."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path, below)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files in a folder itself, sorted; none if it is not there."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if is_image(path, folder) and not path.is_dir())
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder, at any depth and sorted; hidden ones are skipped."""
+    return [path for path in files_below(folder) if is_image(path, folder)]
+
+
+def unsupported(path: Path, below: Path) -> str | None:
+    """Why a file that the user takes for an image is none: one clause; None for images, and for other files."""
+    meant = Path(path.stem.removeprefix("."))
+    if path.suffix.lower() in _STAND_INS and meant.suffix.lower() in IMAGE_SUFFIXES | _OTHER:
+        if is_hidden(path.parent, below) or path.with_name(meant.name).exists():
+            return None
+        return (
+            f"{meant} itself is not here, only this {path.suffix} file that stands for it; fetch it, or remove this one"
+        )
+    if path.suffix.lower() in _OTHER and not is_hidden(path, below):
+        return f"{path.suffix} files are not supported; save it as PNG or JPEG, or remove it"
+    return None
