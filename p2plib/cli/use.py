@@ -65,6 +65,8 @@ def video(
     made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
     height, width = made.size
     without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""
+    for note in made.notes:
+        print(f"{source}: {note}")
     print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames per second")
     print(f"flicker {made.flicker:.2f}{without}: change from frame to frame, as a multiple of the source's")
 
