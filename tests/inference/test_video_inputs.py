@@ -13,7 +13,7 @@ import pytest
 av = pytest.importorskip("av")
 pytest.importorskip("keras")
 
-from test_video import Negative, checkpoint, drift, packets, read, tone, write  # noqa: E402
+from test_video import Negative, checkpoint, drift, packets, read, write  # noqa: E402
 
 from p2plib.errors import DataError  # noqa: E402
 from p2plib.inference import hdr, video  # noqa: E402
@@ -91,8 +91,12 @@ def test_sound_whose_rate_changes(tmp_path):
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 packet.stream = same[packet.stream.index]
                 out.mux(packet)
-    codec, seconds, frequency = tone(translated(tmp_path / "a.ts").path)
-    assert codec == "aac" and seconds == pytest.approx(1, abs=0.1) and frequency == pytest.approx(440, abs=4)
+    with av.open(translated(tmp_path / "a.ts").path) as container:
+        rate = container.streams.audio[0].rate
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(samples) / rate == pytest.approx(1, abs=0.1)
+    for half in np.split(samples[: len(samples) // 2 * 2], 2):
+        assert np.abs(np.fft.rfft(half)).argmax() * rate / len(half) == pytest.approx(440, abs=5)
 
 
 def test_an_unknown_sound_track_is_named_and_left_out(tmp_path):
