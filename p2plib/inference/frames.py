@@ -46,8 +46,8 @@ def _is_cover(track: Any) -> bool:
     return bool(track.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def left_out(container: Any, used: Any) -> str:
-    """The tracks besides sound and the video track that is used, in a sentence; empty if there are none."""
+def left_out(container: Any, used: Any) -> list[str]:
+    """A line that names the tracks besides sound and the video track that is used; none if there are none."""
     others = [track for track in container.streams if track is not used and track.type != "audio"]
     kinds = [
         "cover image" if track.type == "video" and _is_cover(track) else f"{track.type} track {track.index}"
@@ -57,7 +57,7 @@ def left_out(container: Any, used: Any) -> str:
         f"{kind} ({codec_of(track)})" if track.type in ("video", "subtitle") else kind
         for kind, track in zip(kinds, others, strict=True)
     ]
-    return f"left out: {', '.join(named)}" if named else ""
+    return [f"left out: {', '.join(named)}"] if named else []
 
 
 def first_size(source: Path) -> tuple[int, int]:

@@ -89,20 +89,12 @@ def translate_video(
             the disk is full; then nothing is written, and an earlier `target` stays.
     """
     _check_pyav()
-    import av
-
     source, target = Path(source), Path(target)
     _check_names(source, target)
     size = first_size(source)
-    notes: list[str] = []
-    with (
-        reading(source) as (reader, track),
-        _writing(target),
-        replacing(target) as temporary,
-        av.open(temporary, "w") as writer,
-    ):
+    with reading(source) as (reader, track), _writing(target) as writer:
         encode = _encoder(writer, track, size)
-        notes += filter(None, [left_out(reader, track)])
+        notes = left_out(reader, track)
         frames = Frames(reader, track, source, sound_tracks(source, reader, writer, notes.append), notes.append)
         bar = tqdm(frames, total=track.frames or None, unit="frame", disable=not progress)
         before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.task.keeps_lightness)
@@ -222,12 +214,13 @@ def _check_names(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """Say in a sentence why the file cannot be written."""
+def _writing(target: Path) -> Iterator[Any]:
+    """A container to write to, which replaces `target` when the block succeeds; an obstacle is said in a sentence."""
     import av
 
     try:
-        yield
+        with replacing(target) as temporary, av.open(temporary, "w") as writer:
+            yield writer
     except (OSError, av.FFmpegError) as error:
         raise DataError(
             f"{target}: cannot be written ({error.strerror or error}); make room or choose another folder, and run the "
