@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 import p2plib
 from p2plib.cli.texts import CheckpointPath, Noise, explained_by
+from p2plib.errors import ConfigError
 
 # Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
@@ -65,6 +66,8 @@ def video(
     made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
     height, width = made.size
     without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""
+    for note in made.notes:
+        print(f"{source}: {note}")
     print(f"{made.path}: {made.frames} frames, {width}x{height}, {made.rate:.4g} frames per second")
     print(f"flicker {made.flicker:.2f}{without}: change from frame to frame, as a multiple of the source's")
 
@@ -92,17 +95,25 @@ def web(
     host: str = "127.0.0.1",
     port: int = 5000,
     examples: Path | None = None,
+    max_megabytes: float = 25,
+    max_megapixels: float = 50,
 ) -> None:
     """Try models in a browser: draw or upload an image and translate it. Ctrl-C stops the server.
 
     Args:
         checkpoints: .keras files or run folders; the first one is selected at startup. Default: the small models that
             come with p2plib.
+        max_megabytes: Largest image file that is accepted.
+        max_megapixels: Largest image that is accepted, in millions of pixels.
     """
     from p2plib.inference.checkpoint import shipped
     from p2plib.web import serve  # needs Flask, an extra
+    from p2plib.web.limits import Limits
 
-    serve(checkpoints or tuple(map(Path, shipped())), host, port, examples)
+    if min(max_megabytes, max_megapixels) <= 0:
+        raise ConfigError("--max-megabytes and --max-megapixels must be positive; leave them out for the usual limits.")
+    limits = Limits(upload_bytes=round(max_megabytes * 1e6), pixels=round(max_megapixels * 1e6))
+    serve(checkpoints or tuple(map(Path, shipped())), host, port, examples, limits)
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"translate": translate, "video": video, "export": export, "web": web}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from p2plib.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
 """Which side of a pair is the source and which the target."""
+
+
+class Addresses(TypedDict):
+    """The fields of `Entry` that say where an archive is."""
+
+    url: str
+    mirrors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Entry:
         photos: the data set holds photos, at any depth, for the tasks that make pairs of photos.
         make: `make(index, size)` returns pair number `index`: A and B, uint8 (size, size, 3). For data sets without
             a download.
+        mirrors: further addresses of the same archive, which are tried in turn when `url` fails.
+        sha256: the archive's SHA-256 in hexadecimal digits; another archive is refused. None accepts any.
     """
 
     name: str
@@ -49,9 +58,27 @@ class Entry:
     classes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     photos: bool = False
     make: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    mirrors: tuple[str, ...] = ()
+    sha256: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the archive may be had, in the order to try."""
+        return (self.url, *self.mirrors) if self.url else ()
 
 
-_ARCHIVES = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
+_ARCHIVES = "efrosgans.eecs.berkeley.edu/pix2pix/datasets"
+_OLDER = "https://people.eecs.berkeley.edu/~tinghuiz/projects/pix2pix/datasets"  # not tried from here
+
+
+def _addresses(name: str) -> Addresses:
+    """Where the authors have put an archive: encrypted, plain, and the older place. Not all may answer any more."""
+    return {
+        "url": f"https://{_ARCHIVES}/{name}.tar.gz",
+        "mirrors": (f"http://{_ARCHIVES}/{name}.tar.gz", f"{_OLDER}/{name}.tar.gz"),
+    }
+
+
 _PIX2PIX = (
     "Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017 (arXiv 1611.07004)"
 )
@@ -110,7 +137,7 @@ _DATASETS = (
     Entry(
         name="maps",
         title="Aerial photos of New York and their Google maps",
-        url=f"{_ARCHIVES}/maps.tar.gz",
+        **_addresses("maps"),
         splits={"train": 1096, "val": 1098},
         size=(600, 600),
         names=("satellite", "map"),
@@ -121,7 +148,7 @@ _DATASETS = (
     Entry(
         name="facades",
         title="Photos of house fronts and their labeled parts",
-        url=f"{_ARCHIVES}/facades.tar.gz",
+        **_addresses("facades"),
         splits={"train": 400, "val": 100, "test": 106},
         size=(256, 256),
         names=("photo", "labels"),
@@ -134,7 +161,7 @@ _DATASETS = (
     Entry(
         name="cityscapes",
         title="Street scenes of German cities and their labels",
-        url=f"{_ARCHIVES}/cityscapes.tar.gz",
+        **_addresses("cityscapes"),
         splits={"train": 2975, "val": 500},
         size=(256, 256),
         names=("photo", "labels"),
@@ -146,7 +173,7 @@ _DATASETS = (
     Entry(
         name="edges2shoes",
         title="Edges of shoes and their product photos",
-        url=f"{_ARCHIVES}/edges2shoes.tar.gz",
+        **_addresses("edges2shoes"),
         splits={"train": 49825, "val": 200},
         size=(256, 256),
         names=("edges", "photo"),
@@ -157,7 +184,7 @@ _DATASETS = (
     Entry(
         name="edges2handbags",
         title="Edges of handbags and their product photos",
-        url=f"{_ARCHIVES}/edges2handbags.tar.gz",
+        **_addresses("edges2handbags"),
         splits={"train": 138567, "val": 200},
         size=(256, 256),
         names=("edges", "photo"),
@@ -170,7 +197,7 @@ _DATASETS = (
     Entry(
         name="night2day",
         title="Landscapes from webcams by night and by day",
-        url=f"{_ARCHIVES}/night2day.tar.gz",
+        **_addresses("night2day"),
         splits={"train": 17823, "val": 10, "test": 2287},
         size=(256, 256),
         names=("night", "day"),

@@ -6,11 +6,16 @@ While NAME is downloaded, these files are next to its final folder NAME:
     NAME.tar.gz.part.json   the archive's address, size and validator, which show whether it can be resumed
     .NAME.unpack/           the folder where it is unpacked
     .NAME.lock              a lock between processes
+
+and this one stays:
+
+    NAME.json               the address and the SHA-256 of the archive that the data set came in
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -20,17 +25,14 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
 
 from p2plib.data.catalog import Entry, find
 from p2plib.data.formats import IMAGE_SUFFIXES, image_files
+from p2plib.data.transfer import CHUNK, AddressError, check_answer, discard, does_not_fit, kept, moved, receive
 from p2plib.errors import DataError
 from p2plib.files import locked, write_text
-
-if TYPE_CHECKING:
-    from requests import Response
 
 TIMEOUT = 30.0
 """Seconds without data after which a connection counts as broken."""
@@ -39,8 +41,6 @@ RETRIES = 3
 BACKOFF = 1.0
 """Seconds before the first retry; doubled for each further one."""
 
-_CHUNK = 1 << 16
-_GZIP = b"\x1f\x8b"
 # Images are compressed already, so an archive of them unpacks to about its own size. Far more than that is a bomb.
 _MAX_GROWTH = 10
 _MAX_GROWTH_FREE = 100 << 20
@@ -74,7 +74,7 @@ def get(name: str, *, force: bool = False, progress: bool = True) -> Path:
 
     Raises:
         DataError: the name is unknown, there is nothing to download, the server does not send the archive, the archive
-            is damaged, hostile or not what the catalog describes, or the disk is full or not writable.
+            is damaged, hostile or not what the catalog describes or pins, or the disk is full or not writable.
     """
     dataset, target = find(name), dataset_dir(name)
     if dataset.url is None:
@@ -87,8 +87,9 @@ def get(name: str, *, force: bool = False, progress: bool = True) -> Path:
         lock = target.with_name(f".{name}.lock")
         with locked(lock, _wait(lock, progress)):
             if force or not target.is_dir():  # another process may have brought it meanwhile
-                _fetch(dataset, dataset.url, part, progress)
+                dataset, digest = _fetch_any(dataset, part, progress)
                 _install(dataset, part, target, progress)
+                _record(dataset, target, digest)
     except OSError as error:
         raise DataError(
             f"{name}: cannot write to {target.parent} ({error.strerror or error}); make room there, or set "
@@ -114,8 +115,53 @@ def _wait(path: Path, progress: bool) -> Callable[[], None]:
 # Fetching.
 
 
-def _fetch(dataset: Entry, url: str, part: Path, progress: bool) -> None:
-    """Download the archive at `url` to `part`, and retry as long as each attempt gets further than the last."""
+def _fetch_any(dataset: Entry, part: Path, progress: bool) -> tuple[Entry, str]:
+    """Download the archive from the first address that gives it; return the entry with this one, and the SHA-256."""
+    addresses = list(dataset.addresses)
+    while True:
+        url = addresses.pop(0)
+        entry = replace(dataset, url=url)
+        try:
+            _fetch(entry, url, part, progress, hurry=bool(addresses))
+            return entry, _digest(entry, part)
+        except AddressError as error:
+            if not addresses:
+                raise
+            sys.stderr.write(f"{str(error).partition(';')[0]}; trying {addresses[0]} now.\n")
+
+
+def _digest(dataset: Entry, part: Path) -> str:
+    """The archive's SHA-256, which must be the one that the catalog pins, if any."""
+    with open(part, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if dataset.sha256 and digest != dataset.sha256.lower():
+        discard(part)
+        raise AddressError(
+            f"{dataset.name}: the archive from {dataset.url} has the SHA-256 {digest}, and the catalog pins "
+            f"{dataset.sha256}; nothing was unpacked."
+        )
+    return digest
+
+
+def _record(dataset: Entry, target: Path, digest: str) -> None:
+    """Write down which archive the data set came in, and say if it is not the one of the last download."""
+    path = target.with_name(f"{dataset.name}.json")
+    try:
+        last = json.loads(path.read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):
+        last = digest  # the first time, or not to be trusted
+    if last != digest:
+        sys.stderr.write(
+            f"{dataset.name}: the archive is another one than last time; its SHA-256 is {digest}, and was {last}.\n"
+        )
+    write_text(path, json.dumps({"url": dataset.url, "sha256": digest}, indent=1) + "\n")
+
+
+def _fetch(dataset: Entry, url: str, part: Path, progress: bool, hurry: bool = False) -> None:
+    """Download the archive at `url` to `part`, and retry as long as each attempt gets further than the last.
+
+    In a hurry, since there is another address, one that sends nothing is not retried.
+    """
     import requests
     import urllib3
 
@@ -124,14 +170,14 @@ def _fetch(dataset: Entry, url: str, part: Path, progress: bool) -> None:
         try:
             return _transfer(dataset, url, part, progress)
         except requests.TooManyRedirects as error:
-            raise _moved(dataset, url, "redirects in a circle") from error
+            raise moved(dataset, url, part, "redirects in a circle") from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             size = part.stat().st_size if part.exists() else 0
             failures = 1 if size > furthest else failures + 1
             furthest = max(furthest, size)
-            if failures > RETRIES:
+            if failures > (0 if hurry and not size else RETRIES):
                 why = error if isinstance(error, requests.HTTPError) else type(error).__name__
-                raise DataError(
+                raise AddressError(
                     f"{dataset.name}: the transfer from {url} broke {failures} times in a row ({why}); check the "
                     f"connection and run the same again, which goes on from the {size / 1e6:.1f} MB that are here."
                 ) from error
@@ -142,7 +188,7 @@ def _transfer(dataset: Entry, url: str, part: Path, progress: bool) -> None:
     """Send one request, which starts or resumes the download; none if `part` is complete."""
     import requests
 
-    have, known = _kept(part, url)
+    have, known = kept(part, url)
     if have and have == known["size"]:
         return
     have = have if known["validator"] else 0
@@ -150,114 +196,11 @@ def _transfer(dataset: Entry, url: str, part: Path, progress: bool) -> None:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": known["validator"]}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if not (have and _does_not_fit(response, have, known)):
-            _check_answer(dataset, url, response, resumed=have > 0)
-            return _receive(dataset, url, response, part, progress)
-    _discard(part)
+        if not (have and does_not_fit(response, have, known)):
+            check_answer(dataset, url, response, part, resumed=have > 0)
+            return receive(dataset, url, response, part, progress)
+    discard(part)
     _transfer(dataset, url, part, progress)
-
-
-def _kept(part: Path, url: str) -> tuple[int, dict[str, Any]]:
-    """The number of bytes from an earlier transfer, and the file's size and validator, as the server sent them."""
-    try:
-        known = json.loads(_notes(part).read_text(encoding="utf-8"))
-        if known["url"] == url and {"size", "validator"} <= known.keys():
-            return part.stat().st_size, known
-    except (OSError, ValueError, TypeError, KeyError):
-        pass  # missing or not to be trusted: start over
-    return 0, {"size": None, "validator": None}
-
-
-def _notes(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _notes(part).unlink(missing_ok=True)
-
-
-def _does_not_fit(response: Response, have: int, known: dict[str, Any]) -> bool:
-    """Whether the answer to a range request does not continue the bytes that are here."""
-    if response.status_code == 206:
-        start, total = _content_range(response)
-        same_file = _validator(response) in (None, known["validator"]) and total in (None, known["size"])
-        return start != have or not same_file
-    return response.status_code == 416
-
-
-def _content_range(response: Response) -> tuple[int | None, int | None]:
-    """First byte and size of the whole file, from the header `Content-Range: bytes FIRST-LAST/SIZE`."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-    if not match:
-        return None, None
-    return int(match[1]), None if match[2] == "*" else int(match[2])
-
-
-def _validator(response: Response) -> str | None:
-    """The value that shows later whether the file is still the same: a strong ETag, or the time of its last change."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
-
-
-def _check_answer(dataset: Entry, url: str, response: Response, resumed: bool) -> None:
-    """Refuse errors and web pages. Temporary errors are raised as requests' own, so that they are retried."""
-    status = response.status_code
-    if status in (408, 429) or status >= 500:
-        response.raise_for_status()
-    if status != 200 and not (status == 206 and resumed):
-        raise _moved(dataset, url, f"answers {status} {response.reason}".rstrip())
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind.startswith("text/") or kind in ("application/xhtml+xml", "application/json", "application/xml"):
-        raise _moved(dataset, url, f"answers with a web page or text ({kind}), not with an archive")
-
-
-def _moved(dataset: Entry, url: str, what: str) -> DataError:
-    return DataError(
-        f"{dataset.name}: {url} {what}; look at the address in a browser, it may have moved or require a login, "
-        f"or unpack the data set into {dataset_dir(dataset.name)} yourself."
-    )
-
-
-def _receive(dataset: Entry, url: str, response: Response, part: Path, progress: bool) -> None:
-    """Write the body to `part`: appended if the server resumes the transfer, from the start otherwise."""
-    import requests
-    from tqdm import tqdm
-
-    length = response.headers.get("Content-Length", "")
-    start, total = 0, int(length) if length.isdigit() else None
-    if response.status_code == 206:
-        start, total = part.stat().st_size, _content_range(response)[1]
-    # Undecoded: some servers declare a .tar.gz as gzip-encoded, and requests would then unpack it.
-    chunks = response.raw.stream(_CHUNK, decode_content=False)
-    first = next(chunks, b"")
-    if start == 0 and not (first and _GZIP.startswith(first[:2])):  # the first chunk may be a single byte
-        page = "a web page" if first.lstrip().startswith(b"<") else "something else"
-        raise _moved(dataset, url, f"answers with {page}, not with a .tar.gz archive")
-    if total is not None:
-        _check_room(dataset, part.parent, 2 * total - start)  # the rest of the archive, and its contents
-    with (
-        open(part, "ab" if start else "wb") as file,
-        tqdm(
-            desc=dataset.name, initial=start, total=total, unit="B", unit_scale=True, disable=not progress, leave=False
-        ) as bar,
-    ):
-        if start == 0:
-            write_text(_notes(part), json.dumps({"url": url, "size": total, "validator": _validator(response)}))
-        for chunk in chain([first], chunks):
-            file.write(chunk)
-            bar.update(len(chunk))
-    if total is not None and part.stat().st_size != total:
-        raise requests.ConnectionError(f"{part.stat().st_size} of {total} bytes arrived")
-
-
-def _check_room(dataset: Entry, folder: Path, need: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise DataError(
-            f"{dataset.name}: needs {need / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free; make room, or set "
-            "P2PLIB_CACHE to a folder with room."
-        )
 
 
 # Unpacking.
@@ -278,9 +221,9 @@ def _install(dataset: Entry, part: Path, target: Path, progress: bool) -> None:
         if target.exists():
             os.replace(target, old)
         os.replace(made, target)
-        _discard(part)
+        discard(part)
     except DataError:
-        _discard(part)  # resuming could not repair it
+        discard(part)  # resuming could not repair it
         raise
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -301,7 +244,7 @@ def _unpack(dataset: Entry, archive: Path, folder: Path, progress: bool) -> None
                 _check_member(dataset, member, budget)
                 if not any(part.startswith(".") for part in PurePosixPath(member.name).parts):  # macOS adds these
                     tar.extract(member, folder)
-            while stream.read(_CHUNK):  # the checksum is at the end
+            while stream.read(CHUNK):  # the checksum is at the end
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, ValueError) as error:
         raise DataError(

@@ -10,8 +10,31 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
+
+DEFAULT_MAX_PIXELS = 1_000_000_000
+MAX_PIXELS_VARIABLE = "P2PLIB_MAX_PIXELS"
+
+
+def max_pixels() -> int:
+    """Width times height of the largest image file that is read: `$P2PLIB_MAX_PIXELS`, or 1,000 million by default.
+
+    It replaces Pillow's own limit, which is made for uploads by strangers; those have their own in `web.limits`.
+
+    Raises:
+        ConfigError: the variable is no positive number.
+    """
+    try:
+        limit = int(float(os.environ.get(MAX_PIXELS_VARIABLE) or DEFAULT_MAX_PIXELS))
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise ConfigError(f"{MAX_PIXELS_VARIABLE} must be a number of pixels, such as 1e9; change it or unset it.")
+    return limit
+
+
+Image.MAX_IMAGE_PIXELS = None  # see `max_pixels`
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
@@ -42,15 +65,19 @@ def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
         uint8 array (H, W, 3), in [0, 255].
 
     Raises:
-        DataError: the file is missing, is not an image, or is damaged.
+        DataError: the file is missing, is not an image, is damaged, or has more than `max_pixels`.
     """
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > (limit := max_pixels()):
+                raise DataError(
+                    f"{path}: {opened.width}x{opened.height} is more than {limit / 1e6:g} million pixels; set "
+                    f"{MAX_PIXELS_VARIABLE} to a larger number to read it, which takes 3 bytes a pixel and more."
+                )
             return to_rgb(opened, upright)
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:  # TypeError: of EXIF
-        raise DataError(
-            f"{path}: cannot be read as an image ({_why(Path(path), error)}); replace or remove it."
-        ) from error
+    except (OSError, SyntaxError, ValueError, TypeError) as error:  # TypeError: of EXIF
+        why = _why(Path(path), error)
+        raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
 
 
 def _why(path: Path, error: Exception) -> str:
@@ -85,7 +112,7 @@ def header(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as opened:
             return opened.height, opened.width
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, TypeError):
         return None
 
 
@@ -94,7 +121,7 @@ def exif_orientation(path: Path) -> int | None:
     try:
         with Image.open(path) as opened:
             found = opened.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, TypeError):
         return None
     return found if found in range(1, 9) else None
 
@@ -171,7 +198,7 @@ def read_class_numbers(path: str | Path) -> np.ndarray:
     try:
         with Image.open(path) as opened:
             numbers, mode = np.asarray(opened), opened.mode
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         why = _why(Path(path), error)
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
     if numbers.ndim != 2 or mode == "F" or numbers.max(initial=0) > 255 or numbers.min(initial=0) < 0:

@@ -182,7 +182,7 @@ def _recorded(target: Path) -> str | None:
     try:
         with Image.open(target) as opened:
             return opened.info.get(RECORD)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         return None
 
 

@@ -3,9 +3,10 @@
 PyAV (FFmpeg's libraries) decodes and encodes; it is imported when a video is translated.
 
 Frames keep their presentation times, even at a variable rate, so the sound stays in sync. Audio tracks are copied if
-the container supports them, and otherwise re-encoded as AAC. Subtitles and titles are dropped. A rotated phone video is
-written upright (a mirrored one stays mirrored). H.264 with 4:2:0 color needs an even size: an odd height or width is
-padded by repeating the last row or column. Memory holds a few frames, not the video.
+the container supports them, and otherwise re-encoded as AAC. Subtitles and titles are dropped. HDR becomes ordinary
+video. What was left out or changed is in `Video.notes`. A rotated phone video is written upright (a mirrored one stays
+mirrored). H.264 with 4:2:0 color needs an even size: an odd height or width is padded by repeating the last row or
+column. Memory holds a few frames, not the video.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from p2plib.data import color
 from p2plib.data.image import resize_image
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
+from p2plib.inference.frames import Frames, first_size, left_out, rate_of, reading
+from p2plib.inference.sound import sound_tracks
 from p2plib.inference.translate import translate
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".mkv", ".mov")
 """Suffixes of output videos; each selects a container."""
 BATCH = 8  # frames in memory, and per call of the network
-NOT_IN_MOV = {"flac", "opus", "truehd"}  # FFmpeg lists them as supported, but cannot write them
 BT709 = 1  # FFmpeg's number for the colors of HD video
 
 STILL, MOVED = 2.0, 12.0
@@ -58,6 +59,8 @@ class Video:
     """See `flicker`; measured before encoding."""
     flicker_unsteadied: float
     """The same for the raw output of the generator; differs only with `steady`."""
+    notes: tuple[str, ...] = ()
+    """What of the source was left out or changed, a line each."""
 
 
 def translate_video(
@@ -82,17 +85,17 @@ def translate_video(
 
     Raises:
         ConfigError: PyAV is not installed, or `target` has another suffix.
-        DataError: `source` is missing, holds no video, or is damaged; nothing is written.
+        DataError: `source` is missing, holds no video, or is damaged, or `target` cannot be written, for example since
+            the disk is full; then nothing is written, and an earlier `target` stays.
     """
     _check_pyav()
-    import av
-
     source, target = Path(source), Path(target)
     _check_names(source, target)
-    size = _size(source)
-    with _reading(source) as (reader, track), replacing(target) as temporary, av.open(temporary, "w") as writer:
+    size = first_size(source)
+    with reading(source) as (reader, track), _writing(target) as writer:
         encode = _encoder(writer, track, size)
-        frames = _frames(reader, track, source, _sound(reader, writer))
+        notes = left_out(reader, track)
+        frames = Frames(reader, track, source, sound_tracks(source, reader, writer, notes.append), notes.append)
         bar = tqdm(frames, total=track.frames or None, unit="frame", disable=not progress)
         before, after, stabilize = Flicker(), Flicker(), Steady(checkpoint.task.keeps_lightness)
         times: list[int] = []
@@ -106,8 +109,8 @@ def translate_video(
                 encode(shown, time)
                 times.append(time)
         encode(None, 0)
-        rate = (len(times) - 1) / ((times[-1] - times[0]) * track.time_base) if len(times) > 1 else _rate(track)
-    return Video(target, len(times), _even(size), float(rate), after.value, before.value)
+        rate = (len(times) - 1) / ((times[-1] - times[0]) * track.time_base) if len(times) > 1 else rate_of(track)
+    return Video(target, len(times), _even(size), float(rate), after.value, before.value, tuple(notes))
 
 
 def flicker(sources: Iterable[np.ndarray], generated: Iterable[np.ndarray]) -> float:
@@ -192,11 +195,6 @@ class Steady:
         return np.clip(REFRESH + (1 - REFRESH) * moved, REFRESH, 1).astype(np.float32)
 
 
-def upright(frame: Any) -> np.ndarray:
-    """A decoded frame as RGB, rotated by its display matrix; uint8 (H, W, 3)."""
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
-
-
 def _check_pyav() -> None:
     try:
         import av
@@ -216,65 +214,22 @@ def _check_names(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _reading(source: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file; yields it with its first video track, ignoring cover art."""
+def _writing(target: Path) -> Iterator[Any]:
+    """A container to write to, which replaces `target` when the block succeeds; an obstacle is said in a sentence."""
     import av
 
     try:
-        container = av.open(source)
-    except av.FFmpegError as error:
-        raise DataError(f"{source}: cannot be read as a video ({error.strerror}); use another copy.") from error
-    with container:
-        cover = av.stream.Disposition.attached_pic
-        tracks = [track for track in container.streams.video if not track.disposition & cover]
-        if not tracks:
-            raise DataError(f"{source}: this file has no video track.")
-        yield container, tracks[0]
-
-
-def _size(source: Path) -> tuple[int, int]:
-    """Height and width of the first frame, upright; needed before any audio packet is written."""
-    with _reading(source) as (container, track):
-        for image, _ in _frames(container, track, source):
-            return image.shape[0], image.shape[1]
-    raise DataError(f"{source}: this video has no frames.")
+        with replacing(target) as temporary, av.open(temporary, "w") as writer:
+            yield writer
+    except (OSError, av.FFmpegError) as error:
+        raise DataError(
+            f"{target}: cannot be written ({error.strerror or error}); make room or choose another folder, and run the "
+            "same again. Nothing was changed there."
+        ) from error
 
 
 def _even(size: tuple[int, int]) -> tuple[int, int]:
     return size[0] + size[0] % 2, size[1] + size[1] % 2
-
-
-def _frames(
-    container: Any, track: Any, source: Path, sound: Callable[[Any], None] | None = None
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield upright frames with their presentation times in ticks of the track; audio packets go to `sound`."""
-    count, last, tick = 0, 0, max(1, round(1 / (_rate(track) * track.time_base)))
-    for packet in container.demux(track, *(container.streams.audio if sound else ())):
-        if sound and packet.stream.type == "audio":
-            sound(packet)
-            continue
-        for frame in _decoded(packet, source, count):
-            time = frame.pts if frame.pts is not None else last + tick  # few files lack times
-            last = max(time, last + 1) if count else time  # the encoder needs increasing times
-            yield upright(frame), last
-            count += 1
-
-
-def _rate(track: Any) -> Fraction:
-    return track.average_rate or track.guessed_rate or Fraction(25)
-
-
-def _decoded(packet: Any, source: Path, count: int) -> list[Any]:
-    """The frames that a packet completes, after `count` earlier ones."""
-    import av
-
-    try:
-        frames = packet.decode()
-    except av.error.InvalidDataError as error:
-        raise DataError(f"{source}: damaged after frame {count}; repair it, or cut it there.") from error
-    if any(frame.is_corrupt for frame in frames):
-        raise DataError(f"{source}: damaged after frame {count}; repair it, or cut it there.")
-    return frames
 
 
 def _batches(frames: Iterable[Any]) -> Iterator[list[Any]]:
@@ -292,7 +247,7 @@ def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.nda
     """Return a function that writes an image at a time in ticks of `track`; None flushes the encoder."""
     import av
 
-    stream = writer.add_stream("libx264", rate=_rate(track), options={"crf": "18"})
+    stream = writer.add_stream("libx264", rate=rate_of(track), options={"crf": "18"})
     stream.height, stream.width = even = _even(size)
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
@@ -312,33 +267,3 @@ def _encoder(writer: Any, track: Any, size: tuple[int, int]) -> Callable[[np.nda
         writer.mux(stream.encode(frame))
 
     return encode
-
-
-def _sound(reader: Any, writer: Any) -> Callable[[Any], None]:
-    """Return a function that writes audio packets, copied or re-encoded."""
-    tracks = {track.index: _sound_track(track, writer) for track in reader.streams.audio}
-
-    return lambda packet: tracks[packet.stream.index](packet)
-
-
-def _sound_track(track: Any, writer: Any) -> Callable[[Any], None]:
-    codec = track.codec_context.codec
-    unfit = writer.format.name == "mov" and codec.canonical_name in NOT_IN_MOV
-    if codec.name in writer.supported_codecs and not unfit:
-        same = writer.add_stream_from_template(track)
-
-        def copy(packet: Any) -> None:
-            if packet.dts is not None:  # the demuxer's last packets only mark the end
-                packet.stream = same
-                writer.mux(packet)
-
-        return copy
-    other = writer.add_stream("aac", rate=track.rate, layout=track.layout)
-
-    def convert(packet: Any) -> None:
-        for frame in packet.decode():
-            writer.mux(other.encode(frame))
-        if packet.dts is None:
-            writer.mux(other.encode(None))
-
-    return convert

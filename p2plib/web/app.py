@@ -64,7 +64,7 @@ class _Order:
 
     image: bytes
     model: str | None
-    fit: bool
+    fit: bool | None
     noise: int | None
 
 
@@ -126,13 +126,16 @@ def _translate(models: Models) -> Response:
     order = _read_order()
     model = models.find(order.model)
     image = uploads.decode(order.image, models.limits)
-    result, seconds, waited = models.translate(model, image, order.noise, order.fit, _gone())
+    height, width = image.shape[:2]
+    fit = model.check(height, width, order.fit, models.limits)
+    result, seconds, waited = models.translate(model, image, order.noise, fit, _gone())
     png = base64.b64encode(uploads.to_png(result)).decode()
     height, width = result.shape[:2]
     return jsonify(
         model=model.id,
         width=width,
         height=height,
+        fitted=fit,
         seconds=round(seconds, 4),
         waited=round(waited, 4),
         generated=f"data:image/png;base64,{png}",
@@ -181,7 +184,8 @@ def _order(image: bytes, model: object, fit: object, noise: object) -> _Order:
         raise RequestError("`model` must be the id of a model.")
     if fit not in (None, "", "0", "1", "false", "true", 0, 1):  # 0 and 1 are also False and True
         raise RequestError("`fit` must be 1 or 0.")
-    return _Order(image, model or None, fit in ("1", "true", 1), _number("noise", noise))
+    chosen = None if fit in (None, "") else fit in ("1", "true", 1)
+    return _Order(image, model or None, chosen, _number("noise", noise))
 
 
 def _number(name: str, value: object) -> int | None:

@@ -11,12 +11,12 @@ from p2plib.errors import P2PError
 class Limits:
     """Limits per request and in total."""
 
-    upload_bytes: int = 10_000_000
-    """Size of an image file."""
-    pixels: int = 24_000_000
-    """Width times height of an image, such as a phone photo; checked in the header before decoding."""
+    upload_bytes: int = 25_000_000
+    """Size of an image file, such as a phone photo of 24 megapixels; `web --max-megabytes`."""
+    pixels: int = 50_000_000
+    """Width times height of an image; checked in the header before decoding. `web --max-megapixels`."""
     tiled_pixels: int = 4_000_000
-    """The same for images translated in tiles: about a hundred tiles of 256 pixels."""
+    """The same for images translated in tiles: about a hundred tiles of 256 pixels. Larger ones are fitted."""
     queue: int = 8
     """Number of requests that may wait for the model."""
     wait_s: float = 60.0

@@ -78,21 +78,24 @@ class Model:
             ],
         }
 
-    def check(self, height: int, width: int, fit: bool, limits: Limits) -> None:
-        """Reject an image that would keep the model busy for minutes.
+    def check(self, height: int, width: int, fit: bool | None, limits: Limits) -> bool:
+        """Whether to fit an image to the model; None leaves it to the image's size.
 
         Raises:
-            RequestError: the image is too large to be translated in tiles.
+            RequestError: the image shall not be fitted, and its tiles would keep the model busy for minutes.
         """
         model = self._loaded.checkpoint
         size = model.size
         tiled = not fit and not model.task.keeps_lightness and max(height, width) > size
         if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
+            if fit is None:
+                return True
             raise RequestError(
                 f"{width}x{height} is too large to be translated in tiles (at most {limits.tiled_pixels / 1e6:g} "
                 "million pixels); shrink the image, or fit it to the model.",
                 413,
             )
+        return bool(fit)
 
     def translate(self, image: np.ndarray, noise: int | None, fit: bool) -> np.ndarray:
         """Translate one image with the newest version of the model."""

@@ -16,6 +16,7 @@ from p2plib.web.limits import DEFAULTS, Limits, RequestError
 FORMATS = ("PNG", "JPEG", "WEBP")
 """Formats that Pillow may open, determined by content, never by file name."""
 
+_SET = "(`web --max-mega{}` sets the limit)"
 _decoding = threading.Lock()  # one large image in memory at a time
 
 
@@ -41,8 +42,6 @@ def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise RequestError("This is not a PNG, JPEG or WebP image.", 415) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise RequestError(_too_many_pixels(limits), 413) from None
     except Exception:  # on damaged files, decoders raise anything: OSError, SyntaxError, struct.error, ...
         raise RequestError("The image is damaged: it cannot be decoded.", 422) from None
 
@@ -72,7 +71,7 @@ def to_png(image: np.ndarray) -> bytes:
 
 def too_many_bytes(limits: Limits) -> str:
     """The message for an image file that is too large."""
-    return f"The image is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed."
+    return f"The image is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed {_SET.format('bytes')}."
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
@@ -81,4 +80,6 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
 
 
 def _too_many_pixels(limits: Limits) -> str:
-    return f"The image has too many pixels: at most {limits.pixels / 1e6:g} million are allowed."
+    return (
+        f"The image has too many pixels: at most {limits.pixels / 1e6:g} million are allowed {_SET.format('pixels')}."
+    )

@@ -107,7 +107,7 @@ def assert_recovers(server: Server, body: bytes = GOOD, images: dict[str, bytes]
 def test_good_download(server: Server, cache: Path):
     server.answers = [sends(GOOD)]
     assert get() == IMAGES
-    assert {path.name for path in cache.iterdir()} == {"tiny", ".tiny.lock"}
+    assert {path.name for path in cache.iterdir()} == {"tiny", "tiny.json", ".tiny.lock"}
 
 
 def test_second_call_asks_nobody(server: Server, cache: Path):

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
 from p2plib.data.image import read_rgb, resize_image, save_image, tile_images, to_float, to_rgb, to_uint8
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 
 IMAGE = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 
@@ -136,3 +136,21 @@ def test_a_tile_holds_its_images():
     assert sheet.shape == (10, 12, 3)
     assert (sheet[:4, 7:] == 2).all() and (sheet[6:, :5] == 3).all()
     assert (sheet[6:, 7:] == 255).all() and (sheet[4:6] == 255).all()
+
+
+def test_a_large_image_is_read_and_the_limit_can_be_set(tmp_path, monkeypatch, recwarn):
+    path = tmp_path / "large.png"
+    Image.new("1", (20_000, 10_000), 1).save(path)  # more than Pillow's own limit
+    with Image.open(path) as opened:
+        assert opened.size == (20_000, 10_000)
+    monkeypatch.setenv("P2PLIB_MAX_PIXELS", "1e6")
+    with pytest.raises(
+        DataError, match=r"large\.png: 20000x10000 is more than 1 million pixels; set P2PLIB_MAX_PIXELS"
+    ):
+        read_rgb(path)
+    monkeypatch.setenv("P2PLIB_MAX_PIXELS", "many")
+    with pytest.raises(ConfigError, match="P2PLIB_MAX_PIXELS must be a number"):
+        read_rgb(path)
+    monkeypatch.delenv("P2PLIB_MAX_PIXELS")
+    assert read_rgb(path).shape == (10_000, 20_000, 3)
+    assert not recwarn

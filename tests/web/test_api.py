@@ -220,10 +220,12 @@ def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
     largest = client.post("/api/translate", **form(png(noise[:310, :310]), fit=1))
     assert generated(largest.json).shape == (310, 310, 3)
     large = png(Image.new("L", (500, 500)))
-    assert "fit it to the model" in refusal(client.post("/api/translate", **form(large)))
-    assert client.post("/api/translate", **form(large, fit=1)).status_code == 200
+    assert "fit it to the model" in refusal(client.post("/api/translate", **form(large, fit=0)))
+    assert client.post("/api/translate", **form(large, fit=1)).json["fitted"]
+    assert client.post("/api/translate", **form(large)).json["fitted"]  # unless told otherwise
+    assert not client.post("/api/translate", **form(png(noise[:50, :50]))).json["fitted"]
     line = png(Image.new("L", (10_000, 1)))  # tiles would be 32 pixels high
-    assert client.post("/api/translate", **form(line)).status_code == 413
+    assert client.post("/api/translate", **form(line, fit=0)).status_code == 413
 
 
 def test_a_colorizer_takes_large_images_without_tiles(tiny_colorizer):

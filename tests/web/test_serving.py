@@ -175,7 +175,10 @@ def test_slow_clients_get_their_image_and_delay_nobody(server):
 
 def test_requests_too_large_are_refused_in_words(server):
     status, _, answer = ask(server.port, "POST", "/api/translate", bytes(LIMITS.body_bytes + 1000))
-    assert (status, answer["error"]) == (413, "The image is too large: at most 0.3 MB are allowed.")
+    assert (status, answer["error"]) == (
+        413,
+        "The image is too large: at most 0.3 MB are allowed (`web --max-megabytes` sets the limit).",
+    )
     with pytest.raises((OSError, ValueError)):  # far too large: no JSON, or the connection breaks
         ask(server.port, "POST", "/api/translate", bytes(5_000_000))
     assert ask(server.port, "GET", "/healthz")[0] == 200
