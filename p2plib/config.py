@@ -87,7 +87,8 @@ class TrainConfig:
     generator: GeneratorName = _RECIPE
     """Architecture of the generator. modern and maps: lean; paper: unet."""
     discriminator: DiscriminatorName = "patchgan"
-    """Architecture of the discriminator."""
+    """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
+    256 pixels and more."""
     discriminator_filters: int | None = None
     """Filters in the first layer of the discriminator; None: as many as base_filters."""
     norm: Literal["instance", "batch", "none"] = "instance"
@@ -200,8 +201,10 @@ class TrainConfig:
         size = self.image_size
         if size not in (32, 64, 128, 256, 512, 1024):
             raise ConfigError(f"image_size is {size}; it must be 32, 64, 128, 256, 512 or 1024.")
-        if self.receptive_field == 286 and size < 128:
-            raise ConfigError(f"A receptive field of 286 pixels needs image_size 128 or more, not {size}.")
+        least = {70: 32, 286: 128}.get(self.receptive_field, 0) * (1 + (self.discriminator == "multiscale"))
+        if size < least:
+            what = f"A receptive field of {self.receptive_field} pixels ({self.discriminator})"
+            raise ConfigError(f"{what} needs image_size {least} or more, not {size}.")
 
     def _check_warm_up(self) -> None:
         if self.warmup_epochs > self.epochs:

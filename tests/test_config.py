@@ -59,6 +59,7 @@ def test_files_without_a_recipe_are_version_0_1s_and_the_papers():
         {"norm": "layer"},
         {"receptive_field": 71},
         {"receptive_field": 286, "image_size": 64},
+        {"receptive_field": 286, "image_size": 128, "discriminator": "multiscale"},
         {"dropout": 1.0},
         {"batch_size": 0},
         {"epochs": 0},

@@ -34,7 +34,10 @@ def needs(*, features: str | None = None, activations: bool = False) -> Callable
 
 @dataclass(frozen=True)
 class Step:
-    """Inputs of a term. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1)."""
+    """Inputs of a term. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1).
+
+    Where D judges several scales, logits are a list of such arrays, the finest first; see `over_scales`.
+    """
 
     source: Any
     target: Any
@@ -66,13 +69,13 @@ def l1(step: Step) -> Any:
 @TERMS.register("gan")
 def gan(step: Step) -> Any:
     """G's adversarial loss (Isola et al. 2017, equation 1, non-saturating)."""
-    return step.gan_loss.generator(step.judged)
+    return over_scales(step.gan_loss.generator, step.judged)
 
 
 @TERMS.register("discriminator")
 def discriminator(step: Step) -> Any:
     """D's loss for telling real pairs from generated ones."""
-    return step.gan_loss.discriminator(step.real, step.fake)
+    return over_scales(step.gan_loss.discriminator, step.real, step.fake)
 
 
 @TERMS.register("perceptual")
@@ -101,7 +104,10 @@ def perceptual_l1(step: Step) -> Any:
 @TERMS.register("feature_matching")
 @needs(activations=True)
 def feature_matching(step: Step) -> Any:
-    """Mean absolute difference of D's activations for real and generated pairs (Wang et al. 2018, equation 4)."""
+    """Mean absolute difference of D's activations for real and generated pairs (Wang et al. 2018, equation 4).
+
+    The mean is over all layers and, with `multiscale`, over those of all scales.
+    """
     pairs = list(zip(step.real_activations, step.judged_activations, strict=True))
     return sum(_l1(ops.stop_gradient(real), made) for real, made in pairs) / len(pairs)
 
@@ -115,6 +121,12 @@ def focal_frequency(step: Step) -> Any:
     # Equal spectra have no largest difference: their loss is 0, and so is its gradient.
     weight = ops.sqrt(power + 1e-12) / ops.sqrt(ops.max(power, axis=(-2, -1), keepdims=True) + 1e-12)
     return ops.mean(ops.stop_gradient(weight) * power)
+
+
+def over_scales(loss: Callable[..., Any], *logits: Any) -> Any:
+    """Mean of a loss over the scales of D (Wang et al. 2018, equation 3, with 1/2 for the sum over two)."""
+    scales = list(zip(*(each if isinstance(each, list) else [each] for each in logits), strict=True))
+    return sum(loss(*scale) for scale in scales) / len(scales)
 
 
 def _l1(real: Any, made: Any) -> Any:
