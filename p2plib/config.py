@@ -115,6 +115,9 @@ class TrainConfig:
     diff_augment: bool = False
     """Show the discriminator shifted, recolored and partly covered pairs, real and generated alike (DiffAugment), so
     that it does not learn a small data set by heart."""
+    warp: float = 0.0
+    """Bend both halves of each training pair alike, by a smooth random field of at most this share of the side (0 to
+    0.1; 0: not at all); 0.05 suits label maps, where there are few pairs. Label maps keep their colors."""
     epochs: int = 200
     """Total passes over the training pairs, including warm-up and decay. With train_time, that decides instead."""
     train_time: str | None = None
@@ -184,6 +187,8 @@ class TrainConfig:
         for name in ("dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
+        if not 0 <= self.warp <= 0.1:
+            raise ConfigError(f"warp is {self.warp}; it must be from 0 to 0.1.")
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if not (self.gan_weight or self.l1_weight or any(self.terms.values())):

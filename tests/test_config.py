@@ -74,6 +74,7 @@ def test_files_without_a_recipe_are_version_0_1s_and_the_papers():
         {"train_time": "soon"},
         {"recipe": "classic"},
         {"ema": 1.0},
+        {"warp": 0.2},
         {"patience": -1},
         {"discriminator_filters": 0},
         {"decay_epochs": 5, "train_time": "1m"},
