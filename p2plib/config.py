@@ -93,6 +93,9 @@ class TrainConfig:
     """Filters in the first layer of the discriminator; None: as many as base_filters."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
+    discriminator_norm: Literal["same", "instance", "batch", "none", "spectral"] = "same"
+    """Normalization in the discriminator. same: as norm; spectral: none, but the largest singular value of each kernel
+    is 1 (Miyato et al. 2018)."""
     upsampling: Literal["transpose", "resize"] = _RECIPE
     """Upsampling in the generator: transposed convolution (paper), or resize-convolution, which leaves no checkerboard
     artifacts (modern, maps)."""

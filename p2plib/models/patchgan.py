@@ -23,7 +23,7 @@ def patchgan(
     Args:
         image_size: height and width in pixels.
         base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
-        norm: "instance", "batch" or "none".
+        norm: "instance", "batch", "none", or "spectral", which bounds the kernels instead; see `SpectralConv2D`.
         receptive_field: side of a patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
 
     Returns:
@@ -40,23 +40,24 @@ def judge_patches(x: Any, base_filters: int, norm: str, receptive_field: int, pr
     """The layers of `patchgan`, from a pair (N, S, S, 6) to logits; `prefix` begins the name of each."""
     strided = STRIDED_LAYERS[receptive_field]
     kernel, padding = (4, 1) if strided else (1, 0)
-    use_bias = norm == "none"
+    options: dict[str, Any] = {"spectral": norm == "spectral"}
+    inner = options | {"use_bias": norm in ("none", "spectral")}
 
     # Shapes for 70-pixel patches of 256x256 images and 64 filters.
-    x = conv(x, f"{prefix}patch1", base_filters, kernel, 2 if strided else 1)  # (N, 128, 128, 64)
+    x = conv(x, f"{prefix}patch1", base_filters, kernel, 2 if strided else 1, **options)  # (N, 128, 128, 64)
     x = layers.LeakyReLU(0.2, name=f"{prefix}patch1_activation")(x)
     for level in range(1, strided):
         name = f"{prefix}patch{level + 1}"
         filters = base_filters * min(2**level, 8)
-        x = conv(x, name, filters, kernel, 2, use_bias=use_bias)  # (N, 64, 64, 128), (N, 32, 32, 256)
+        x = conv(x, name, filters, kernel, 2, **inner)  # (N, 64, 64, 128), (N, 32, 32, 256)
         x = layers.LeakyReLU(0.2, name=f"{name}_activation")(normalize(x, name, norm))
     # The paper's last two layers have stride 1 and one pixel of padding on each side.
     filters = base_filters * min(2 ** max(strided, 1), 8)
     x = layers.ZeroPadding2D(padding, name=f"{prefix}last_padding")(x)
-    x = conv(x, f"{prefix}last", filters, kernel, padding="valid", use_bias=use_bias)  # (N, 31, 31, 512)
+    x = conv(x, f"{prefix}last", filters, kernel, padding="valid", **inner)  # (N, 31, 31, 512)
     x = layers.LeakyReLU(0.2, name=f"{prefix}last_activation")(normalize(x, f"{prefix}last", norm))
     x = layers.ZeroPadding2D(padding, name=f"{prefix}logits_padding")(x)
-    return conv(x, f"{prefix}logits", 1, kernel, padding="valid", dtype="float32")  # (N, 30, 30, 1)
+    return conv(x, f"{prefix}logits", 1, kernel, padding="valid", dtype="float32", **options)  # (N, 30, 30, 1)
 
 
 def logits_size(image_size: int, receptive_field: int) -> int:
