@@ -120,6 +120,13 @@ class Pix2Pix(keras.Model):
             variable.assign(value)
         (reals, real), (_, fake), (judgeds, judged) = map(self._parted, (real, fake, judged))
         logits = {"real": real, "fake": fake, "judged": judged}
+        if any(getattr(term, "slope", False) for term, _ in self.terms.values()):
+
+            def certainty(image: Any) -> Any:
+                outputs, _ = call(weights, state, [source, image], training=training)
+                return sum(ops.sum(scale) for scale in keras.tree.flatten(self._parted(outputs)[1]))
+
+            logits["slope"] = slope(certainty, target)
         return logits | {"real_activations": reals, "judged_activations": judgeds}
 
     def _parted(self, outputs: Any) -> tuple[list[Any], Any]:
@@ -135,8 +142,22 @@ def with_activations(discriminator: keras.Model) -> keras.Model:
     return keras.Model(discriminator.inputs, [*activations, *discriminator.outputs], name="judge")
 
 
+def slope(function: Callable[[Any], Any], at: Any) -> Any:
+    """Gradient of a scalar function of one tensor; it can be differentiated again."""
+    if keras.backend.backend() == "jax":
+        import jax  # only if it is the backend
+
+        return jax.grad(function)(at)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        value = function(at)
+    return tape.gradient(value, at)
+
+
 def _reads_discriminator(name: str, term: Callable[..., Any]) -> bool:
-    return name in ("gan", "discriminator") or getattr(term, "activations", False)
+    return name in ("gan", "discriminator") or any(getattr(term, need, False) for need in ("activations", "slope"))
 
 
 def _replicas() -> int:

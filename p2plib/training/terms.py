@@ -6,10 +6,12 @@ log, the learning curves and the progress line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import keras
 from keras import ops
 
 from p2plib.registry import TERMS
@@ -17,16 +19,17 @@ from p2plib.registry import TERMS
 Term = TypeVar("Term", bound=Callable[..., Any])
 
 
-def needs(*, features: str | None = None, activations: bool = False) -> Callable[[Term], Term]:
+def needs(*, features: str | None = None, activations: bool = False, slope: bool = False) -> Callable[[Term], Term]:
     """Decorator that says what a term reads besides images and logits.
 
     Args:
         features: the frozen network in `registry.FEATURES` whose activations the step holds.
         activations: the term compares D's activations, so there must be a discriminator.
+        slope: the term reads the gradient of D's logits, so there must be a discriminator.
     """
 
     def mark(term: Term) -> Term:
-        vars(term).update(features=features, activations=activations)
+        vars(term).update(features=features, activations=activations, slope=slope)
         return term
 
     return mark
@@ -58,6 +61,8 @@ class Step:
     """D's activations for (source, target), from the first layer to the last, for terms that compare them."""
     judged_activations: Sequence[Any] = ()
     """The same for (source, generated), to train G."""
+    slope: Any = None
+    """Gradient of the sum of `real` with respect to the target: (N, S, S, 3)."""
 
 
 @TERMS.register("l1")
@@ -76,6 +81,19 @@ def gan(step: Step) -> Any:
 def discriminator(step: Step) -> Any:
     """D's loss for telling real pairs from generated ones."""
     return over_scales(step.gan_loss.discriminator, step.real, step.fake)
+
+
+@TERMS.register("r1")
+@needs(slope=True)
+def r1(step: Step) -> Any:
+    """D's gradient penalty on real pairs (Mescheder et al. 2018, equation 9, with gamma as the weight).
+
+    The squared gradient is a mean over D's logits: that of each patch where patches do not overlap. It presumes that D
+    judges each pair by itself, so no batch normalization.
+    """
+    logits = keras.tree.flatten(step.real)
+    count = sum(math.prod(scale.shape[1:]) for scale in logits)
+    return ops.mean(ops.sum(ops.square(_float32(step.slope)), axis=(1, 2, 3))) / (2 * count)
 
 
 @TERMS.register("perceptual")
