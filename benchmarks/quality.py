@@ -41,6 +41,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "transpose": {"upsampling": "transpose"},
     "unet": {"generator": "unet"},
     "diff-augment": {"diff_augment": True},
+    "warp": {"warp": 0.05},
+    "both": {"diff_augment": True, "warp": 0.05},
 }
 """Settings beside the recipe `modern`."""
 
@@ -90,6 +92,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--load", default="resize")
     parser.add_argument("--split", default="val")
     parser.add_argument("--seconds", type=float, default=150)
+    parser.add_argument("--epochs", type=int, help="instead of --seconds, for machines that are busy")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--seeds", type=int, default=1, help="train each variant with the seeds 0, 1, ...")
@@ -107,7 +110,8 @@ def main() -> None:
     asked = arguments()
     shared: dict[str, Any] = {"data": asked.data, "direction": asked.direction, "task": asked.task, "load": asked.load}
     shared |= {"image_size": asked.size, "base_filters": asked.filters, "batch_size": 4, "validation_pairs": 1}
-    shared |= {"train_time": f"{asked.seconds}s", "checkpoint_every": 10**6, "sample_every": 10**6}
+    shared |= {"epochs": asked.epochs} if asked.epochs else {"train_time": f"{asked.seconds}s"}
+    shared |= {"checkpoint_every": 10**6, "sample_every": 10**6}
     dataset = open_dataset(TrainConfig(**shared))
     loaded = dataset[asked.split].load()
     extractor = standardized(lite2(), loaded.images[:, 1])
@@ -124,7 +128,8 @@ def main() -> None:
         steps[name], objectives[name] = 0, "another program"
     found = {}
     for name, images in generated.items():
-        protocol = evaluate.conditions(steps[name], dataset, asked.split, len(images)) | {"seconds": asked.seconds}
+        protocol = evaluate.conditions(steps[name], dataset, asked.split, len(images))
+        protocol |= {"epochs": asked.epochs} if asked.epochs else {"seconds": asked.seconds}
         result = evaluate.judge(dataset, asked.split, loaded, images, protocol, extractor, palette=None)
         found[name] = dataclasses.replace(
             result, sets=result.sets | vividness(loaded.images[:, 1], images) | {"steps": steps[name]}

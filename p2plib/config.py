@@ -87,11 +87,15 @@ class TrainConfig:
     generator: GeneratorName = _RECIPE
     """Architecture of the generator. modern and maps: lean; paper: unet."""
     discriminator: DiscriminatorName = "patchgan"
-    """Architecture of the discriminator."""
+    """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
+    256 pixels and more."""
     discriminator_filters: int | None = None
     """Filters in the first layer of the discriminator; None: as many as base_filters."""
     norm: Literal["instance", "batch", "none"] = "instance"
     """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
+    discriminator_norm: Literal["same", "instance", "batch", "none", "spectral"] = "same"
+    """Normalization in the discriminator. same: as norm; spectral: none, but the largest singular value of each kernel
+    is 1 (Miyato et al. 2018)."""
     upsampling: Literal["transpose", "resize"] = _RECIPE
     """Upsampling in the generator: transposed convolution (paper), or resize-convolution, which leaves no checkerboard
     artifacts (modern, maps)."""
@@ -114,6 +118,9 @@ class TrainConfig:
     diff_augment: bool = False
     """Show the discriminator shifted, recolored and partly covered pairs, real and generated alike (DiffAugment), so
     that it does not learn a small data set by heart."""
+    warp: float = 0.0
+    """Bend both halves of each training pair alike, by a smooth random field of at most this share of the side (0 to
+    0.1; 0: not at all); 0.05 suits label maps, where there are few pairs. Label maps keep their colors."""
     epochs: int = 200
     """Total passes over the training pairs, including warm-up and decay. With train_time, that decides instead."""
     train_time: str | None = None
@@ -183,6 +190,8 @@ class TrainConfig:
         for name in ("dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
+        if not 0 <= self.warp <= 0.1:
+            raise ConfigError(f"warp is {self.warp}; it must be from 0 to 0.1.")
         if self.learning_rate <= 0:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if not (self.gan_weight or self.l1_weight or any(self.terms.values())):
@@ -200,8 +209,10 @@ class TrainConfig:
         size = self.image_size
         if size not in (32, 64, 128, 256, 512, 1024):
             raise ConfigError(f"image_size is {size}; it must be 32, 64, 128, 256, 512 or 1024.")
-        if self.receptive_field == 286 and size < 128:
-            raise ConfigError(f"A receptive field of 286 pixels needs image_size 128 or more, not {size}.")
+        least = {70: 32, 286: 128}.get(self.receptive_field, 0) * (1 + (self.discriminator == "multiscale"))
+        if size < least:
+            what = f"A receptive field of {self.receptive_field} pixels ({self.discriminator})"
+            raise ConfigError(f"{what} needs image_size {least} or more, not {size}.")
 
     def _check_warm_up(self) -> None:
         if self.warmup_epochs > self.epochs:

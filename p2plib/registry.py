@@ -104,7 +104,9 @@ GENERATORS: Registry[Callable[..., Any]] = Registry(
 )
 """Functions that build a generator; see `models.build_generator` for their arguments."""
 
-DISCRIMINATORS: Registry[Callable[..., Any]] = Registry("discriminator", {"patchgan": "p2plib.models.patchgan"})
+DISCRIMINATORS: Registry[Callable[..., Any]] = Registry(
+    "discriminator", {"patchgan": "p2plib.models.patchgan", "multiscale": "p2plib.models.multiscale"}
+)
 """Functions that build a discriminator; see `models.build_discriminator` for their arguments."""
 
 GAN_LOSSES: Registry[Any] = Registry(
@@ -115,7 +117,7 @@ GAN_LOSSES: Registry[Any] = Registry(
 TERMS: Registry[Callable[..., Any]] = Registry(
     "term",
     dict.fromkeys(
-        ("l1", "gan", "discriminator", "perceptual", "perceptual_l1", "feature_matching", "focal_frequency"),
+        ("l1", "gan", "discriminator", "r1", "perceptual", "perceptual_l1", "feature_matching", "focal_frequency"),
         "p2plib.training.terms",
     ),
 )

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
     from p2plib.config import TrainConfig
 
+GRID = 4
+"""Random displacements along each side of an image that is warped: so few that nothing folds, up to 0.1 of the side."""
+
 
 class Batches:
-    """The training pairs of a data set, as an infinite sequence of shuffled batches, cropped and flipped at random.
+    """The training pairs of a data set, as an infinite sequence of shuffled batches, changed at random.
 
     Decoded pairs are kept in memory, as uint8 at load size, if they fit the memory budget. Otherwise they are read
     from disk in every epoch. With `load` "crop", pairs are kept or read at their own size, which may differ, and give
@@ -60,6 +63,8 @@ class Batches:
             self._memory = _tensorflow().constant(np.stack(arrays))
         else:  # decode once, so that broken pairs are named now and not hours later
             _, self.split = split.usable(lambda pair: len(pair.read()))
+        # Which sides are label maps, whose colors are not to be mixed.
+        self.labels = [bool(config.warp and dataset.classes(side)) for side in ("source", "target")]
         self.left_out = list(self.split.left_out)
         self.count = len(self.split)
         self.steps_per_epoch = self.count // config.batch_size
@@ -129,7 +134,7 @@ class Batches:
 
         def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
             draw = epoch * self.count + position
-            both = self._augment(load(index, draw), draw)
+            both = self._augment(self._warp(load(index, draw), draw), draw)
             both = tf.cast(both, tf.float32) / 127.5 - 1.0
             return both[0], both[1]
 
@@ -176,6 +181,24 @@ class Batches:
             both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [2]), lambda: both)
         return self._redraw(both, draw) if self.task.redraws else both
 
+    def _warp(self, both: Any, draw: Any) -> Any:
+        """Bend both sides by one smooth random field; labels take the nearest pixel's color, so none is new.
+
+        Elastic distortions (Simard et al. 2003, section 2), with a field that is coarse instead of blurred.
+        """
+        if not self.config.warp:
+            return both
+        tf = _tensorflow()
+        last = self.config.load_size - 1
+        coarse = tf.random.stateless_uniform([GRID, GRID, 2], [self.config.seed + 2, draw], -1, 1)
+        field = tf.image.resize(
+            coarse, [last + 1, last + 1], "gaussian"
+        )  # its weights are positive: it stays in [-1, 1]
+        places = tf.stack(tf.meshgrid(*[tf.range(last + 1, dtype=tf.float32)] * 2, indexing="ij"), -1)
+        places = tf.abs(places + field * self.config.warp * (last + 1))
+        places = last - tf.abs(last - places)  # what lies beyond the border is mirrored
+        return tf.stack([_sample(both[i], places, labels) for i, labels in enumerate(self.labels)])
+
     def _redraw(self, both: Any, draw: Any) -> Any:
         """Let the task vary the source; the target stays the same."""
         tf = _tensorflow()
@@ -185,6 +208,21 @@ class Batches:
 
         source = tf.numpy_function(redraw, [both[0], draw], tf.uint8)
         return tf.stack([tf.ensure_shape(source, both.shape[1:]), both[1]])
+
+
+def _sample(image: Any, places: Any, nearest: bool) -> Any:
+    """The colors of a uint8 image (S, S, 3) at places (S, S, 2) inside of it, row and column: nearest or bilinear."""
+    tf = _tensorflow()
+    if nearest:
+        return tf.gather_nd(image, tf.cast(tf.round(places), tf.int32))
+    low = tf.floor(places)
+    part, high = places - low, tf.math.ceil(places)
+    total = tf.zeros(tf.shape(image))
+    for row, down in ((low, 1 - part[..., :1]), (high, part[..., :1])):
+        for column, right in ((low, 1 - part[..., 1:]), (high, part[..., 1:])):
+            corner = tf.cast(tf.stack([row[..., 0], column[..., 1]], -1), tf.int32)
+            total += down * right * tf.cast(tf.gather_nd(image, corner), tf.float32)
+    return tf.cast(tf.round(total), tf.uint8)
 
 
 def _tensorflow() -> Any:

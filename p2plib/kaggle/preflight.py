@@ -172,7 +172,7 @@ def disk_bytes(config: TrainConfig) -> float:
         TrainConfig(
             **{name: getattr(config, name) for name in ("task", "image_size", "base_filters", "generator", "norm")},
             **{name: getattr(config, name) for name in ("upsampling", "discriminator", "receptive_field")},
-            discriminator_filters=config.discriminator_filters,
+            **{name: getattr(config, name) for name in ("discriminator_filters", "discriminator_norm")},
             gan_weight=float(config.gan_weight > 0),
         )
     )

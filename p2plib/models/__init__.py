@@ -42,7 +42,7 @@ def build_discriminator(config: TrainConfig) -> keras.Model | None:
     return DISCRIMINATORS[config.discriminator](
         image_size=config.image_size,
         base_filters=config.discriminator_filters or config.base_filters,
-        norm=config.norm,
+        norm=config.norm if config.discriminator_norm == "same" else config.discriminator_norm,
         receptive_field=config.receptive_field,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 
 def initializer() -> keras.initializers.Initializer:
@@ -19,10 +19,45 @@ def initializer() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def conv(x: Any, name: str, filters: int, kernel: int, stride: int = 1, padding: str = "same", **options: Any) -> Any:
-    """2-D convolution with the shared initializer, named NAME_conv."""
+class SpectralConv2D(layers.Conv2D):
+    """Convolution whose kernel is divided by its largest singular value (Miyato et al. 2018, equations 8 and 9).
+
+    The vector `u` follows that value's direction by one power iteration in each training call (algorithm 1). In use,
+    the kernel is divided, too; `keras.layers.SpectralNormalization` does not, and overwrites the kernel in training.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Create kernel, bias and `u`; all devices compute the same `u`."""
+        super().build(input_shape)
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        options: dict[str, Any] = {"trainable": False, "autocast": False, "aggregation": "only_first_replica"}
+        self.u = self.add_weight(name="u", shape=(self.filters,), initializer=normal, dtype="float32", **options)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Convolve."""
+        matrix = ops.cast(ops.reshape(self.kernel, (-1, self.filters)), "float32")
+        v = ops.stop_gradient(ops.normalize(ops.matmul(matrix, self.u)))
+        u = ops.stop_gradient(ops.normalize(ops.matmul(v, matrix)))
+        if training:
+            self.u.assign(u)
+        sigma = ops.matmul(ops.matmul(v, matrix), u)
+        x = self.convolution_op(inputs, self.kernel / ops.cast(sigma, self.compute_dtype))
+        return x + self.bias if self.use_bias else x
+
+
+def conv(
+    x: Any,
+    name: str,
+    filters: int,
+    kernel: int,
+    stride: int = 1,
+    padding: str = "same",
+    spectral: bool = False,
+    **options: Any,
+) -> Any:
+    """2-D convolution with the shared initializer, named NAME_conv; `spectral` bounds its kernel."""
     options |= {"kernel_initializer": initializer(), "name": f"{name}_conv"}
-    return layers.Conv2D(filters, kernel, stride, padding, **options)(x)
+    return (SpectralConv2D if spectral else layers.Conv2D)(filters, kernel, stride, padding, **options)(x)
 
 
 def normalize(x: Any, name: str, norm: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
@@ -23,7 +23,7 @@ def patchgan(
     Args:
         image_size: height and width in pixels.
         base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
-        norm: "instance", "batch" or "none".
+        norm: "instance", "batch", "none", or "spectral", which bounds the kernels instead; see `SpectralConv2D`.
         receptive_field: side of a patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
 
     Returns:
@@ -32,26 +32,32 @@ def patchgan(
     """
     source = layers.Input((image_size, image_size, 3), name="source")
     target = layers.Input((image_size, image_size, 3), name="target")
-    x = layers.Concatenate(name="pair")([source, target])
+    pair = layers.Concatenate(name="pair")([source, target])
+    return keras.Model([source, target], judge_patches(pair, base_filters, norm, receptive_field), name="discriminator")
+
+
+def judge_patches(x: Any, base_filters: int, norm: str, receptive_field: int, prefix: str = "") -> Any:
+    """The layers of `patchgan`, from a pair (N, S, S, 6) to logits; `prefix` begins the name of each."""
     strided = STRIDED_LAYERS[receptive_field]
     kernel, padding = (4, 1) if strided else (1, 0)
+    options: dict[str, Any] = {"spectral": norm == "spectral"}
+    inner = options | {"use_bias": norm in ("none", "spectral")}
 
     # Shapes for 70-pixel patches of 256x256 images and 64 filters.
-    x = conv(x, "patch1", base_filters, kernel, 2 if strided else 1)  # (N, 128, 128, 64)
-    x = layers.LeakyReLU(0.2, name="patch1_activation")(x)
+    x = conv(x, f"{prefix}patch1", base_filters, kernel, 2 if strided else 1, **options)  # (N, 128, 128, 64)
+    x = layers.LeakyReLU(0.2, name=f"{prefix}patch1_activation")(x)
     for level in range(1, strided):
-        name = f"patch{level + 1}"
+        name = f"{prefix}patch{level + 1}"
         filters = base_filters * min(2**level, 8)
-        x = conv(x, name, filters, kernel, 2, use_bias=norm == "none")  # (N, 64, 64, 128), (N, 32, 32, 256)
+        x = conv(x, name, filters, kernel, 2, **inner)  # (N, 64, 64, 128), (N, 32, 32, 256)
         x = layers.LeakyReLU(0.2, name=f"{name}_activation")(normalize(x, name, norm))
     # The paper's last two layers have stride 1 and one pixel of padding on each side.
     filters = base_filters * min(2 ** max(strided, 1), 8)
-    x = layers.ZeroPadding2D(padding, name="last_padding")(x)
-    x = conv(x, "last", filters, kernel, padding="valid", use_bias=norm == "none")  # (N, 31, 31, 512)
-    x = layers.LeakyReLU(0.2, name="last_activation")(normalize(x, "last", norm))
-    x = layers.ZeroPadding2D(padding, name="logits_padding")(x)
-    x = conv(x, "logits", 1, kernel, padding="valid", dtype="float32")  # (N, 30, 30, 1)
-    return keras.Model([source, target], x, name="discriminator")
+    x = layers.ZeroPadding2D(padding, name=f"{prefix}last_padding")(x)
+    x = conv(x, f"{prefix}last", filters, kernel, padding="valid", **inner)  # (N, 31, 31, 512)
+    x = layers.LeakyReLU(0.2, name=f"{prefix}last_activation")(normalize(x, f"{prefix}last", norm))
+    x = layers.ZeroPadding2D(padding, name=f"{prefix}logits_padding")(x)
+    return conv(x, f"{prefix}logits", 1, kernel, padding="valid", dtype="float32", **options)  # (N, 30, 30, 1)
 
 
 def logits_size(image_size: int, receptive_field: int) -> int:
@@ -71,10 +77,10 @@ class Patch(NamedTuple):
 def patch(discriminator: keras.Model, row: int, column: int) -> Patch:
     """The receptive field of the logit at (row, column), from kernels, strides and paddings of the layers.
 
-    It ignores instance normalization, which adds statistics of the whole image.
+    It ignores instance normalization, which adds statistics of the whole image. Of several scales, it is the finest.
     """
     side, stride, start = 1, 1, 0
-    for layer in discriminator.layers:
+    for layer in keras.Model(discriminator.inputs, discriminator.outputs[0]).layers:
         if isinstance(layer, layers.ZeroPadding2D):
             start -= layer.padding[0][0] * stride
         elif isinstance(layer, layers.Conv2D):

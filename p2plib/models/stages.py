@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections import defaultdict
 from typing import NamedTuple
 
 import keras
@@ -27,8 +27,10 @@ def stages(model: keras.Model) -> list[Stage]:
     """
     found = []
     made_by = {id(layer.output): layer for layer in model.layers}
-    for name, group in groupby(model.layers, _stage_name):
-        members = list(group)
+    groups = defaultdict(list)  # two scales of a discriminator take turns in the list of layers
+    for layer in model.layers:
+        groups[_stage_name(layer)].append(layer)
+    for name, members in groups.items():
         parameters = sum(layer.count_params() for layer in members)
         joined = [_stage_name(made_by[id(x)]) for x in _inputs(members[-1])]
         if parameters:

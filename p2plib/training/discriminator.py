@@ -61,12 +61,12 @@ def patch_realness(discriminator: Discriminator, sources: np.ndarray, targets: n
 
     Returns:
         float32 (N, P, P) in [0, 1], one value per patch, where P is `models.patchgan.logits_size`; 1/2 means undecided.
-        With the vanilla GAN loss, it is the probability of "real".
+        With the vanilla GAN loss, it is the probability of "real". Of several scales, it is the finest.
     """
-    from keras import ops
+    from keras import ops, tree
 
     realness = GAN_LOSSES[discriminator.config.gan_loss].realness
     with runtime.one_device():
         pairs = zip(to_float(sources), to_float(targets), strict=True)
-        logits = [discriminator.model([source[None], target[None]]) for source, target in pairs]
+        logits = [tree.flatten(discriminator.model([source[None], target[None]]))[0] for source, target in pairs]
         return ops.convert_to_numpy(realness(ops.concatenate(logits)))[..., 0]

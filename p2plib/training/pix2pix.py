@@ -23,7 +23,8 @@ class Pix2Pix(keras.Model):
 
     Args:
         generator: source (N, S, S, 3) -> generated (N, S, S, 3), in [-1, 1].
-        discriminator: [source, target] -> logits; None trains without a GAN (the L1 baseline in the paper's table 1).
+        discriminator: [source, target] -> logits, or a list of them for several scales, the finest first; None trains
+            without a GAN (the L1 baseline in the paper's table 1).
         gan_loss: a name in `registry.GAN_LOSSES`.
         terms: weights by name in `registry.TERMS`. Default: L1 with the paper's lambda of 100, and the GAN loss with 1.
             D's own loss has weight 1.
@@ -57,7 +58,10 @@ class Pix2Pix(keras.Model):
         if discriminator is None:
             self.terms = {name: term for name, term in self.terms.items() if not _reads_discriminator(name, term[0])}
         compared = any(getattr(term, "activations", False) for term, _ in self.terms.values())
-        self.judge = with_activations(discriminator) if discriminator and compared else discriminator
+        self.judge, self.activations = discriminator, 0
+        if discriminator and compared:
+            self.judge = with_activations(discriminator)
+            self.activations = len(self.judge.outputs) - len(discriminator.outputs)
         self.trackers = {name: keras.metrics.Mean(name) for name in self.terms}
         """Unweighted mean of each term over the epoch so far."""
 
@@ -114,23 +118,46 @@ class Pix2Pix(keras.Model):
         judged, _ = call(list(map(ops.stop_gradient, weights)), state, [source, generated], training=training)
         for variable, value in zip(self.judge.non_trainable_variables, state, strict=True):
             variable.assign(value)
-        (*reals, real), (*_, fake), (*judgeds, judged) = map(_listed, (real, fake, judged))
+        (reals, real), (_, fake), (judgeds, judged) = map(self._parted, (real, fake, judged))
         logits = {"real": real, "fake": fake, "judged": judged}
+        if any(getattr(term, "slope", False) for term, _ in self.terms.values()):
+
+            def certainty(image: Any) -> Any:
+                outputs, _ = call(weights, state, [source, image], training=training)
+                return sum(ops.sum(scale) for scale in keras.tree.flatten(self._parted(outputs)[1]))
+
+            logits["slope"] = slope(certainty, target)
         return logits | {"real_activations": reals, "judged_activations": judgeds}
+
+    def _parted(self, outputs: Any) -> tuple[list[Any], Any]:
+        """Activations, and the logits after them: a list if D has several scales."""
+        outputs = keras.tree.flatten(outputs)
+        activations, logits = outputs[: self.activations], outputs[self.activations :]
+        return activations, logits if len(logits) > 1 else logits[0]
 
 
 def with_activations(discriminator: keras.Model) -> keras.Model:
     """The same discriminator, with the outputs of its layers named *_activation before its logits."""
     activations = [layer.output for layer in discriminator.layers if layer.name.endswith("_activation")]
-    return keras.Model(discriminator.inputs, [*activations, discriminator.output], name="judge")
+    return keras.Model(discriminator.inputs, [*activations, *discriminator.outputs], name="judge")
 
 
-def _listed(outputs: Any) -> list[Any]:
-    return outputs if isinstance(outputs, list) else [outputs]
+def slope(function: Callable[[Any], Any], at: Any) -> Any:
+    """Gradient of a scalar function of one tensor; it can be differentiated again."""
+    if keras.backend.backend() == "jax":
+        import jax  # only if it is the backend
+
+        return jax.grad(function)(at)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        value = function(at)
+    return tape.gradient(value, at)
 
 
 def _reads_discriminator(name: str, term: Callable[..., Any]) -> bool:
-    return name in ("gan", "discriminator") or getattr(term, "activations", False)
+    return name in ("gan", "discriminator") or any(getattr(term, need, False) for need in ("activations", "slope"))
 
 
 def _replicas() -> int:

@@ -6,10 +6,12 @@ log, the learning curves and the progress line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import keras
 from keras import ops
 
 from p2plib.registry import TERMS
@@ -17,16 +19,17 @@ from p2plib.registry import TERMS
 Term = TypeVar("Term", bound=Callable[..., Any])
 
 
-def needs(*, features: str | None = None, activations: bool = False) -> Callable[[Term], Term]:
+def needs(*, features: str | None = None, activations: bool = False, slope: bool = False) -> Callable[[Term], Term]:
     """Decorator that says what a term reads besides images and logits.
 
     Args:
         features: the frozen network in `registry.FEATURES` whose activations the step holds.
         activations: the term compares D's activations, so there must be a discriminator.
+        slope: the term reads the gradient of D's logits, so there must be a discriminator.
     """
 
     def mark(term: Term) -> Term:
-        vars(term).update(features=features, activations=activations)
+        vars(term).update(features=features, activations=activations, slope=slope)
         return term
 
     return mark
@@ -34,7 +37,10 @@ def needs(*, features: str | None = None, activations: bool = False) -> Callable
 
 @dataclass(frozen=True)
 class Step:
-    """Inputs of a term. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1)."""
+    """Inputs of a term. Images are (N, S, S, 3) in [-1, 1]; logits are D's, float32 (N, P, P, 1).
+
+    Where D judges several scales, logits are a list of such arrays, the finest first; see `over_scales`.
+    """
 
     source: Any
     target: Any
@@ -55,6 +61,8 @@ class Step:
     """D's activations for (source, target), from the first layer to the last, for terms that compare them."""
     judged_activations: Sequence[Any] = ()
     """The same for (source, generated), to train G."""
+    slope: Any = None
+    """Gradient of the sum of `real` with respect to the target: (N, S, S, 3)."""
 
 
 @TERMS.register("l1")
@@ -66,13 +74,26 @@ def l1(step: Step) -> Any:
 @TERMS.register("gan")
 def gan(step: Step) -> Any:
     """G's adversarial loss (Isola et al. 2017, equation 1, non-saturating)."""
-    return step.gan_loss.generator(step.judged)
+    return over_scales(step.gan_loss.generator, step.judged)
 
 
 @TERMS.register("discriminator")
 def discriminator(step: Step) -> Any:
     """D's loss for telling real pairs from generated ones."""
-    return step.gan_loss.discriminator(step.real, step.fake)
+    return over_scales(step.gan_loss.discriminator, step.real, step.fake)
+
+
+@TERMS.register("r1")
+@needs(slope=True)
+def r1(step: Step) -> Any:
+    """D's gradient penalty on real pairs (Mescheder et al. 2018, equation 9, with gamma as the weight).
+
+    The squared gradient is a mean over D's logits: that of each patch where patches do not overlap. It presumes that D
+    judges each pair by itself, so no batch normalization.
+    """
+    logits = keras.tree.flatten(step.real)
+    count = sum(math.prod(scale.shape[1:]) for scale in logits)
+    return ops.mean(ops.sum(ops.square(_float32(step.slope)), axis=(1, 2, 3))) / (2 * count)
 
 
 @TERMS.register("perceptual")
@@ -101,7 +122,10 @@ def perceptual_l1(step: Step) -> Any:
 @TERMS.register("feature_matching")
 @needs(activations=True)
 def feature_matching(step: Step) -> Any:
-    """Mean absolute difference of D's activations for real and generated pairs (Wang et al. 2018, equation 4)."""
+    """Mean absolute difference of D's activations for real and generated pairs (Wang et al. 2018, equation 4).
+
+    The mean is over all layers and, with `multiscale`, over those of all scales.
+    """
     pairs = list(zip(step.real_activations, step.judged_activations, strict=True))
     return sum(_l1(ops.stop_gradient(real), made) for real, made in pairs) / len(pairs)
 
@@ -115,6 +139,12 @@ def focal_frequency(step: Step) -> Any:
     # Equal spectra have no largest difference: their loss is 0, and so is its gradient.
     weight = ops.sqrt(power + 1e-12) / ops.sqrt(ops.max(power, axis=(-2, -1), keepdims=True) + 1e-12)
     return ops.mean(ops.stop_gradient(weight) * power)
+
+
+def over_scales(loss: Callable[..., Any], *logits: Any) -> Any:
+    """Mean of a loss over the scales of D (Wang et al. 2018, equation 3, with 1/2 for the sum over two)."""
+    scales = list(zip(*(each if isinstance(each, list) else [each] for each in logits), strict=True))
+    return sum(loss(*scale) for scale in scales) / len(scales)
 
 
 def _l1(real: Any, made: Any) -> Any:

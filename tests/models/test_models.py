@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,9 @@ keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
 from p2plib.config import TrainConfig  # noqa: E402
-from p2plib.models import GENERATORS, build_discriminator, build_generator  # noqa: E402
+from p2plib.models import DISCRIMINATORS, GENERATORS, build_discriminator, build_generator  # noqa: E402
 from p2plib.models.layers import set_seeds  # noqa: E402
+from p2plib.models.multiscale import multiscale  # noqa: E402
 from p2plib.models.patchgan import STRIDED_LAYERS, logits_size, patch, patchgan  # noqa: E402
 from p2plib.models.stages import stages, table  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
@@ -100,6 +103,19 @@ def test_receptive_field(receptive_field):
     assert (top, left, side) == (felt[0], felt[0], receptive_field)
 
 
+def test_the_second_scale_is_a_patchgan_of_the_image_at_half_size():
+    both, one = multiscale(64, 4, "instance", 16), patchgan(32, 4, "instance", 16)
+    assert [shape[1:] for shape in both.output_shape] == [(30, 30, 1), (14, 14, 1)]
+    assert both.count_params() == 2 * one.count_params()
+    assert patch(both, 3, 4) == patch(patchgan(64, 4, "instance", 16), 3, 4)
+    half = {weight.path: weight for weight in both.weights}
+    for weight in one.weights:
+        weight.assign(half[f"half_{weight.path}"])
+    source, target = images(2, 64)[:1], images(2, 64)[1:]
+    small = [image.reshape(1, 32, 2, 32, 2, 3).mean((2, 4)) for image in (source, target)]
+    np.testing.assert_allclose(np.asarray(both([source, target])[1]), np.asarray(one(small)), atol=1e-5)
+
+
 def test_neighboring_logits_see_neighboring_patches():
     discriminator = patchgan(256, 1)
     one, right, below = patch(discriminator, 3, 4), patch(discriminator, 3, 5), patch(discriminator, 4, 4)
@@ -108,12 +124,17 @@ def test_neighboring_logits_see_neighboring_patches():
 
 
 @pytest.mark.parametrize("norm", ["instance", "none"])
-@pytest.mark.parametrize("name", [*GENERATORS, "patchgan"])
+@pytest.mark.parametrize("name", [*GENERATORS, *DISCRIMINATORS])
 def test_stages_account_for_every_parameter(name, norm):
     config = small(norm=norm, receptive_field=16)
-    model = build_discriminator(config) if name == "patchgan" else build_generator(small(generator=name, norm=norm))
-    assert sum(stage.parameters for stage in stages(model)) == model.count_params()
-    assert stages(model)[-1].shape == model.output_shape[1:]
+    if name in DISCRIMINATORS:
+        model = build_discriminator(replace(config, discriminator=name))
+    else:
+        model = build_generator(replace(config, generator=name))
+    found = stages(model)
+    assert sum(stage.parameters for stage in found) == model.count_params()
+    assert len({stage.name for stage in found}) == len(found)
+    assert found[-1].shape == model.outputs[-1].shape[1:]
     assert f"{model.count_params():,}" in table(model).splitlines()[-1]
 
 

@@ -49,3 +49,14 @@ def test_the_discriminator_judges_patches(tiny_run):
     np.testing.assert_allclose(alone[0], realness[1], atol=1e-6)
     logits = discriminator.model([to_float(image[:1]) for image in (result.sources, result.targets)])
     np.testing.assert_allclose(realness[0], 1 / (1 + np.exp(-np.asarray(logits)[0, ..., 0])), atol=1e-6)
+
+
+def test_two_scales_train_and_the_finer_one_judges(tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, discriminator="multiscale", epochs=1, decay_epochs=0)
+    run = p2plib.train(dataclasses.replace(config, run_dir=str(tmp_path)))
+    result = p2plib.evaluate(p2plib.load(run))
+    discriminator = load_discriminator(run)
+    realness = patch_realness(discriminator, result.sources, result.targets)
+    finest = discriminator.model([to_float(image[:1]) for image in (result.sources, result.targets)])[0]
+    assert realness.shape == (3, 14, 14)
+    np.testing.assert_allclose(realness[0], 1 / (1 + np.exp(-np.asarray(finest)[0, ..., 0])), atol=1e-6)

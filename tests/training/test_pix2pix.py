@@ -14,6 +14,7 @@ from gradients import gradients  # noqa: E402
 from keras import ops  # noqa: E402
 from tolerance import rounding  # noqa: E402
 
+from p2plib.models.multiscale import multiscale  # noqa: E402
 from p2plib.models.patchgan import patchgan  # noqa: E402
 from p2plib.models.unet import unet  # noqa: E402
 from p2plib.registry import GAN_LOSSES  # noqa: E402
@@ -62,6 +63,27 @@ def test_one_scalar_gives_both_players_gradients(gan_loss, norm):
     for one, two, norm in zip(together, apart, norms, strict=True):
         # a sum over the pixels of two images; where it is below 0.01, larger numbers have canceled
         assert np.linalg.norm(one - two) <= rounding(2 * 32 * 32, max(norm, 0.01))
+
+
+def test_two_scales_train_like_their_mean():
+    """GAN losses and feature matching of both scales, against each scale's discriminator by itself."""
+    generator, _ = networks()
+    both = multiscale(32, 4, receptive_field=16)
+    source, target = pair()
+    fake = generator(source)
+    values = []
+    for logits, prefix in zip(both.outputs, ("patch", "half_"), strict=True):
+        alone = keras.Model(both.inputs, logits)
+        model = Pix2Pix(generator, alone, terms={"gan": 1.0, "feature_matching": 1.0})
+        model.compute_loss(source, target, fake)
+        values.append({name: float(tracker.result()) for name, tracker in model.trackers.items()})
+        assert any(layer.name.startswith(prefix) for layer in alone.layers)
+    model = Pix2Pix(generator, both, terms={"gan": 1.0, "feature_matching": 1.0})
+    model.compute_loss(source, target, fake)
+    for name, tracker in model.trackers.items():
+        assert float(tracker.result()) == pytest.approx((values[0][name] + values[1][name]) / 2, rel=1e-4), name
+    found = gradients(lambda: model.compute_loss(source, target, fake), both.trainable_variables)
+    assert all(np.abs(gradient).max() > 0 for gradient in found)
 
 
 def test_without_discriminator_the_objective_is_l1():
