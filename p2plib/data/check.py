@@ -15,6 +15,7 @@ from PIL import Image
 from p2plib.data.image import has_alpha, resize_image, tile_images
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
+from p2plib.files import shell
 from p2plib.registry import TASKS
 
 NEAR_CONSTANT = 2.0
@@ -132,7 +133,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
         except PairError:
             continue
     if not rows:
-        raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {data}` says why.")
+        raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {shell(data)}` says why.")
     return tile_images(rows)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from p2plib.data.image import IMAGE_SUFFIXES, files_below, image_files, images_in, is_image, resize_image, save_image
 from p2plib.data.pairs import MIN_ASPECT, SPLITS, FilePair, PairError, Problem, count_others, list_pairs, pair_up
-from p2plib.errors import DataError
-from p2plib.files import replacing_folder
+from p2plib.errors import DataError, WriteError
+from p2plib.files import readable, replacing_folder, user_path
 
 _Job = tuple[FilePair, Path]
 """A pair, and where it goes, relative to the new folder."""
@@ -121,9 +121,9 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
 
 
 def _folder(path: Path) -> Path:
-    if not path.expanduser().is_dir():
+    if not user_path(path).is_dir():
         raise DataError(f"{path}: no such folder.")
-    return path.expanduser().resolve()
+    return user_path(path).resolve()
 
 
 def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem]]:
@@ -170,7 +170,7 @@ def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Prob
     """The images below the sources that are in none of the folders taken."""
     names = [path for source in sources for path in image_files(source) if path.parent not in taken]
     detail = "is outside the folders that are used; move or remove it"
-    return [Problem(path.relative_to(root).as_posix(), "outside", detail) for path in names]
+    return [Problem(readable(path.relative_to(root).as_posix()), "outside", detail) for path in names]
 
 
 def _dead_links(pairs: Iterable[FilePair]) -> list[Problem]:
@@ -219,5 +219,5 @@ def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
     try:
         with replacing_folder(out) as place:
             yield place
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error}).") from error
+    except WriteError as error:
+        raise DataError(f"{error} Nothing was written.") from error

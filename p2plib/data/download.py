@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
 import time
 import zlib
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from p2plib.data.catalog import Entry, find
 from p2plib.data.image import IMAGE_SUFFIXES, image_files
 from p2plib.errors import DataError
-from p2plib.files import locked, write_text
+from p2plib.files import locked, user_path, write_text
 
 if TYPE_CHECKING:
     from requests import Response
@@ -51,7 +52,10 @@ def cache_dir() -> Path:
     """Where downloads are stored: `$P2PLIB_CACHE`, or the user's cache folder by default."""
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False)).expanduser()
+    folder = user_path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False))
+    if folder.parts[0].startswith("~"):  # a user without a home
+        return Path(tempfile.gettempdir(), f"p2plib-{os.getuid()}")
+    return folder
 
 
 def dataset_dir(name: str) -> Path:

@@ -26,6 +26,7 @@ import numpy as np
 
 from p2plib.data.image import IMAGE_SUFFIXES, files_below, is_image, read_rgb
 from p2plib.errors import DataError
+from p2plib.files import readable
 
 SPLITS = ("train", "val", "test")
 MIN_ASPECT = 1.8
@@ -114,7 +115,8 @@ def read_or_refuse(path: Path, name: str, side: str = "") -> np.ndarray:
 class FilePair:
     """A pair on disk: two files, or one (`b` is None) that holds A in its left half and B in its right.
 
-    `name` is relative to the data set's folder: "train/12.jpg", or "trainA/12.png | trainB/12.jpg" for two files.
+    `name` is relative to the data set's folder: "train/12.jpg", or "trainA/12.png | trainB/12.jpg" for two files. It is
+    made `readable`: what is no text is replaced.
     """
 
     name: str
@@ -258,7 +260,7 @@ def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]
     """
     if len(folders) == 1:
         files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
-        return [FilePair(path.relative_to(root).as_posix(), path) for path in files], []
+        return [FilePair(readable(path.relative_to(root).as_posix()), path) for path in files], []
     by_stem: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for side, paths in enumerate(sides):
         for path in sorted(paths):
@@ -267,14 +269,14 @@ def pair_up(root: Path, folders: Sequence[Path], sides: Sequence[Sequence[Path]]
     problems = []
     for stem in sorted(by_stem, key=_natural):
         a, b = by_stem[stem]
-        name = " | ".join(path.relative_to(root).as_posix() for path in a + b)
+        name = " | ".join(readable(path.relative_to(root).as_posix()) for path in a + b)
         if len(a) == len(b) == 1:
             pairs.append(FilePair(name, a[0], b[0]))
         elif len(a) > 1 or len(b) > 1:
             problems.append(Problem(name, "ambiguous stem", "files of one folder share a stem; keep one of them"))
         else:
             other = folders[1 if a else 0].relative_to(root).as_posix()
-            detail = f"there is no image called {stem} in {other}/; add it, or remove this one"
+            detail = f"there is no image called {readable(stem)} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
     return pairs, problems
 

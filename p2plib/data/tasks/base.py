@@ -19,6 +19,7 @@ from p2plib.data.download import dataset_dir
 from p2plib.data.image import IMAGE_SUFFIXES, ImageKind, files_below, is_image, resize_image, to_uint8
 from p2plib.data.pairs import SPLITS, Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
 from p2plib.errors import ConfigError, DataError
+from p2plib.files import readable, user_path
 
 TOY = "toy"
 """The data set for which every task makes pairs of its own."""
@@ -163,7 +164,7 @@ class PhotoTask(Task):
         photos = _splits(root, [path for path in files if is_image(path, root)], entry)
         used = {path for paths in photos.values() for path in paths}
         splits: dict[str, list[Pair]] = {
-            split: [PhotoPair(path.relative_to(root).as_posix(), path, self, size) for path in paths]
+            split: [PhotoPair(readable(path.relative_to(root).as_posix()), path, self, size) for path in paths]
             for split, paths in photos.items()
         }
         return Listing(splits, ignored=count_others(root, files, used))
@@ -261,7 +262,7 @@ def folder_of(data: str | Path) -> Path:
             hint = f", or write ./{data} for the folder" if Path(data).is_dir() else ""
             raise DataError(f"{data}: not downloaded yet; run `python -m p2plib data get {data}`{hint}.")
         return root
-    root = Path(data).expanduser()
+    root = user_path(data)
     if not root.is_dir():
         raise DataError(f"{data}: neither a folder nor a data set of the catalog ({', '.join(CATALOG)}).")
     return root
