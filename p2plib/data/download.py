@@ -52,10 +52,10 @@ def cache_dir() -> Path:
     """Where downloads are stored: `$P2PLIB_CACHE`, or the user's cache folder by default."""
     from platformdirs import user_cache_dir
 
-    folder = user_path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False))
-    if folder.parts[0].startswith("~"):  # a user without a home
+    try:
+        return user_path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False))
+    except RuntimeError:  # a user without a home
         return Path(tempfile.gettempdir(), f"p2plib-{os.getuid()}")
-    return folder
 
 
 def dataset_dir(name: str) -> Path:

@@ -150,7 +150,7 @@ def find(path: str | Path) -> Path:
         return path
     inside = [file for file in (path / "checkpoints" / "best.keras", path / "best.keras") if file.is_file()]
     if not inside:
-        raise CheckpointError(f"{path}: this folder is neither a run nor an export, which hold a model; {_give()}")
+        raise CheckpointError(f"{path}{os.sep}checkpoints{os.sep}best.keras: no such checkpoint; {_give()}")
     return inside[0]
 
 
