@@ -25,7 +25,7 @@ import numpy as np
 from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.errors import CheckpointError, ConfigError
-from p2plib.files import replacing
+from p2plib.files import readable, replacing
 from p2plib.inference import engines, kinds
 from p2plib.models import custom_layers
 from p2plib.registry import TASKS
@@ -177,7 +177,7 @@ def short_name(path: str | Path) -> str:
     """
     path = Path(path).resolve()
     name = path.stem if path.suffix == ".keras" else path.name
-    return f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name
+    return readable(f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name)
 
 
 def read_info(path: str | Path) -> CheckpointInfo:
