@@ -275,7 +275,7 @@ class TrainConfig:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError, TypeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"{path}: cannot be read as a configuration ({error}).") from error
 
 

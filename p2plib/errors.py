@@ -19,6 +19,19 @@ class CheckpointError(P2PError):
     """A checkpoint or run folder that is missing, damaged, or of another kind."""
 
 
+class WriteError(P2PError, OSError):
+    """A file or folder that cannot be written; what was there before is intact.
+
+    Args:
+        message: what the command line prints.
+        reason: the system's word for it, for example "No space left on device".
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class TrainingError(P2PError):
     """Training cannot continue; everything saved before is intact."""
 

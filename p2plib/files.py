@@ -1,18 +1,33 @@
-"""Atomic file writes, and locks between processes."""
+"""Atomic file writes, locks between processes, and names of files as people and shells read them."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
+import re
 import secrets
+import shlex
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from p2plib.errors import WriteError
+
+_LONGEST = 200
+"""Bytes of a name that a temporary file keeps; systems allow 255 for all of it."""
+_HINTS = {
+    errno.ENOSPC: "make room on this disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 @contextmanager
@@ -25,20 +40,30 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Args:
         path: the final path; missing parent folders are created.
 
+    Raises:
+        WriteError: the system does not let it be written.
+
     Example:
         >>> with replacing("log.csv") as temporary:
         ...     temporary.write_text("epoch,l1\\n")
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")  # unique per writer
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{part_name(path.stem)}.{secrets.token_hex(4)}.part{path.suffix}")  # unique per writer
+    with _plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):  # the first error is the one to tell
+                temporary.unlink()
+
+
+def part_name(name: str) -> str:
+    """The part of a name that its temporary file begins with: all of it, unless it is very long."""
+    return os.fsdecode(os.fsencode(name)[:_LONGEST])
 
 
 @contextmanager
@@ -47,16 +72,55 @@ def replacing_folder(target: str | Path) -> Iterator[Path]:
 
     Args:
         target: the final path; missing parent folders are created.
+
+    Raises:
+        WriteError: the system does not let it be written.
     """
     target = Path(target).absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as place:
-        new, old = Path(place) / "new", Path(place) / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            os.replace(target, old)
-        os.replace(new, target)
+    prefix = f".{part_name(target.name)}."
+    with _plainly(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, suffix=".part", dir=target.parent) as place:
+            new, old = Path(place) / "new", Path(place) / "old"
+            new.mkdir()
+            yield new
+            if target.exists():
+                os.replace(target, old)
+            os.replace(new, target)
+
+
+def check_writable(path: str | Path, folder: bool = False) -> None:
+    """See whether a file can be written, or files in a folder, before the work that it is for; nothing is left there.
+
+    Raises:
+        WriteError: it cannot.
+    """
+    with _plainly(Path(path)):
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(Path(path).stat().st_mode) and not folder:
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        place = Path(path).absolute() if folder else Path(path).absolute().parent
+        while not os.path.lexists(place):
+            place = place.parent
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(bytes(1 << 16))
+
+
+def user_path(path: str | Path) -> Path:
+    """A path in which a leading `~` or `~USER` is the home of a user, if there is one: else it is a name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises an error then)
+
+
+@contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    """Raise a WriteError about `path` in place of any OSError in this block."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.reason if isinstance(error, WriteError) else error.strerror or f"{error}; is the disk full?"
+        hint = _HINTS.get(error.errno or 0, "choose another place")
+        message = f"{path}: cannot be written ({reason}); {hint}."
+        raise WriteError(message, reason) from error
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -69,9 +133,9 @@ def remove_leftovers(folder: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, atomically."""
+    """Write `text` to `path` as UTF-8, atomically; half a character, as in broken names, is written as its number."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -81,6 +145,31 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, buffer.getvalue())
+
+
+def readable(name: object) -> str:
+    r"""A name of a file in one line of text: control characters and bytes that are no UTF-8 become `\n`, `\xe9`."""
+    return _UNREADABLE.sub(_escape, str(name))
+
+
+def shell(path: object) -> str:
+    """A path as a shell takes it in a command line: quoted, and no option even if it begins with a dash."""
+    text = str(path)
+    text = f"./{text}" if text.startswith("-") else text
+    if not _UNREADABLE.search(text):
+        return shlex.quote(text)
+    return "$'" + readable(text.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+
+
+# Control characters, line separators, changes of direction, and surrogates: Python's form of bytes that are no UTF-8.
+_UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape").decode()
 
 
 class LockedError(OSError):

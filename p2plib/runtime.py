@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from p2plib.config import TrainConfig
 
 
+BACKENDS = ("tensorflow", "jax")
+"""The backends of Keras that p2plib runs on."""
+_KERAS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_KERAS |= {"max_epochs": None, "max_steps_per_epoch": None}
+"""The settings of Keras that results depend on, as p2plib needs them."""
+
+
 @dataclass(frozen=True)
 class Gpu:
     """A GPU: its name and CUDA compute capability."""
@@ -79,7 +86,7 @@ class Plan:
 
 def detect() -> Machine:
     """Inspect this machine without importing a backend."""
-    backends = frozenset(name for name in ("tensorflow", "jax") if find_spec(name))
+    backends = frozenset(name for name in BACKENDS if find_spec(name))
     gpu_backends = set()
     if "tensorflow" in backends and not _installed("tensorflow-cpu", "tensorflow_cpu"):
         gpu_backends.add("tensorflow")
@@ -98,8 +105,13 @@ def decide(machine: Machine, backend: str | None = None, precision: str = "auto"
         xla: "on", "off" or "auto".
 
     Raises:
-        ConfigError: no backend is installed, or the chosen one is not.
+        ConfigError: no backend is installed, or the chosen one is not, or is another than TensorFlow and JAX.
     """
+    if backend not in (None, *BACKENDS):
+        raise ConfigError(
+            f"p2plib runs on the Keras backends {' and '.join(BACKENDS)}, not on {backend!r}; set KERAS_BACKEND to one "
+            "of them, or unset it, and start again."
+        )
     any_backend = _pick(machine.backends, backend)
     if not any_backend:
         name = backend or "tensorflow"
@@ -151,6 +163,7 @@ def start(config: TrainConfig | None = None) -> Plan:
         plan = decide(replace(machine, gpus=(), tpu_cores=0), plan.backend, *choices)
         seen = 1
     plan = replace(plan, devices=max(seen, 1))
+    _set_keras()
     if str(plan) not in _said:
         _say(str(plan))
     return plan
@@ -248,6 +261,20 @@ def _visible_devices(plan: Plan) -> int:
     import tensorflow as tf
 
     return len(tf.config.list_logical_devices(plan.device.upper()))
+
+
+def _set_keras() -> None:
+    """Undo what ~/.keras/keras.json or the environment set otherwise, and say so."""
+    import keras
+
+    found = {name: getattr(keras.config, name)() for name in _KERAS if hasattr(keras.config, name)}
+    ignored = [name for name, value in found.items() if value != _KERAS[name]]
+    for name in ignored:
+        getattr(keras.config, f"set_{name}")(_KERAS[name])
+    if "floatx" in ignored:
+        keras.config.set_dtype_policy("float32")
+    if ignored:
+        _say(f"settings of Keras on this machine that p2plib does not use: {', '.join(ignored)}")
 
 
 def _repeat_exactly(plan: Plan) -> None:

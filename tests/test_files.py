@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from p2plib.files import LockedError, locked, remove_leftovers, replacing, replacing_folder, write_csv, write_text
+from p2plib.errors import WriteError
+from p2plib.files import (
+    LockedError,
+    check_writable,
+    locked,
+    readable,
+    remove_leftovers,
+    replacing,
+    replacing_folder,
+    shell,
+    user_path,
+    write_csv,
+    write_text,
+)
 
 
 def test_new_content_appears_whole(tmp_path):
@@ -74,6 +88,96 @@ def test_csv_has_the_keys_first_and_quotes_what_needs_it(tmp_path):
     content = (tmp_path / "log.csv").read_bytes().decode("utf-8")
     assert content == 'picture,l1\n"a, b.png",0.1\nä.png,inf\n'
     assert [row["picture"] for row in csv.DictReader(content.splitlines())] == ["a, b.png", "ä.png"]
+
+
+# Names and places.
+
+NAMES = [
+    "plain.png",
+    "写真 👩\u200d👧 צילום",
+    "it's",
+    "a b",
+    "-v",
+    "$x;`id`",
+    "a\nb",
+    "\x1b[31m",
+    "back\\slash\n'",
+    "A\u030a",
+]
+NAMES.append(os.fsdecode(b"caf\xe9 \xff"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("写真 👩\u200d👧 צילום A\u030a", "写真 👩\u200d👧 צילום A\u030a"),
+        ("a\nb\tc\x1b[31m", "a\\nb\\tc\\x1b[31m"),
+        ("a\u202eb\u2028", "a\\u202eb\\u2028"),
+        (os.fsdecode(b"caf\xe9"), "caf\\xe9"),
+        ("\ud83d", "\\ud83d"),
+    ],
+)
+def test_names_become_one_line_of_text(name, text):
+    assert readable(name) == text
+    text.encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="of Unix shells")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shell_takes_a_path_as_it_is(name):
+    quoted = shell(name)
+    output = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, check=True).stdout
+    assert output.removeprefix(b"./") == os.fsencode(name)
+    assert not quoted.startswith("-")
+
+
+def test_names_of_any_length_are_written(tmp_path):
+    for name in ("x" * 251 + ".txt", "写" * 83 + ".txt"):
+        write_text(tmp_path / name, "a")
+        with replacing_folder(tmp_path / name[:80]) as folder:
+            (folder / "a").touch()
+    write_text(tmp_path / os.fsdecode(b"caf\xe9.txt"), "half a character: \udce9")
+    assert len(list(tmp_path.iterdir())) == 5
+    with pytest.raises(WriteError, match=r"cannot be written.*shorter name"):
+        write_text(tmp_path / ("x" * 300), "a")
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path):
+    (tmp_path / "file").write_text("a")
+    check_writable(tmp_path / "file")
+    check_writable(tmp_path / "new" / "folder" / "file")
+    check_writable(tmp_path, folder=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for path, folder in [(tmp_path / "file", True), (tmp_path / "file" / "x", False), (tmp_path, False)]:
+        with pytest.raises(WriteError, match="cannot be written"):
+            check_writable(path, folder)
+    with pytest.raises(WriteError, match="shorter name"):
+        check_writable(tmp_path / ("x" * 300))
+    if Path("/sys/kernel").is_dir():
+        with pytest.raises(WriteError, match="/sys/kernel/x: cannot be written"):
+            check_writable("/sys/kernel/x")
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_what_there_was(tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_text(tmp_path / "log.csv", "old")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        with pytest.raises(WriteError, match=r"log\.csv: cannot be written \(File too large\); raise the limit"):
+            write_text(tmp_path / "log.csv", "new" * 100)
+        with pytest.raises(WriteError, match="File too large"):
+            check_writable(tmp_path / "log.csv")
+        with pytest.raises(WriteError, match="out: cannot be written"), replacing_folder(tmp_path / "out") as folder:
+            write_text(folder / "a", "new" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_tilde_may_be_a_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [str(user_path(name)) for name in ("~/a", "~no-such-user", "a~")] == ["/home/me/a", "~no-such-user", "a~"]
 
 
 # Several at once.

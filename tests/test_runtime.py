@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -109,3 +110,22 @@ def test_start_keeps_to_the_backend_that_runs(capfd):
     other = ({"tensorflow", "jax"} - {running}).pop()
     with pytest.raises(ConfigError, match=f"KERAS_BACKEND={other}"):
         runtime.start(TrainConfig(backend=other))
+
+
+@pytest.mark.parametrize("backend", ["torch", "numpy", "openvino", "tensorflw", "TensorFlow"])
+def test_another_backend_is_refused_with_what_there_is(backend):
+    with pytest.raises(ConfigError, match=rf"backends tensorflow and jax, not on '{backend}'; set KERAS_BACKEND"):
+        decide(PLAIN_CPU, backend)
+
+
+def test_settings_of_keras_on_this_machine_change_nothing(tmp_path, monkeypatch):
+    settings = {"floatx": "float16", "epsilon": 0.1, "backend": "torch", "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
+    code = "from p2plib import runtime; runtime.start(); import keras\n"
+    code += "print(keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format())\n"
+    code += "print(keras.config.dtype_policy().name, keras.config.backend())"
+    printed = run_and_list(code)[0].splitlines()
+    assert printed[-2:] == ["float32 1e-07 channels_last", f"float32 {os.environ.get('KERAS_BACKEND', 'tensorflow')}"]
+    assert any("does not use: floatx, epsilon, image_data_format" in line for line in printed)

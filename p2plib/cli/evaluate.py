@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 import p2plib
 from p2plib.cli.texts import CheckpointPath, Data, ExtractorName, Noise, SplitName, explained_by
 from p2plib.errors import ConfigError
+from p2plib.files import check_writable
 
 if TYPE_CHECKING:
     from p2plib.evaluation.distances import Extractor
@@ -49,10 +50,10 @@ def evaluate(
     result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
     beside = find(checkpoint).parent / f"evaluation-{split}"
     csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
-    result.write_csv(csv)
-    result.write_json(json)
     print(result.table())
     print(in_words(result.protocol))
+    result.write_csv(csv)
+    result.write_json(json)
     print(f"saved: {csv}, {json}")
 
 
@@ -78,6 +79,8 @@ def fcn_score(
 
     model = p2plib.load(checkpoint)
     path = segmenter or find(checkpoint).with_name("segmenter.keras")
+    if not path.exists():
+        check_writable(path)
     result = fcn_score(model, prepare(path, model.info.config, epochs), data, split, limit)
     print(result.table())
     print(in_words(result.protocol))
@@ -108,9 +111,9 @@ def compare(
     if not checkpoints:
         raise ConfigError("There is nothing to compare; name checkpoints.")
     result = compare(load_all(checkpoints), data, split, limit, noise, _extractor(extractor))
+    print(result.table())
     result.write_json(out / "comparison.json")
     figures.save(figures.image_grid(result.columns(count)), out / "sheet.png")
-    print(result.table())
     print(f"saved: {out / 'comparison.json'}, {out / 'sheet.png'}")
 
 
@@ -132,6 +135,7 @@ def grid(
     """
     from p2plib.show import figures
 
+    check_writable(out)
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, count, noise)
     figures.save(figures.result_grid(result.sources, result.generated, result.targets, model.info.names), out)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ import p2plib
 from p2plib.cli import data, evaluate, kaggle, use
 from p2plib.cli.texts import REGISTRY, Config
 from p2plib.config import RECIPES, TrainConfig
-from p2plib.errors import P2PError
+from p2plib.errors import P2PError, WriteError
+from p2plib.files import shell
+
+PROG = "python -m p2plib"
 
 
 def train(config: Config, resume: Path | None = None) -> None:
@@ -25,7 +30,11 @@ def train(config: Config, resume: Path | None = None) -> None:
     Args:
         resume: Resume the run in this folder. Other options override the settings of the run.
     """
-    evaluate.report(p2plib.train(config, resume=resume))
+    run = p2plib.train(config, resume=resume)
+    try:
+        evaluate.report(run)
+    except WriteError as error:
+        raise WriteError(f"{error} The training is safe; then write the report: {PROG} report {shell(run)}") from error
 
 
 def data_group() -> None:
@@ -45,31 +54,65 @@ GROUPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status. Errors that users can fix are printed without a traceback."""
+    _take_any_name()
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        with REGISTRY:
+        with REGISTRY, _all_printed():
             return _run(argv) or 0
     except P2PError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
     except BrokenPipeError:  # the reader closed the pipe, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _fail()
+    except OSError as error:
+        why = error.strerror or error
+        return _fail(f"{error.filename}: {why}" if error.filename else f"the output cannot be written ({why})")
+    except UnicodeEncodeError as error:
+        return _fail(f"a name holds characters that cannot be used here ({error}); rename the file or folder.")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
 
 
+def _take_any_name() -> None:
+    """Let any file name be printed, whatever the encoding of the output, and have an output even if it is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, and whatever file is opened next must not take its place
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _all_printed() -> Iterator[None]:
+    """Find out within this block, and not when Python ends, that the output cannot be written."""
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+
+
+def _fail(message: str = "") -> int:
+    """Print why a command failed. What waits in an output that cannot be written is given up."""
+    for stream, text in ((sys.stderr, f"error: {message}\n" if message else ""), (sys.stdout, "")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return 1
+
+
 def _run(argv: list[str]) -> int | None:
-    prog = "python -m p2plib"
     if argv[:1] and argv[0] in GROUPS:
         group, commands = GROUPS[argv[0]]
         if argv[0] == "kaggle":
             commands = commands | kaggle.with_defaults(_defaults(argv))
-        return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{prog} {argv[0]}", description=group.__doc__)
+        return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{PROG} {argv[0]}", description=group.__doc__)
     commands = {name: group for name, (group, _) in GROUPS.items()} | COMMANDS
     commands |= {"train": functools.partial(COMMANDS["train"], config=_defaults(argv))}
-    return subcommand_cli_from_dict(commands, args=argv, prog=prog, description=p2plib.__doc__.partition("\n")[0])
+    return subcommand_cli_from_dict(commands, args=argv, prog=PROG, description=p2plib.__doc__.partition("\n")[0])
 
 
 def _defaults(argv: list[str]) -> TrainConfig:

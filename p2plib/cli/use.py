@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 import p2plib
 from p2plib.cli.texts import CheckpointPath, Noise, explained_by
 from p2plib.errors import ConfigError
+from p2plib.files import check_writable
 
 # Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
@@ -35,6 +36,7 @@ def translate(
     Args:
         fit: Resize larger images, too; for images that show the same scene as a whole training image.
     """
+    check_writable(out, folder=True)
     model = p2plib.load(checkpoint)
     result = p2plib.translate_files(model, inputs, out, noise, fit, compare, force, progress=sys.stderr.isatty())
     for path in result.written:
@@ -63,6 +65,7 @@ def video(
     """
     from p2plib.inference.video import translate_video
 
+    check_writable(target)
     made = translate_video(p2plib.load(checkpoint), source, target, noise, steady, fit, progress=sys.stderr.isatty())
     height, width = made.size
     without = f" ({made.flicker_unsteadied:.2f} without --steady)" if steady else ""

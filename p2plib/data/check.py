@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from p2plib.data.image import (
 )
 from p2plib.data.pairs import Pair, PairError, Problem
 from p2plib.errors import DataError
+from p2plib.files import shell
 from p2plib.registry import TASKS
 
 NEAR_CONSTANT = 2.0
@@ -92,7 +92,7 @@ class Report:
 
     def next_step(self, task: str = "pairs") -> str:
         """What to do after this report, in one line."""
-        train = f"python -m p2plib train --data {shlex.quote(self.data)}" + f" --task {task}" * (task != "pairs")
+        train = f"python -m p2plib train --data {shell(self.data)}" + f" --task {task}" * (task != "pairs")
         if not any(self.counts.values()):
             return (
                 f"next: no {self.noun} can be used; mend what is named above and check again, or join two folders of "
@@ -162,9 +162,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
         except PairError:
             continue
     if not rows:
-        raise DataError(
-            f"{data}: there is no pair to show; `python -m p2plib data check {shlex.quote(str(data))}` says why."
-        )
+        raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {shell(data)}` says why.")
     return tile_images(rows)
 
 

@@ -22,8 +22,8 @@ from p2plib.data.formats import READABLE, files_below, image_files, images_in, i
 from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
 from p2plib.data.layout import SPLITS, split_named
 from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, count_others, list_pairs, pair_up
-from p2plib.errors import DataError
-from p2plib.files import replacing_folder
+from p2plib.errors import DataError, WriteError
+from p2plib.files import readable, replacing_folder, user_path
 
 _Job = tuple[FilePair, Path]
 """A pair, and where it goes, relative to the new folder."""
@@ -135,9 +135,9 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
 
 
 def _folder(path: Path) -> Path:
-    if not path.expanduser().is_dir():
+    if not user_path(path).is_dir():
         raise DataError(f"{path}: no such folder.")
-    return path.expanduser().resolve()
+    return user_path(path).resolve()
 
 
 def _matched(a: Path, b: Path) -> tuple[list[_Job], list[Problem], list[str]]:
@@ -169,7 +169,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 def _unsupported(root: Path, sources: Iterable[Path]) -> list[Problem]:
     """The files below the sources that look like images and cannot be read."""
     found = [(path, unsupported(path, source)) for source in sources for path in files_below(source)]
-    return [Problem(path.relative_to(root).as_posix(), "unsupported", why) for path, why in found if why]
+    return [Problem(readable(path.relative_to(root).as_posix()), "unsupported", why) for path, why in found if why]
 
 
 def _side_by_side(pair: FilePair, resize: int | None, label_ids: str | None) -> np.ndarray:
@@ -215,7 +215,7 @@ def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Prob
     """The images below the sources that are in none of the folders taken."""
     names = [path for source in sources for path in image_files(source) if path.parent not in taken]
     detail = "is outside the folders that are used; move or remove it"
-    return [Problem(path.relative_to(root).as_posix(), "outside", detail) for path in names]
+    return [Problem(readable(path.relative_to(root).as_posix()), "outside", detail) for path in names]
 
 
 def _dead_links(pairs: Iterable[FilePair]) -> list[Problem]:
@@ -264,5 +264,5 @@ def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
     try:
         with replacing_folder(out) as place:
             yield place
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error}).") from error
+    except WriteError as error:
+        raise DataError(f"{error} Nothing was written.") from error

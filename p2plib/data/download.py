@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
 import time
 import zlib
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from p2plib.data.catalog import Entry, find
 from p2plib.data.formats import IMAGE_SUFFIXES, image_files
 from p2plib.data.transfer import CHUNK, AddressError, check_answer, discard, does_not_fit, kept, moved, receive
 from p2plib.errors import DataError
-from p2plib.files import locked, write_text
+from p2plib.files import locked, user_path, write_text
 
 TIMEOUT = 30.0
 """Seconds without data after which a connection counts as broken."""
@@ -51,7 +52,10 @@ def cache_dir() -> Path:
     """Where downloads are stored: `$P2PLIB_CACHE`, or the user's cache folder by default."""
     from platformdirs import user_cache_dir
 
-    return Path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False)).expanduser()
+    try:
+        return user_path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False))
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir(), f"p2plib-{os.getuid()}")
 
 
 def dataset_dir(name: str) -> Path:

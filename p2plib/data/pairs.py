@@ -32,6 +32,7 @@ from p2plib.data.formats import IMAGE_SUFFIXES, files_below, is_hidden, is_image
 from p2plib.data.image import exif_orientation, header, read_rgb
 from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.errors import DataError
+from p2plib.files import readable
 
 MIN_ASPECT = 1.8
 OUTSIDE = "images outside the splits"
@@ -124,7 +125,8 @@ def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) 
 class FilePair:
     """A pair on disk: two files, or one (`b` is None) that holds A in its left half and B in its right.
 
-    `name` is relative to the data set's folder: "train/12.jpg", or "trainA/12.png | trainB/12.jpg" for two files.
+    `name` is relative to the data set's folder: "train/12.jpg", or "trainA/12.png | trainB/12.jpg" for two files. It is
+    made `readable`: what is no text is replaced.
     """
 
     name: str
@@ -253,7 +255,7 @@ def list_pairs(root: Path) -> Listing:
         if is_image(path, root):
             images[path.parent].append(path)
         elif why := unsupported(path, root):
-            useless[path.parent].append(Problem(path.relative_to(root).as_posix(), "unsupported", why))
+            useless[path.parent].append(Problem(readable(path.relative_to(root).as_posix()), "unsupported", why))
     splits, unpaired, notes, used = {}, {}, [], set()
     for split, folders in layout.layout(root, images.keys() | useless.keys()).items():
         sides = [images.get(folder, []) for folder in folders]
@@ -282,7 +284,7 @@ def pair_up(
         endings = layout.families([path.stem for path in sides[0]])
         if not endings or any(_is_side_by_side(path) for path in sides[0][:1]):
             files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
-            return [FilePair(path.relative_to(root).as_posix(), path) for path in files], [], None
+            return [FilePair(readable(path.relative_to(root).as_posix()), path) for path in files], [], None
         note: str | None = f"A is what ends in {endings[0]!r}, B what ends in {endings[1]!r}"
         sides = [[path for path in sides[0] if path.stem.endswith(ending)] for ending in endings]
         keys = [[path.stem.removesuffix(ending) for path in side] for side, ending in zip(sides, endings, strict=True)]
@@ -296,14 +298,14 @@ def pair_up(
     problems = []
     for key in sorted(by_key, key=_natural):
         a, b = by_key[key]
-        name = " | ".join(path.relative_to(root).as_posix() for path in a + b)
+        name = " | ".join(readable(path.relative_to(root).as_posix()) for path in a + b)
         if len(a) == len(b) == 1:
             pairs.append(FilePair(name, a[0], b[0]))
         elif len(a) > 1 or len(b) > 1:
             problems.append(Problem(name, "ambiguous stem", "files of one folder share a stem; keep one of them"))
         else:
             other = folders[1 if a else 0].relative_to(root).as_posix()
-            detail = f"there is no image called {(a + b)[0].stem} in {other}/; add it, or remove this one"
+            detail = f"there is no image called {readable((a + b)[0].stem)} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
     return pairs, problems, note
 

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,10 +16,11 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, PngImagePlugin
+from tqdm import tqdm
 
 from p2plib.data.download import cache_dir
 from p2plib.data.image import read_rgb, resize_image
-from p2plib.errors import DataError
+from p2plib.errors import DataError, WriteError
 from p2plib.files import replacing
 
 VERSION = 1
@@ -26,6 +29,8 @@ WEAK = 0.3
 """A line continues while its slope is at least this share of the slope that starts a line."""
 FAINTEST = 0.01
 """Slopes below this, in brightness per pixel, count as noise in any photo."""
+_said: set[str] = set()
+_saying = threading.Lock()
 CELLS = 4
 """Cells per side of the grid whose corners `augment_strokes` shifts; points in between shift in proportion."""
 SHIFT = 0.012
@@ -97,7 +102,7 @@ def cached_sketch(path: Path, style: Style = EDGES, image: np.ndarray | None = N
     """The sketch of a photo file, drawn once and then kept in the user's cache, next to the downloaded data sets.
 
     The key is the photo's content and the style: a changed photo is drawn again, a copied one is not. If the cache is
-    not writable, sketches are drawn each time.
+    not writable, sketches are drawn each time, and a line says so.
 
     Args:
         path: an image file.
@@ -116,8 +121,10 @@ def cached_sketch(path: Path, style: Style = EDGES, image: np.ndarray | None = N
         return _enlarge(np.asarray(opened), (height, width))
     image = read_rgb(path) if image is None else image
     drawn = _draw(image, style)
-    with contextlib.suppress(OSError):
+    try:
         _keep(kept, drawn, image.shape[:2])
+    except WriteError as error:
+        _say_once(f"sketches are drawn anew each time: {cache_dir()} cannot be written ({error.reason})")
     return _enlarge(drawn, image.shape[:2])
 
 
@@ -185,6 +192,13 @@ def _keep(path: Path, drawn: np.ndarray, size: tuple[int, ...]) -> None:
     notes.add_text("size", json.dumps(size))
     with replacing(path) as temporary:
         Image.fromarray(drawn).save(temporary, pnginfo=notes)
+
+
+def _say_once(line: str) -> None:
+    with _saying:
+        if line not in _said:
+            tqdm.write(line, file=sys.stderr)
+        _said.add(line)
 
 
 def _bend(sketch: np.ndarray, random: np.random.Generator) -> np.ndarray:

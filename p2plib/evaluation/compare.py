@@ -153,7 +153,7 @@ def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
     if len({find(path).resolve() for path in paths}) < len(paths):
         raise ConfigError("A checkpoint is named twice; name each once.")
     short = list(map(short_name, paths))
-    names = short if len(set(short)) == len(short) else list(map(str, paths))
+    names = short if len(set(short)) == len(short) else list(map(files.readable, paths))
     return {name: load(path) for name, path in zip(names, paths, strict=True)}
 
 

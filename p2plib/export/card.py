@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -219,7 +218,7 @@ def _use(name: str, info: CheckpointInfo) -> str:
     return (
         f"```python\nimport p2plib\nmodel = p2plib.load({json.dumps(name)})\n"
         "[generated] = p2plib.translate(model, [image])  # uint8 arrays (height, width, 3)\n```\n\n"
-        f"```\npython -m p2plib translate {shlex.quote(name)} image.png --out translated\n```\n\n{noise}{seed}."
+        f"```\npython -m p2plib translate {files.shell(name)} image.png --out translated\n```\n\n{noise}{seed}."
     )
 
 

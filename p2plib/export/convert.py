@@ -22,7 +22,7 @@ from p2plib.data.dataset import open_dataset
 from p2plib.data.image import to_float
 from p2plib.errors import DataError, ExportError
 from p2plib.export import card
-from p2plib.files import replacing_folder
+from p2plib.files import check_writable, replacing_folder
 from p2plib.inference import checkpoint
 from p2plib.inference.engines import FORMATS, Engine, format_of, open_engine, require
 
@@ -80,6 +80,7 @@ def export_model(
         CheckpointError: there is no such checkpoint.
         ExportError: the format is unknown, a package is missing, the folder holds something else, the conversion
             failed, or the result differs too much from Keras. The folder is then unchanged.
+        WriteError: the folder cannot be written.
     """
     file = checkpoint.find(path)
     if format not in FORMATS:
@@ -90,6 +91,7 @@ def export_model(
     target = Path(out) if out else _beside(file) / "export" / (f"{format}-half" if half else format)
     if target.exists() and format_of(target) != format and not _empty(target):
         raise ExportError(f"{target}: holds something other than {format}; give another folder.")
+    check_writable(target.parent, folder=True)
     keras_model = checkpoint.load(file)
     with replacing_folder(target) as folder:
         _convert_apart(file, folder, format, half)

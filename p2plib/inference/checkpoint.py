@@ -7,10 +7,15 @@ member, `discriminator.npz`, holds the weights of its discriminator, for a later
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +25,8 @@ import numpy as np
 from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.errors import CheckpointError, ConfigError
-from p2plib.files import replacing
-from p2plib.inference import engines
+from p2plib.files import readable, replacing
+from p2plib.inference import engines, kinds
 from p2plib.models import custom_layers
 from p2plib.registry import TASKS
 
@@ -116,27 +121,48 @@ def load_generator(path: Path) -> keras.Model:
     import keras  # after the backend is chosen
 
     try:
-        with runtime.one_device():
-            return keras.saving.load_model(path, custom_objects=custom_layers(), compile=False)
+        with runtime.one_device(), _named_keras(path) as named:
+            return keras.saving.load_model(named, custom_objects=custom_layers(), compile=False)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: the model cannot be loaded ({error}); is the file damaged?") from error
+
+
+@contextlib.contextmanager
+def _named_keras(path: Path) -> Iterator[Path]:
+    """The file under a name that Keras takes, however a browser or a person has named it."""
+    if path.suffix == ".keras":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder, "model.keras")))
 
 
 def find(path: str | Path) -> Path:
     """Resolve `path` to a generator: a file, the best of a run folder, an export folder, or a shipped one."""
     if not Path(path).exists() and str(path) in shipped():
         return SHIPPED / path / f"{path}.keras"
-    path = Path(path)
+    path = started_from(Path(path))
+    if not path.is_dir():
+        if path.is_file():
+            return path
+        raise CheckpointError(f"{path}: no such checkpoint; {_give()}")
     if (path / INFO).is_file():
         return path
-    if path.is_dir():
-        path = path / "checkpoints" / "best.keras"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such checkpoint; give a .keras file, a run folder, an export folder, or one of "
-            f"{', '.join(shipped())}, which come with p2plib."
-        )
-    return path
+    inside = [file for file in (path / "checkpoints" / "best.keras", path / "best.keras") if file.is_file()]
+    if not inside:
+        raise CheckpointError(f"{path}{os.sep}checkpoints{os.sep}best.keras: no such checkpoint; {_give()}")
+    return inside[0]
+
+
+def _give() -> str:
+    names = ", ".join(shipped())
+    return f"give a .keras file, a run folder, an export folder, or one of {names}, which come with p2plib."
+
+
+def started_from(path: Path) -> Path:
+    """A relative path that is not here may be meant from where Jupyter was started: notebooks run in their folder."""
+    places = [Path(), *map(Path, filter(None, [os.environ.get("PWD")])), Path("..")]
+    return next((place / path for place in places if (place / path).exists()), path)
 
 
 def shipped() -> list[str]:
@@ -151,7 +177,7 @@ def short_name(path: str | Path) -> str:
     """
     path = Path(path).resolve()
     name = path.stem if path.suffix == ".keras" else path.name
-    return f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name
+    return readable(f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name)
 
 
 def read_info(path: str | Path) -> CheckpointInfo:
@@ -164,12 +190,14 @@ def read_info(path: str | Path) -> CheckpointInfo:
         if Path(path).is_dir():
             return CheckpointInfo.from_json((Path(path) / INFO).read_text(encoding="utf-8"))
         with zipfile.ZipFile(path) as archive:
+            if INFO not in archive.namelist():
+                raise CheckpointError(f"{path}: not a checkpoint {kinds.explain(Path(path))}")
             return CheckpointInfo.from_json(archive.read(INFO).decode())
     except zipfile.BadZipFile as error:
-        head = Path(path).read_bytes()[:64].lstrip().lower()
-        why = "a web page was saved instead" if head.startswith(b"<") else "it is damaged or another kind of file"
-        raise CheckpointError(f"{path}: not a checkpoint ({why}); download it again.") from error
-    except (KeyError, ValueError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint {kinds.explain(Path(path))}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, zlib.error, ConfigError) as error:
         raise CheckpointError(f"{path}: not made by p2plib, or by another version ({error}).") from error
 
 

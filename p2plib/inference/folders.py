@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
 from p2plib.data.image import read_rgb
-from p2plib.errors import DataError
-from p2plib.files import replacing
+from p2plib.errors import DataError, WriteError
+from p2plib.files import part_name, replacing
 from p2plib.inference.translate import translate
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _recorded(target: Path) -> str | None:
 
 def _remove_leftovers(jobs: list[_Job]) -> None:
     """Remove temporary files that a killed call left for these results, and nothing else in `out`."""
-    names = {job.target.stem for job in jobs}
+    names = {part_name(job.target.stem) for job in jobs}
     for folder in {job.target.parent for job in jobs}:
         for path in folder.glob(".*.part.png"):
             if path.name[1:].rsplit(".", 3)[0] in names:
@@ -224,8 +224,8 @@ def _write(job: _Job, image: np.ndarray) -> None:
     try:
         with replacing(job.target) as temporary:
             Image.fromarray(image).save(temporary, pnginfo=record, exif=_exif(job.source))
-    except OSError as error:
-        raise DataError(f"{job.target}: cannot be written ({error}).") from error
+    except WriteError as error:
+        raise DataError(f"{error} What is finished stays, and the same command goes on there.") from error
 
 
 def _exif(source: Path) -> bytes:

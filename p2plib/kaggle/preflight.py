@@ -20,6 +20,7 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.errors import DataError, KaggleError, P2PError
+from p2plib.files import user_path
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
@@ -234,7 +235,7 @@ def _credentials() -> Iterator[str]:
 def _has_token() -> bool:
     """Whether there is an access token in the environment, a file, or from `kaggle auth login`."""
     names = ("access_token", "access_token.txt", "credentials.json")
-    paths = [Path.home() / ".kaggle" / name for name in names]
+    paths = [user_path("~/.kaggle") / name for name in names]
     return bool(os.environ.get("KAGGLE_API_TOKEN")) or any(path.is_file() and path.stat().st_size for path in paths)
 
 
@@ -252,7 +253,7 @@ def _config_folder() -> Path:
     """Where the kaggle package looks for `kaggle.json`."""
     if folder := os.environ.get("KAGGLE_CONFIG_DIR"):
         return Path(folder)
-    usual = Path.home() / ".kaggle"
+    usual = user_path("~/.kaggle")
     if usual.exists() or not sys.platform.startswith("linux"):
         return usual
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or user_path("~/.config")) / "kaggle"

@@ -26,7 +26,7 @@ import numpy as np
 
 from p2plib.data.download import cache_dir
 from p2plib.errors import CheckpointError, ConfigError
-from p2plib.files import replacing
+from p2plib.files import replacing, user_path
 from p2plib.models.torch_file import read_tensors
 from p2plib.registry import FEATURES
 
@@ -132,7 +132,7 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
 def _packed(name: str) -> Path | None:
     folders = [Path(__file__).parent]  # a Kaggle kernel brings it in its copy of p2plib
     if given := os.environ.get("P2PLIB_FEATURES"):
-        folders.insert(0, Path(given).expanduser())
+        folders.insert(0, user_path(given))
     return _first(folder / f"{name}.npz" for folder in folders)
 
 
@@ -157,7 +157,7 @@ def _first(paths: Iterable[Path]) -> Path | None:
 
 def _downloaded(file: str) -> bool:
     """Whether Keras has a file of weights in its cache."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    home = os.environ.get("KERAS_HOME") or user_path("~/.keras")
     return Path(home, "models", file).is_file()
 
 

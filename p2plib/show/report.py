@@ -58,10 +58,12 @@ def write_report(run: str | Path, limit: int = 100) -> Path:
     Raises:
         CheckpointError: `run` is not a run folder.
         DataError: the validation pairs cannot be used.
+        WriteError: the run folder cannot be written.
     """
     run = Path(run)
     if not run.is_dir():
         raise CheckpointError(f"{run}: not a run folder; give the folder that training printed.")
+    files.check_writable(run, folder=True)
     model = checkpoint.load(run)
     evaluation = evaluate(model, limit=limit)
     evaluation.write_csv(run / "metrics.csv")
@@ -89,7 +91,7 @@ def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[di
     template = package_files("p2plib").joinpath("show", "report.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         style=widgets.STYLE,
-        title=escape(f"{Path(info.config.data).resolve().name}: {source} → {target}"),
+        title=escape(f"{files.readable(Path(info.config.data).resolve().name)}: {source} → {target}"),
         lead=f"pix2pix, the best generator of the run on the validation images: step {info.step}, epoch {info.epoch}.",
         numbers="\n".join(f"<div><dt>{_title(name)}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
         protocol=_protocol(evaluation, total, limit),

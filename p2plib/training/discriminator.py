@@ -12,6 +12,7 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.image import to_float
 from p2plib.errors import CheckpointError
+from p2plib.inference.checkpoint import started_from
 from p2plib.models import build_discriminator, build_generator
 from p2plib.registry import GAN_LOSSES
 from p2plib.training.state import load_state, read_progress, state_file
@@ -35,7 +36,7 @@ def load_discriminator(run: str | Path) -> Discriminator:
         ConfigError: the folder has no configuration.
         CheckpointError: there is no training state, or no discriminator (a run without a GAN, or still in its warm-up).
     """
-    run = Path(run)
+    run = started_from(Path(run))
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
         raise CheckpointError(f"{run}: was trained without a GAN (gan_weight 0), so it has no discriminator.")

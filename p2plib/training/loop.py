@@ -24,7 +24,6 @@ Functions import Keras only after the configuration has chosen the backend.
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -110,7 +109,7 @@ def train(
             reason = _fit(models, batches, saver, started, show or print_row, callbacks)
     say(f"ended: {reason or _complete(config, progress)}")
     if reason:
-        say(f"to resume: python -m p2plib train --resume {shlex.quote(str(folder))}")
+        say(f"to resume: python -m p2plib train --resume {files.shell(folder)}")
     return folder
 
 

@@ -212,7 +212,7 @@ class Recorder(keras.callbacks.Callback):
             raise TrainingError(
                 f"The loss became NaN or infinite ({', '.join(bad)}) in epoch {self.progress.epoch + 1}. The last good "
                 "state is kept: resume with a lower --learning-rate or --precision float32: --resume "
-                f"{self.saver.folder}"
+                f"{files.shell(self.saver.folder)}"
             )
 
     def _tick(self) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 from p2plib import files, runtime
 from p2plib.config import CHANGEABLE, TrainConfig
 from p2plib.data.dataset import Dataset
-from p2plib.errors import ConfigError
+from p2plib.errors import ConfigError, TrainingError, WriteError
+from p2plib.training.state import state_file
 
 
 @dataclass
@@ -90,13 +91,16 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
 
     Raises:
         ConfigError: it is not a run folder, or a setting differs that a resumed run cannot change.
+        WriteError: the run folder cannot be written.
     """
     if resume is None:
         config = config or TrainConfig()
         if config.run_dir:
             _refuse_files_in(Path(config.run_dir))
+        files.check_writable(config.run_dir or _runs(), folder=True)
         return config
     saved = TrainConfig.read(Path(resume) / "config.json")
+    files.check_writable(resume, folder=True)
     if config is None:
         return saved
     if config.direction == "auto":
@@ -114,6 +118,7 @@ def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
 
     Raises:
         ConfigError: another process is training in it, or a new run's folder is not empty.
+        TrainingError: a file cannot be written; the message says how to go on.
     """
     folder = Path(resume) if resume is not None else _new_folder(config)
     try:
@@ -123,6 +128,9 @@ def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
         raise ConfigError(
             f"{folder}: another process is training in this folder; wait until it ends, or choose another run_dir."
         ) from error
+    except WriteError as error:
+        go_on = f"What was saved before is intact; then go on: python -m p2plib train --resume {files.shell(folder)}"
+        raise TrainingError(f"{error} {go_on if state_file(folder).exists() else 'Then start again.'}") from error
 
 
 def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
@@ -153,6 +161,11 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
+def _runs() -> Path:
+    """The folder of runs that are given none."""
+    return Path(os.environ.get("P2PLIB_RUNS") or "runs")
+
+
 def _new_folder(config: TrainConfig) -> Path:
     """Create the folder of a new run; runs that start in the same second get different folders."""
     if config.run_dir:
@@ -160,8 +173,9 @@ def _new_folder(config: TrainConfig) -> Path:
         _refuse_files_in(folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-    name = f"{Path(config.data).resolve().name}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
-    parent = Path(os.environ.get("P2PLIB_RUNS", "runs"))
+    data = files.part_name(Path(config.data).resolve().name)
+    name = f"{data}-{config.direction}-{datetime.now():%Y%m%d-%H%M%S}"
+    parent = _runs()
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
         try:
             (parent / (name + suffix)).mkdir(parents=True)
@@ -173,7 +187,8 @@ def _new_folder(config: TrainConfig) -> Path:
 
 def _refuse_files_in(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is not empty; continue it with --resume {folder}, or choose another run_dir.")
+        go_on = f"--resume {files.shell(folder)}"
+        raise ConfigError(f"{folder} is not empty; continue it with {go_on}, or choose another run_dir.")
 
 
 def _git_revision() -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -161,3 +163,51 @@ def test_what_is_no_checkpoint_is_refused_by_name(saved, tmp_path, spoil, reason
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"best\.keras: no such checkpoint"):
         p2plib.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["generator", "generator.zip", "generator.KERAS", "generator.keras.bin", "写真 (1)"])
+def test_a_checkpoint_loads_by_any_name(saved, generator, tmp_path, name):
+    path = shutil.copy(saved, tmp_path / name)
+    np.testing.assert_array_equal(outputs(p2plib.load(path).generator), outputs(generator))
+
+
+def test_the_folder_of_the_checkpoints_is_a_checkpoint(saved, tmp_path):
+    shutil.copy(saved, tmp_path / "best.keras")
+    assert checkpoint.find(tmp_path) == tmp_path / "best.keras"
+
+
+def zipped(name: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.keras", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS.*git lfs pull"),
+        ("a.weights.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("a.onnx", b"\x08\x08", "ONNX.*the folder"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "an image"),
+        ("a.zip", zipped("run/best.keras"), "holds run/best.keras.*unpack"),
+        ("a.pt", zipped("archive/data.pkl"), "PyTorch"),
+        ("a.docx", zipped("word"), "another kind of zip"),
+        ("a", b"abc", "another kind of file"),
+    ],
+)
+def test_another_file_is_called_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{name}: not a checkpoint \(.*{message}"):
+        p2plib.load(tmp_path / name)
+
+
+def test_a_path_may_start_where_jupyter_did(saved, tmp_path, monkeypatch):
+    best = tmp_path / "root" / "runs" / "mine" / "checkpoints" / "best.keras"
+    best.parent.mkdir(parents=True)
+    shutil.copy(saved, best)
+    (tmp_path / "root" / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "root" / "notebooks")
+    monkeypatch.setenv("PWD", str(tmp_path))  # kernels run in the notebook's folder, and $PWD stays that of the shell
+    for path in ("../runs/mine", "root/runs/mine", "runs/mine", str(tmp_path / "root" / "runs" / "mine")):
+        assert checkpoint.find(path).resolve() == best.resolve()

@@ -22,6 +22,7 @@ from p2plib.data.image import ImageKind, resize_image, to_uint8
 from p2plib.data.layout import SPLITS, split_named
 from p2plib.data.pairs import Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
 from p2plib.errors import ConfigError, DataError
+from p2plib.files import readable, user_path
 
 TOY = "toy"
 """The data set for which every task makes pairs of its own."""
@@ -171,9 +172,9 @@ class PhotoTask(Task):
         for split, paths in found.items():
             for path in paths:
                 if why := useless.get(path):
-                    unpaired[split].append(Problem(path.relative_to(root).as_posix(), "unsupported", why))
+                    unpaired[split].append(Problem(readable(path.relative_to(root).as_posix()), "unsupported", why))
         splits: dict[str, list[Pair]] = {
-            split: [PhotoPair(path.relative_to(root).as_posix(), path, self, size) for path in paths]
+            split: [PhotoPair(readable(path.relative_to(root).as_posix()), path, self, size) for path in paths]
             for split, paths in photos.items()
         }
         return Listing(splits, unpaired, count_others(root, files, used))
@@ -271,7 +272,7 @@ def folder_of(data: str | Path) -> Path:
             hint = f", or write ./{data} for the folder" if Path(data).is_dir() else ""
             raise DataError(f"{data}: not downloaded yet; run `python -m p2plib data get {data}`{hint}.")
         return root
-    root = Path(data).expanduser()
+    root = user_path(data)
     if not root.is_dir():
         raise DataError(f"{data}: neither a folder nor a data set of the catalog ({', '.join(CATALOG)}).")
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ class Figure(matplotlib.figure.Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="jpeg", pil_kwargs={"quality": 75})
         return buffer.getvalue(), {"alt": self.alt}
+
+    def draw(self, renderer: Any) -> None:
+        """Draw without a word on characters that the font lacks, as in names of files: they become boxes."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            super().draw(renderer)
 
 
 def save(figure: matplotlib.figure.Figure, path: str | Path) -> None:

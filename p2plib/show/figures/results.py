@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from p2plib.files import readable
 from p2plib.registry import GAN_LOSSES
 from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
 
@@ -81,10 +82,10 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
             axes.imshow(image, interpolation="none")
             axes.set_axis_off()
             if i == 0:
-                axes.set_title(title, fontsize=10, pad=4, parse_math=False)
+                axes.set_title(readable(title), fontsize=10, pad=4, parse_math=False)
         if captions:
             y = (bottom - CAPTION / 2) / height
-            figure.text(0.5, y, captions[i], fontsize=8, ha="center", va="center", parse_math=False)
+            figure.text(0.5, y, readable(captions[i]), fontsize=8, ha="center", va="center", parse_math=False)
     return figure
 
 
