@@ -30,11 +30,12 @@ def translate(
 ) -> int:
     """Translate images of any size; the exit status is 1 if some cannot be read.
 
-    Images larger than the model are translated in overlapping tiles; smaller ones are resized to the model and back.
+    Images are brought to the scale of the training images: up to the largest of these as a whole, larger ones in
+    overlapping tiles.
     Existing results of an earlier call are skipped.
 
     Args:
-        fit: Resize larger images, too; for images that show the same scene as a whole training image.
+        fit: Resize images of any size as a whole; for those that show the same scene as a whole training image.
     """
     check_writable(out, folder=True)
     model = p2plib.load(checkpoint)
@@ -61,7 +62,7 @@ def video(
     """Translate a video frame by frame, keep the sound, and measure flicker.
 
     Args:
-        fit: Resize frames larger than the model to the model and back, instead of using tiles.
+        fit: Resize frames of any size as a whole, instead of using tiles.
     """
     from p2plib.inference.video import translate_video
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
+from p2plib.data.scale import Scale
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import readable, replacing
 from p2plib.inference import engines, kinds
@@ -58,10 +59,17 @@ class CheckpointInfo:
     """Training iteration: the number of optimizer updates."""
     metrics: dict[str, float]
     """Mean validation metrics at this step; empty if not computed."""
+    scale: Scale | None = None
+    """The sizes of its training images; None if it saw them at their own scale, and in files of earlier versions."""
 
     def to_json(self) -> str:
         """Serialize as JSON."""
-        return json.dumps({"format": 1, **vars(self), "config": self.config.to_dict()}, indent=1)
+        values = {"format": 1, **vars(self), "config": self.config.to_dict()}
+        if self.scale is None:
+            del values["scale"]
+        else:
+            values["scale"] = self.scale._asdict()
+        return json.dumps(values, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> CheckpointInfo:
@@ -69,6 +77,8 @@ class CheckpointInfo:
         values = json.loads(text)
         values.pop("format")
         values.pop("export", None)  # only exported models have it: format, precision, parity
+        if sizes := values.get("scale"):
+            values["scale"] = Scale(tuple(sizes["median"]), tuple(sizes["largest"]))
         return cls(**values | {"config": TrainConfig.from_dict(values["config"]), "names": tuple(values["names"])})
 
 

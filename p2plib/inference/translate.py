@@ -35,9 +35,11 @@ def translate(
 ) -> list[np.ndarray]:
     """Translate images of any size.
 
-    Images larger than the generator in height or width are translated in overlapping tiles (see `tiling`) at their own
-    scale, which suits part of a larger map. Smaller images are resized to the generator and back. Use `fit=True` if an
-    image shows the same scene as a whole training image, but at higher resolution. A colorizer needs no tiles: it sees
+    An image no larger than the generator, or than the largest image it was trained on, is resized to the generator and
+    back, as in training and evaluation. A larger one is brought to the scale at which the generator saw its training
+    images, translated in overlapping tiles (see `tiling`), and brought back. This suits part of a larger map; use
+    `fit=True` if an image shows the same scene as a whole training image, but at higher resolution. With `load` "crop",
+    the scale is the images' own, and so it is for checkpoints of earlier versions. A colorizer needs no tiles: it sees
     the whole image, and its colors are enlarged and combined with the image's own lightness.
 
     Args:
@@ -45,7 +47,7 @@ def translate(
         images: uint8 arrays (H, W, 3).
         noise: None turns dropout off. A number seeds the paper's test-time dropout, the same for every image and tile.
         batch_size: images or tiles per call of the network; it does not change the result.
-        fit: resize larger images, too, to the generator and back.
+        fit: resize images of any size to the generator and back.
         progress: show a progress bar on stderr while an image is translated in tiles.
 
     Returns:
@@ -55,15 +57,38 @@ def translate(
         ConfigError: noise was requested, but the model is an exported one.
     """
     size, task = checkpoint.size, checkpoint.task
-    whole = [fit or task.keeps_lightness or max(image.shape[:2]) <= size for image in images]
+    places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
     with _running(checkpoint.generator, noise) as network:
         batch_size = batch_size if noise is None else 1
-        resized = (resize_image(image, size, size) for image, small in zip(images, whole, strict=True) if small)
+        resized = (resize_image(image, size, size) for image, at in zip(images, places, strict=True) if not at)
         fitted = batched(network, resized, batch_size)
         return [
-            task.finish(next(fitted), image) if small else tiled(network, image, size, None, batch_size, progress)
-            for image, small in zip(images, whole, strict=True)
+            _in_tiles(network, image, at, size, batch_size, progress) if at else task.finish(next(fitted), image)
+            for image, at in zip(images, places, strict=True)
         ]
+
+
+def tiled_at(checkpoint: Checkpoint, height: int, width: int, fit: bool = False) -> tuple[int, int] | None:
+    """The size (height, width) at which an image is translated in tiles; None if it is translated as a whole.
+
+    See `translate`, which decides by this.
+    """
+    size, scale = checkpoint.size, checkpoint.info.scale
+    if fit or checkpoint.task.keeps_lightness or max(height, width) <= size:
+        return None
+    if scale is None:
+        return height, width
+    if height <= scale.largest[0] and width <= scale.largest[1]:
+        return None
+    at = max(1, round(height * size / scale.median[0])), max(1, round(width * size / scale.median[1]))
+    return at if max(at) > size else None
+
+
+def _in_tiles(
+    network: Function, image: np.ndarray, at: tuple[int, int], size: int, batch_size: int, progress: bool
+) -> np.ndarray:
+    generated = tiled(network, resize_image(image, *at), size, None, batch_size, progress)
+    return resize_image(generated, *image.shape[:2])
 
 
 def generate(generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8) -> np.ndarray:

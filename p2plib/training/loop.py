@@ -38,6 +38,7 @@ from p2plib import files, runtime
 from p2plib.config import TrainConfig
 from p2plib.data.batches import Batches
 from p2plib.data.dataset import Dataset, Loaded, open_dataset, say_left_out
+from p2plib.data.scale import scale_of
 from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
@@ -272,7 +273,7 @@ def _saver(
         copy.compile(jit_compile=plan.xla)
     judges = ("perceptual",) if progress.judge == "perceptual" else ()
     validator = Validator(copy, validation.images, (*VALIDATION, *judges, *dataset.task.validation_metrics))
-    return Saver(folder, config, dataset.names, progress, validator)
+    return Saver(folder, config, dataset.names, scale_of(dataset), progress, validator)
 
 
 def _callbacks(saver: Saver, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:

@@ -16,6 +16,7 @@ from p2plib import files
 from p2plib.config import TrainConfig
 from p2plib.data.dataset import spread
 from p2plib.data.image import save_image, tile_images
+from p2plib.data.scale import Scale
 from p2plib.errors import TrainingError
 from p2plib.evaluation.metrics import means, score
 from p2plib.inference.checkpoint import CheckpointInfo, save_generator
@@ -89,14 +90,21 @@ class Saver:
         folder: the run folder.
         config: the run's configuration, with its direction resolved.
         names: names of source and target.
+        scale: the sizes of the training images.
         progress: progress of the run.
         validator: holds the generator to save.
     """
 
     def __init__(
-        self, folder: Path, config: TrainConfig, names: tuple[str, str], progress: Progress, validator: Validator
+        self,
+        folder: Path,
+        config: TrainConfig,
+        names: tuple[str, str],
+        scale: Scale | None,
+        progress: Progress,
+        validator: Validator,
     ) -> None:
-        self.folder, self.config, self.names = folder, config, names
+        self.folder, self.config, self.names, self.scale = folder, config, names, scale
         self.progress, self.validator = progress, validator
         self.saved_at = time.monotonic()
         self.saved_iteration = progress.iteration  # a resumed run starts from the saved state
@@ -107,7 +115,7 @@ class Saver:
         """Write `checkpoints/NAME.keras`."""
         progress = self.progress
         metrics = {} if progress.step and not progress.done else metrics  # mid-epoch, they belong to an earlier step
-        info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics)
+        info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics, self.scale)
         path, validator = self.folder / "checkpoints" / f"{name}.keras", self.validator
         save_generator(path, validator.generator, info, validator.discriminator)
 

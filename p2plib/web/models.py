@@ -14,7 +14,7 @@ import numpy as np
 from p2plib.errors import ConfigError, P2PError
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Checkpoint
-from p2plib.inference.translate import translate
+from p2plib.inference.translate import tiled_at, translate
 from p2plib.web.examples import Examples
 from p2plib.web.limits import Limits, RequestError
 from p2plib.web.queue import Finished, Queue
@@ -85,9 +85,8 @@ class Model:
             RequestError: the image shall not be fitted, and its tiles would keep the model busy for minutes.
         """
         model = self._loaded.checkpoint
-        size = model.size
-        tiled = not fit and not model.task.keeps_lightness and max(height, width) > size
-        if tiled and max(height, size) * max(width, size) > limits.tiled_pixels:
+        at = tiled_at(model, height, width, bool(fit))
+        if at and max(at[0], model.size) * max(at[1], model.size) > limits.tiled_pixels:
             if fit is None:
                 return True
             raise RequestError(

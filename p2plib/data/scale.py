@@ -1,0 +1,53 @@
+"""The scale at which a model sees its training images, so that other images can be brought to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from p2plib.data.dataset import Dataset, spread
+from p2plib.data.image import exif_orientation, header
+from p2plib.data.pairs import MIN_ASPECT, Pair
+
+SEEN = 1000
+"""How many pairs are looked at, evenly spaced."""
+
+
+class Scale(NamedTuple):
+    """The sizes (height, width) in pixels of training images as they lie on disk, before they were resized."""
+
+    median: tuple[int, int]
+    """Medians of the heights and of the widths."""
+    largest: tuple[int, int]
+    """The greatest height and the greatest width."""
+
+
+def scale_of(dataset: Dataset) -> Scale | None:
+    """Measure a data set by the headers of at most `SEEN` images for training and validation.
+
+    Returns:
+        None if its images are not resized as a whole: with `load` "crop", models see images at their own scale.
+    """
+    if dataset.crop:
+        return None
+    pairs = [pair for name in ("train", "val") if name in dataset.splits for pair in dataset[name].pairs]
+    sizes = np.array([size for pair in spread(pairs, SEEN) if (size := native_size(pair))])
+    if not len(sizes):
+        return None
+    (height, width), (most, widest) = np.median(sizes, 0).round().astype(int).tolist(), sizes.max(0).tolist()
+    return Scale((height, width), (most, widest))
+
+
+def native_size(pair: Pair) -> tuple[int, int] | None:
+    """Height and width of one side of a pair on disk, from the header; None if it cannot be read."""
+    if not pair.files:
+        return pair.read()[0].shape[:2]
+    content, path = next(iter(pair.files.items()))
+    if not (size := header(path)):
+        return None
+    height, width = size
+    if content == "A|B":
+        height, width = (height, width) if width >= MIN_ASPECT * height else (width, height)
+        return height, width // 2
+    return (width, height) if (exif_orientation(path) or 1) >= 5 else (height, width)
