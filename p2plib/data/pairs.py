@@ -277,19 +277,16 @@ def pair_up(
         sides: the image files in each of them.
 
     Returns:
-        The pairs in natural order of their names; a problem for each file that has no partner or has the same stem
-        as another file in its folder; and a note if partners were found by similar names.
+        The pairs in natural order; a problem for each file without a partner, or of the same stem as another one in its
+        folder; and a note if partners were found by similar names.
     """
     if len(folders) == 1:
         endings = layout.families([path.stem for path in sides[0]])
-        if not endings or any(_is_side_by_side(path) for path in sides[0][:1]):
+        if not endings or _is_side_by_side(sides[0][0]):
             files = sorted(sides[0], key=lambda path: (_natural(path.stem), path.name))
             return [FilePair(readable(path.relative_to(root).as_posix()), path) for path in files], [], None
-        note: str | None = f"A is what ends in {endings[0]!r}, B what ends in {endings[1]!r}"
         sides = [[path for path in sides[0] if path.stem.endswith(ending)] for ending in endings]
-        keys = [[path.stem.removesuffix(ending) for path in side] for side, ending in zip(sides, endings, strict=True)]
-    else:
-        *keys, note = layout.keys(*([path.stem for path in side] for side in sides))
+    *keys, note = layout.keys(*([path.stem for path in side] for side in sides))
     by_key: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
     for side, (paths, names) in enumerate(zip(sides, keys, strict=True)):
         for path, key in sorted(zip(paths, names, strict=True)):

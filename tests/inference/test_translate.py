@@ -14,9 +14,11 @@ pytestmark = pytest.mark.keras
 import p2plib  # noqa: E402
 from p2plib.data import color, toy  # noqa: E402
 from p2plib.data.image import resize_image, to_float  # noqa: E402
+from p2plib.data.scale import Scale  # noqa: E402
 from p2plib.errors import ConfigError  # noqa: E402
 from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo  # noqa: E402
 from p2plib.inference.tiling import tiled  # noqa: E402
+from p2plib.inference.translate import tiled_at  # noqa: E402
 from p2plib.models import build_generator  # noqa: E402
 
 
@@ -95,10 +97,36 @@ def test_the_identity_returns_the_image(tiny_config):
 
 def test_large_images_are_translated_at_their_own_scale(model):
     """In tiles: what the network makes of a piece of the image, it makes of that piece alone."""
+    model = Checkpoint(model.generator, dataclasses.replace(model.info, scale=None))  # as of earlier versions
     city = toy.city(3, 32)[0]
     large = np.tile(city, (1, 3, 1))
     assert_close(p2plib.translate(model, [large])[0], tiled(network(model), large, 32))
     assert (p2plib.translate(model, [large])[0] != p2plib.translate(model, [large], fit=True)[0]).any()
+
+
+def scaled(model, median, largest) -> Checkpoint:
+    return Checkpoint(model.generator, dataclasses.replace(model.info, scale=Scale(median, largest)))
+
+
+def test_images_up_to_the_size_of_training_images_are_seen_as_a_whole_as_in_evaluation(model):
+    """The scale of a training image is that of training, so `translate` is as good as `evaluate`."""
+    checkpoint = scaled(model, (64, 64), (80, 64))
+    for size in ((64, 64), (80, 50), (33, 64)):
+        image = resize_image(toy.city(3, 64)[0], *size)
+        assert_close(p2plib.translate(checkpoint, [image])[0], p2plib.translate(checkpoint, [image], fit=True)[0])
+
+
+def test_larger_images_are_brought_to_the_scale_of_training_and_back(model):
+    checkpoint = scaled(model, (64, 128), (64, 128))
+    large = resize_image(toy.city(3, 64)[0], 192, 256)
+    expected = resize_image(tiled(network(model), resize_image(large, 96, 64), 32), 192, 256)
+    assert_close(p2plib.translate(checkpoint, [large])[0], expected)
+
+
+def test_training_images_smaller_than_the_network_enlarge_others_alike(model):
+    checkpoint = scaled(model, (16, 16), (16, 16))
+    assert tiled_at(checkpoint, 40, 20) == (80, 40)
+    assert tiled_at(checkpoint, 32, 32) is None
 
 
 def network(model):
@@ -176,7 +204,7 @@ class Exported:
 
 
 def test_an_exported_model_is_used_alike(model):
-    checkpoint = Checkpoint(Exported(), model.info)
+    checkpoint = Checkpoint(Exported(), dataclasses.replace(model.info, scale=None))
     for image in (toy.city(1, 32)[0], toy.city(1, 75)[0]):
         np.testing.assert_array_equal(p2plib.translate(checkpoint, [image])[0], 255 - image)
 
