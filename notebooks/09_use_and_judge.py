@@ -58,11 +58,14 @@ print(f"{source} to {target}, {model.size}x{model.size}")
 # %% [markdown]
 # ## Images of any size
 #
-# The network knows one size. A larger image is cut into overlapping tiles, and what it makes of them is blended by
-# smooth weights. `fit=True` resizes the whole image there and back instead.
+# The network knows one size, and one scale: that at which it saw its training images, whose size on disk the checkpoint
+# keeps. An image up to the largest of these is resized as a whole. A larger one is brought to their scale and cut into
+# overlapping tiles; what the network makes of them is blended by smooth weights and brought back. `fit=True` resizes an
+# image of any size as a whole instead.
 
 # %%
-large = toy.city(3, 3 * model.size)[1]
+print(model.info.scale)
+large = toy.city(3, 6 * model.size)[1]
 tiled, fitted = translate(model, [large])[0], translate(model, [large], fit=True)[0]
 print(large.shape, tiled.shape, fitted.shape)
 
@@ -76,7 +79,7 @@ figures.image_grid({source: large[None], "in tiles": tiled[None], "fitted": fitt
 # the same scale: a long strip of a map, say.
 
 # %%
-strip = np.hstack([toy.city(i, model.size)[1] for i in range(6)])
+strip = np.hstack([toy.city(i, 2 * model.size)[1] for i in range(6)])
 [seen] = translate(model, [strip])
 print(strip.shape, "->", seen.shape)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -180,6 +180,7 @@ class Dataset:
         held_out: the seed that chooses a tenth of `train` for validation; None if there is a split `val`.
         skip_broken: leave broken pairs out, instead of raising an error that names them.
         crop: see `Split`.
+        chosen: the names of the pairs of splits, where a run has fixed them (see `record`).
     """
 
     data: str
@@ -193,6 +194,7 @@ class Dataset:
     held_out: int | None
     skip_broken: bool = False
     crop: bool = False
+    chosen: Mapping[str, frozenset[str]] | None = None
 
     @property
     def names(self) -> tuple[str, str]:
@@ -221,6 +223,7 @@ class Dataset:
         Raises:
             DataError: there is no such split, or files in it form no pair and `skip_broken` is off.
         """
+        chosen = (self.chosen or {}).get(name)
         divided = self.held_out is not None and name in ("train", "val")
         where = "train" if divided else name
         if where not in self.listing.splits:
@@ -228,7 +231,9 @@ class Dataset:
         unpaired = self.listing.unpaired.get(where, [])
         _refuse_broken(unpaired, self.skip_broken)
         pairs = self.listing.splits[where]
-        if divided:
+        if chosen is not None:
+            pairs = [pair for found in self.listing.splits.values() for pair in found if pair.name in chosen]
+        elif divided:
             pairs = self._divide(pairs, name)
         broken = tuple(problem for problem in unpaired if problem.broken)
         return Split(pairs, self.direction, self.size, self.skip_broken, broken, self.crop)

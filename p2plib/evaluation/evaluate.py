@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from p2plib import files
+from p2plib.data import record
 from p2plib.data.dataset import Dataset, Loaded, open_dataset
 from p2plib.evaluation import distances, metrics
 from p2plib.inference.translate import translate
@@ -173,7 +174,8 @@ def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = N
         DataError: see `open_dataset`.
     """
     config = checkpoint.info.config
-    return open_dataset(dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size))
+    config = dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size)
+    return open_dataset(config) if data else record.kept(open_dataset(config), checkpoint.record)
 
 
 def conditions(step: int, dataset: Dataset, split: str, count: int) -> dict[str, Any]:

@@ -16,14 +16,15 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from p2plib import runtime
 from p2plib.config import TrainConfig
+from p2plib.data import record
 from p2plib.data.scale import Scale
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import readable, replacing
@@ -88,6 +89,8 @@ class Checkpoint:
 
     generator: keras.Model | Engine
     info: CheckpointInfo
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Which pairs its run trained and validated on, if it lies in a run folder; see `data.record`."""
 
     @property
     def size(self) -> int:
@@ -119,7 +122,9 @@ def load(path: str | Path) -> Checkpoint:
     plan = runtime.start(TrainConfig(precision="float32"))
     generator = load_generator(path)
     generator.compile(jit_compile=plan.xla)
-    return Checkpoint(generator, info)
+    known = record.read(path.resolve().parent.parent)
+    config = replace(info.config, data=record.found_again(info.config.data, known))
+    return Checkpoint(generator, replace(info, config=config), known)
 
 
 def load_generator(path: Path) -> keras.Model:

@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from p2plib import files, runtime
 from p2plib.config import TrainConfig
+from p2plib.data import record
 from p2plib.data.batches import Batches
 from p2plib.data.dataset import Dataset, Loaded, open_dataset, say_left_out
 from p2plib.data.scale import scale_of
@@ -95,7 +96,7 @@ def train(
     config = settings(config, resume)
     origin = fine_tuning.origin(config, resume)
     plan = _plan(config)
-    dataset = open_dataset(config)
+    dataset = record.same_pairs(open_dataset(config), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
     _say_data(dataset, batches, validation)

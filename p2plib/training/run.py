@@ -19,6 +19,7 @@ import numpy as np
 
 from p2plib import files, runtime
 from p2plib.config import CHANGEABLE, TrainConfig
+from p2plib.data import record
 from p2plib.data.dataset import Dataset
 from p2plib.errors import ConfigError, TrainingError, WriteError
 from p2plib.training.state import state_file
@@ -101,12 +102,17 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
         return config
     saved = TrainConfig.read(Path(resume) / "config.json")
     files.check_writable(resume, folder=True)
-    if config is None:
-        return saved
+    known = record.read(resume)
+    if config is None or config.data == saved.data:
+        there = record.found_again(saved.data, known)
+        saved = dataclasses.replace(saved, data=there)
+        config = dataclasses.replace(config, data=there) if config else saved
     if config.direction == "auto":
         config = dataclasses.replace(config, direction=saved.direction)
     before, after = saved.to_dict(), config.to_dict()
     changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
+    if known and "data" in changed:  # the same images elsewhere are the same data, which is checked by the record
+        changed.remove("data")
     if changed:
         raise ConfigError(f"A resumed run cannot change {', '.join(changed)}; start a new run for that.")
     return config
@@ -139,16 +145,15 @@ def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset
     Raises:
         ConfigError: the run in this folder used other images.
     """
-    data = {"fingerprint": dataset.fingerprint} | {split: len(dataset[split]) for split in ("train", "val")}
-    path = folder / "data.json"
-    if path.exists() and (before := json.loads(path.read_text(encoding="utf-8")))["fingerprint"] != data["fingerprint"]:
+    data, before = record.record_of(dataset), record.read(folder)
+    if before and before["fingerprint"] != data["fingerprint"]:
         counts = ", ".join(f"{before[split]} {split} pairs then, {data[split]} now" for split in ("train", "val"))
         raise ConfigError(
             f"The training data changed: {config.data} holds other images than when this run started ({counts}); "
-            "restore the old ones, or start a new run."
+            "restore the old ones, name their folder with --data, or start a new run."
         )
     environment = runtime.describe() | {"plan": dataclasses.asdict(plan), "git_revision": _git_revision()}
-    contents = {"config.json": config.to_dict(), "environment.json": environment, "data.json": data}
+    contents = {"config.json": config.to_dict(), "environment.json": environment, record.FILE: data}
     for name, content in contents.items():
         files.write_text(folder / name, json.dumps(content, indent=1) + "\n")
 

@@ -1,0 +1,95 @@
+"""Which pairs a run trains and validates on: its `data.json`, by which a resumed run finds them again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from p2plib.data.dataset import NAMED, Dataset
+from p2plib.data.pairs import Pair
+from p2plib.errors import ConfigError
+
+FILE = "data.json"
+"""Its name in the run folder."""
+SPLITS = ("train", "val")
+
+
+def record_of(dataset: Dataset) -> dict[str, Any]:
+    """What `data.json` holds: a fingerprint, counts, the folder, and each pair's name with a hash of its files."""
+    splits = {split: dataset[split].pairs for split in SPLITS}
+    with ThreadPoolExecutor() as pool:
+        pairs = {
+            split: dict(zip([p.name for p in found], pool.map(_digest, found), strict=True))
+            for split, found in splits.items()
+        }
+    counts = {split: len(found) for split, found in splits.items()}
+    folder = None if dataset.entry else str(Path(dataset.data).expanduser().resolve())
+    return {"fingerprint": dataset.fingerprint, **counts, "folder": folder, "pairs": pairs}
+
+
+def read(run: str | Path | None) -> dict[str, Any]:
+    """The record of a run; empty for a new run (None), and for one that has none, as those of version 0.1."""
+    path = Path(run or "", FILE)
+    return json.loads(path.read_text(encoding="utf-8")) if run is not None and path.exists() else {}
+
+
+def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str], None]) -> Dataset:
+    """The data set with the pairs that a run began with, in the splits that they were in.
+
+    Pairs that were added since are named and left out: they wait for a new run.
+
+    Raises:
+        ConfigError: pairs are missing, or have other content under the same name.
+    """
+    if not (recorded := record.get("pairs")):
+        return dataset
+    here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
+    before = {name: digest for split in SPLITS for name, digest in recorded[split].items()}
+    known = [here[name] for name in before if name in here]
+    with ThreadPoolExecutor() as pool:
+        changed = [
+            pair.name for pair, now in zip(known, pool.map(_digest, known), strict=True) if now != before[pair.name]
+        ]
+    wrong = {"missing": [name for name in before if name not in here], "changed": changed}
+    if said := [f"{len(names)} {what} ({_some(names)})" for what, names in wrong.items() if names]:
+        raise ConfigError(
+            f"The training data changed: {dataset.data} holds other images than when this run started: "
+            f"{', '.join(said)}; restore them, name the folder that holds them with --data, or start a new run."
+        )
+    if new := [name for name in here if name not in before]:
+        say(f"{len(new)} pair(s) are new and not part of this run ({_some(new)}); they wait for a new run.")
+    return kept(dataset, record)
+
+
+def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
+    """The data set with the pairs of a record that are there, in the record's splits; unchanged without a record."""
+    if not (recorded := record.get("pairs")):
+        return dataset
+    return replace(dataset, chosen={split: frozenset(recorded[split]) for split in SPLITS})
+
+
+def found_again(data: str, record: Mapping[str, Any]) -> str:
+    """Where a run's data are: `data` as it is, or the folder it meant where the run was started."""
+    folder = record.get("folder")
+    here = Path(data).expanduser()
+    return folder if folder and not here.is_absolute() and Path(folder).is_dir() else data
+
+
+def _digest(pair: Pair) -> str | None:
+    """A hash of the content of a pair's files; None if a function makes it or a file is not there."""
+    digest = hashlib.sha256()
+    try:
+        for path in pair.files.values():
+            digest.update(path.read_bytes())
+    except OSError:
+        return None
+    return digest.hexdigest()[:16] if pair.files else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
