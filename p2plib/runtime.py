@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2plib import quiet
 from p2plib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -157,13 +158,13 @@ def start(config: TrainConfig | None = None) -> Plan:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors still arrive as exceptions
     if config is not None and config.deterministic:
         _repeat_exactly(plan)
+    _set_keras()
     seen = _visible_devices(plan)
     if plan.device != "cpu" and not seen:  # there is a driver, but this build of the backend cannot use it
         _say(f"{plan.backend} does not see the {plan.device.upper()} of this machine: is the right build installed?")
         plan = decide(replace(machine, gpus=(), tpu_cores=0), plan.backend, *choices)
         seen = 1
     plan = replace(plan, devices=max(seen, 1))
-    _set_keras()
     if str(plan) not in _said:
         _say(str(plan))
     return plan
@@ -265,8 +266,7 @@ def _visible_devices(plan: Plan) -> int:
 
 def _set_keras() -> None:
     """Undo what ~/.keras/keras.json or the environment set otherwise, and say so."""
-    import keras
-
+    keras = quiet.load("keras")
     found = {name: getattr(keras.config, name)() for name in _KERAS if hasattr(keras.config, name)}
     ignored = [name for name, value in found.items() if value != _KERAS[name]]
     for name in ignored:
@@ -284,9 +284,7 @@ def _repeat_exactly(plan: Plan) -> None:
         if "xla_gpu_deterministic_ops" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
         return
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
+    quiet.load("tensorflow").config.experimental.enable_op_determinism()
 
 
 def _kind(jax_platform: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from p2plib import quiet
 from p2plib.data.dataset import Dataset, Split
 from p2plib.data.image import window
 from p2plib.data.pairs import Pair
@@ -227,9 +228,7 @@ def _sample(image: Any, places: Any, nearest: bool) -> Any:
 
 def _tensorflow() -> Any:
     """TensorFlow, for tf.data. If JAX trains, TensorFlow must not reserve GPU memory."""
-    import keras
-    import tensorflow as tf
-
+    keras, tf = quiet.load("keras"), quiet.load("tensorflow")
     if keras.backend.backend() != "tensorflow":
         tf.config.set_visible_devices([], "GPU")
     return tf

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def run(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return result.stderr
+
+
+def test_a_terminal_shows_none_of_tensorflow_s_chatter():
+    assert run("from p2plib import quiet; quiet.load('tensorflow')") == ""
+
+
+def test_errors_and_other_lines_pass(tmp_path):
+    lines = ["I0000 00:00:1 port.cc:1] on", "W0000 00:00:1 a.cc:1] slow", "E0000 00:00:1 b.cc:1] broken", "plain"]
+    (tmp_path / "noisy.py").write_text(f"import os\nos.write(2, {chr(10).join(lines)!r}.encode())\n")
+    said = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from p2plib import quiet; quiet.load('noisy')")
+    assert said.split("\n") == lines[2:]
+
+
+def test_an_error_of_the_import_is_raised():
+    code = "from p2plib import quiet\ntry:\n    quiet.load('no_such_module')\nexcept ImportError:\n    print('raised')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "raised\n"
