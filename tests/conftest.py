@@ -112,10 +112,13 @@ def tiny_colorizer(tiny_config, tmp_path_factory) -> Path:
     """The checkpoint of an untrained colorizer of toy cities whose colors are easy to see."""
     from dataclasses import replace
 
+    import keras
+
     from p2plib.inference.checkpoint import CheckpointInfo, save_generator
     from p2plib.models import build_generator
 
     config = replace(tiny_config, data="toy", task="colorize", direction="AtoB")
+    keras.utils.set_random_seed(0)
     generator = build_generator(config)
     last = generator.get_layer("up1_conv")
     last.kernel.assign(last.kernel * 15)

@@ -56,13 +56,10 @@ def check(
 
     report = check.check(data, task, progress=True)
     print(report.table())
-    if any(report.counts.values()):
-        try:
-            save_image(sheet, check.sheet(data, task=task))
-            print(f"a sheet of pairs: {sheet}")
-        except OSError as error:
-            print(f"{sheet}: the sheet of pairs cannot be written ({error.strerror or error}).")
     print(report.next_step(task))
+    if any(report.counts.values()):
+        save_image(sheet, check.sheet(data, task=task))
+        print(f"a sheet of pairs: {sheet}")
     return 1 if report.broken else 0
 
 

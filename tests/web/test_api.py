@@ -219,7 +219,7 @@ def test_too_large_in_bytes_in_pixels_or_for_tiles(client):
     assert "1 million" in refusal(client.post("/api/translate", **form(png(Image.new("L", (1001, 1000))))))
     largest = client.post("/api/translate", **form(png(noise[:310, :310]), fit=1))
     assert generated(largest.json).shape == (310, 310, 3)
-    large = png(Image.new("L", (500, 500)))
+    large = png(Image.new("L", (1000, 1000)))  # half of it at the scale of the training images
     assert "fit it to the model" in refusal(client.post("/api/translate", **form(large, fit=0)))
     assert client.post("/api/translate", **form(large, fit=1)).json["fitted"]
     assert client.post("/api/translate", **form(large)).json["fitted"]  # unless told otherwise
