@@ -215,7 +215,7 @@ def _conversions(pair: Pair) -> Iterator[Problem]:
 
 def _unusual(opened: Image.Image, path: Path, joined: bool) -> Iterator[tuple[str, str]]:
     """Kind and detail of each note on one file; `joined` if it holds both halves."""
-    if (turn := exif_orientation(path)) not in (None, 1):
+    if (turn := exif_orientation(opened)) not in (None, 1):
         done = "ignored, the halves are taken as stored" if joined else "applied"
         yield "orientation", f"has an EXIF orientation ({turn}), which is {done}"
     if opened.format != "MPO" and (count := getattr(opened, "n_frames", 1)) > 1:

@@ -68,6 +68,11 @@ def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is missing, is not an image, is damaged, or has more than `max_pixels`.
     """
+    return read_oriented(path, upright)[0]
+
+
+def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, int | None]:
+    """As `read_rgb`, with the EXIF orientation of the file beside."""
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > (limit := max_pixels()):
@@ -75,7 +80,7 @@ def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
                     f"{path}: {opened.width}x{opened.height} is more than {limit / 1e6:g} million pixels; set "
                     f"{MAX_PIXELS_VARIABLE} to a larger number to read it, which takes 3 bytes a pixel and more."
                 )
-            return to_rgb(opened, upright)
+            return to_rgb(opened, upright), exif_orientation(opened)
     except (OSError, SyntaxError, ValueError, TypeError) as error:  # TypeError: of EXIF
         why = _why(Path(path), error)
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
@@ -108,20 +113,25 @@ _INSTEAD = {
 """What begins files that are named like images, and what they are."""
 
 
-def header(path: Path) -> tuple[int, int] | None:
-    """Height and width of an image as stored, from its header; None if it cannot be read."""
+def header(path: Path, upright: bool = False) -> tuple[int, int] | None:
+    """Height and width of an image as stored, or upright, from its header; None if it cannot be read."""
     try:
         with Image.open(path) as opened:
-            return opened.height, opened.width
+            lying = upright and (exif_orientation(opened) or 1) >= 5
+            return (opened.width, opened.height) if lying else (opened.height, opened.width)
     except (OSError, SyntaxError, ValueError, TypeError):
         return None
 
 
-def exif_orientation(path: Path) -> int | None:
-    """The EXIF orientation of an image file, 1 to 8; None if it has none."""
+def exif_orientation(opened: Image.Image) -> int | None:
+    """The EXIF orientation of an image, 1 to 8; None if it has none.
+
+    Pixels are never decoded for it. A PNG file that says it behind its pixels has none until they are.
+    """
+    if opened.format == "PNG" and not {"exif", "Raw profile type exif", "xmp"} & opened.info.keys():
+        return None  # Pillow would decode the image to look behind it
     try:
-        with Image.open(path) as opened:
-            found = opened.getexif().get(ExifTags.Base.Orientation)
+        found = opened.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, TypeError):
         return None
     return found if found in range(1, 9) else None

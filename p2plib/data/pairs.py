@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ import numpy as np
 
 from p2plib.data import layout
 from p2plib.data.formats import IMAGE_SUFFIXES, files_below, is_hidden, is_image, unsupported
-from p2plib.data.image import exif_orientation, header, read_rgb
+from p2plib.data.image import header, read_oriented
 from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.errors import DataError
 from p2plib.files import readable
@@ -102,8 +102,8 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) -> np.ndarray:
-    """Read a file of a pair as `image.read_rgb` does.
+def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) -> tuple[np.ndarray, int | None]:
+    """Read a file of a pair, and its EXIF orientation, as `image.read_oriented` does.
 
     Args:
         path: the file.
@@ -115,10 +115,34 @@ def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) 
         PairError: it cannot be read.
     """
     try:
-        return read_rgb(path, upright)
+        return read_oriented(path, upright)
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise PairError(Problem(name, "unreadable", f"{side} {detail}".lstrip())) from error
+
+
+def _turned_apart(turns: Mapping[str, int | None], upright: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Why two files may be turned against each other: one of them has an EXIF orientation, the other has none.
+
+    Args:
+        turns: the orientation of A and of B.
+        upright: their heights and widths with the orientation applied.
+
+    Returns:
+        One clause; None if both or none have one, or if only the upright sizes agree, which proves them right.
+    """
+    turned = [(side, turn) for side, turn in turns.items() if turn is not None and turn > 1]
+    if not turned or None not in turns.values():
+        return None
+    [(side, turn)] = turned
+    height, width = upright[side]
+    if turn >= 5 and height != width and upright["A"] == upright["B"]:
+        return None
+    other = "B" if side == "A" else "A"
+    return (
+        f"{side} has an EXIF orientation ({turn}) and {other} has none, so they may be turned against each other; "
+        f"save {side} upright, or remove its orientation if {other} fits its stored pixels"
+    )
 
 
 @dataclass(frozen=True)
@@ -163,43 +187,20 @@ class FilePair:
     def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
         if self.b is None:
-            return self._halves(read_or_refuse(self.a, self.name, upright=self._turned()))
-        images = [read_or_refuse(path, self.name, side) for side, path in self.files.items()]
-        if detail := self.turned_apart((images[0].shape, images[1].shape)):
+            return self._halves(self._joined())
+        (a, turn_a), (b, turn_b) = (read_or_refuse(path, self.name, side) for side, path in self.files.items())
+        if detail := _turned_apart({"A": turn_a, "B": turn_b}, {"A": a.shape[:2], "B": b.shape[:2]}):
             raise self._error("orientation", detail)
-        return images[0], images[1]
+        return a, b
 
-    def _turned(self) -> bool:
-        """Whether the EXIF orientation of a side-by-side file is applied: only if it then becomes wide enough.
+    def _joined(self) -> np.ndarray:
+        """A side-by-side file. Its EXIF orientation is applied only if it then becomes wide enough.
 
         Otherwise it is left over from one of the photos that the halves were made of.
         """
-        size = header(self.a)
-        return size is not None and size[1] < MIN_ASPECT * size[0] and size[0] >= MIN_ASPECT * size[1]
-
-    def turned_apart(self, upright: tuple[Sequence[int], Sequence[int]]) -> str | None:
-        """Why two files may be turned against each other: one of them has an EXIF orientation, the other has none.
-
-        Args:
-            upright: the shapes of A and B with their orientation applied.
-
-        Returns:
-            One clause; None if both or none have one, or if only the upright sizes agree, which proves them right.
-        """
-        turns = {side: exif_orientation(path) for side, path in self.files.items()}
-        turned = [(side, turn) for side, turn in turns.items() if turn is not None and turn > 1]
-        if not turned or None not in turns.values():
-            return None
-        [(side, turn)] = turned
-        quarter = turn >= 5
-        height, width = upright["AB".index(side)][:2]
-        if quarter and height != width and tuple(upright[0][:2]) == tuple(upright[1][:2]):
-            return None
-        other = "B" if side == "A" else "A"
-        return (
-            f"{side} has an EXIF orientation ({turn}) and {other} has none, so they may be turned against each other; "
-            f"save {side} upright, or remove its orientation if {other} fits its stored pixels"
-        )
+        image, _ = read_or_refuse(self.a, self.name, upright=False)
+        tall = image.shape[0] >= MIN_ASPECT * image.shape[1]
+        return read_or_refuse(self.a, self.name)[0] if tall else image
 
     def _halves(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]

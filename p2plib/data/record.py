@@ -19,14 +19,18 @@ FILE = "data.json"
 SPLITS = ("train", "val")
 
 
-def record_of(dataset: Dataset) -> dict[str, Any]:
-    """What `data.json` holds: a fingerprint, counts, the folder, and each pair's name with a hash of its files."""
+def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What `data.json` holds: a fingerprint, counts, the folder, and each pair's name with a hash of its files.
+
+    The hashes of a resumed run are those it had before, which `same_pairs` has compared.
+    """
     splits = {split: dataset[split].pairs for split in SPLITS}
-    with ThreadPoolExecutor() as pool:
-        pairs = {
-            split: dict(zip([p.name for p in found], pool.map(_digest, found), strict=True))
-            for split, found in splits.items()
-        }
+    if not (pairs := before.get("pairs")):
+        with ThreadPoolExecutor() as pool:
+            pairs = {
+                split: dict(zip([p.name for p in found], pool.map(_digest, found), strict=True))
+                for split, found in splits.items()
+            }
     counts = {split: len(found) for split, found in splits.items()}
     folder = None if dataset.entry else str(Path(dataset.data).expanduser().resolve())
     return {"fingerprint": dataset.fingerprint, **counts, "folder": folder, "pairs": pairs}

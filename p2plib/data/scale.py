@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from p2plib.data.dataset import Dataset, spread
-from p2plib.data.image import exif_orientation, header
+from p2plib.data.image import header
 from p2plib.data.pairs import MIN_ASPECT, Pair
 
 SEEN = 1000
@@ -44,10 +44,7 @@ def native_size(pair: Pair) -> tuple[int, int] | None:
     if not pair.files:
         return pair.read()[0].shape[:2]
     content, path = next(iter(pair.files.items()))
-    if not (size := header(path)):
-        return None
-    height, width = size
-    if content == "A|B":
-        height, width = (height, width) if width >= MIN_ASPECT * height else (width, height)
-        return height, width // 2
-    return (width, height) if (exif_orientation(path) or 1) >= 5 else (height, width)
+    if not (size := header(path, upright=content != "A|B")) or content != "A|B":
+        return size
+    height, width = size if size[1] >= MIN_ASPECT * size[0] else size[::-1]
+    return height, width // 2

@@ -145,7 +145,8 @@ def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset
     Raises:
         ConfigError: the run in this folder used other images.
     """
-    data, before = record.record_of(dataset), record.read(folder)
+    before = record.read(folder)
+    data = record.record_of(dataset, before)
     if before and before["fingerprint"] != data["fingerprint"]:
         counts = ", ".join(f"{before[split]} {split} pairs then, {data[split]} now" for split in ("train", "val"))
         raise ConfigError(

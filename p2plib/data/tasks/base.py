@@ -236,7 +236,7 @@ class PhotoPair:
         return {"photo": self._photo()}
 
     def _photo(self) -> np.ndarray:
-        photo = read_or_refuse(self.path, self.name)
+        photo, _ = read_or_refuse(self.path, self.name)
         if fault := self.task.fault(photo):
             raise PairError(Problem(self.name, *fault, broken=False))
         return photo
