@@ -192,9 +192,7 @@ class Batches:
         tf = _tensorflow()
         last = self.config.load_size - 1
         coarse = tf.random.stateless_uniform([GRID, GRID, 2], [self.config.seed + 2, draw], -1, 1)
-        field = tf.image.resize(
-            coarse, [last + 1, last + 1], "gaussian"
-        )  # its weights are positive: it stays in [-1, 1]
+        field = tf.image.resize(coarse, [last + 1, last + 1], "gaussian")  # its weights are positive: within [-1, 1]
         places = tf.stack(tf.meshgrid(*[tf.range(last + 1, dtype=tf.float32)] * 2, indexing="ij"), -1)
         places = tf.abs(places + field * self.config.warp * (last + 1))
         places = last - tf.abs(last - places)  # what lies beyond the border is mirrored

@@ -110,8 +110,8 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     ambiguous stem, unsupported, orientation of one half only. Notes: files that are 16-bit, partly transparent,
     grayscale, of indexed colors, turned by EXIF, of another color profile or of several images (they are converted),
     class numbers instead of colors, near-constant images, and images that are also in another split, as an exact
-    duplicate or a near-duplicate. Where pairs are made of photos,
-    there are also notes on photos the task cannot use, and on photos that look like two images side by side.
+    duplicate or a near-duplicate. Where pairs are made of photos, there are also notes on photos the task cannot use,
+    and on photos that look like two images side by side.
 
     Args:
         data: a name from the catalog, or a folder; see `tasks.base.Task.list`.

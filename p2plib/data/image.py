@@ -51,7 +51,7 @@ class ImageKind:
     """The color of each class, if the catalog has it."""
 
 
-def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
+def read_rgb(path: str | Path) -> np.ndarray:
     """Read an image file as upright RGB.
 
     The EXIF orientation is applied, and colors of another profile become sRGB, except those of labels: see
@@ -60,7 +60,6 @@ def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
 
     Args:
         path: the file.
-        upright: apply the EXIF orientation.
 
     Returns:
         uint8 array (H, W, 3), in [0, 255].
@@ -68,11 +67,11 @@ def read_rgb(path: str | Path, upright: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is missing, is not an image, is damaged, or has more than `max_pixels`.
     """
-    return read_oriented(path, upright)[0]
+    return read_oriented(path)[0]
 
 
 def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, int | None]:
-    """As `read_rgb`, with the EXIF orientation of the file beside."""
+    """As `read_rgb`, with the EXIF orientation of the file beside; it is applied only if `upright`."""
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > (limit := max_pixels()):

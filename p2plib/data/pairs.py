@@ -109,7 +109,7 @@ def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) 
         path: the file.
         name: the pair's name.
         side: which side the file is, for the message, if there is more than one file.
-        upright: see `image.read_rgb`.
+        upright: see `image.read_oriented`.
 
     Raises:
         PairError: it cannot be read.
