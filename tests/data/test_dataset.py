@@ -44,7 +44,7 @@ def test_an_opened_data_set_has_everything_resolved(folder):
 def test_files_are_listed_once_and_not_read(folder, monkeypatch):
     walks, walk = [], os.walk
     monkeypatch.setattr(os, "walk", lambda *given, **named: walks.append(given) or walk(*given, **named))
-    monkeypatch.setattr("p2plib.data.pairs.read_rgb", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail(f"{image.filename} was read"))
     data = opened(folder)
     for _ in range(2):
         assert data.splits == ["train", "val"] and data.names == ("A", "B")
