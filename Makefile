@@ -60,7 +60,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The self-contained notebook for Kaggle: make kernel TRAIN="--data maps --batch-size 8"
+# The self-contained notebook for Kaggle: make kernel TRAIN="--data maps"
 kernel: $(VENV)/ready
 	$(BIN)/python -m p2plib kaggle build $(TRAIN)
 

@@ -86,6 +86,8 @@ class TrainConfig:
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
     """Architecture of the generator. modern and maps: lean; paper: unet."""
+    target_channels: Literal[None, 1, 3] = None
+    """Channels of the generated images: 3, or 1 for gray without any tint. None: 1 if all training targets are gray."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
     256 pixels and more."""
@@ -242,6 +244,17 @@ class TrainConfig:
         """Whether the terms are not the recipe's."""
         return self.terms != RECIPES[self.recipe]["terms"]
 
+    def for_devices(self, devices: int) -> TrainConfig:
+        """These settings with the recipe's batch raised, if need be, to the next that divides by the devices.
+
+        Raises:
+            ConfigError: a batch size that was chosen does not divide.
+        """
+        size = self.batch_size
+        if size % devices and size != RECIPES[self.recipe]["batch_size"]:
+            raise ConfigError(f"batch_size {size} is not divisible by {devices} devices; use a multiple of {devices}.")
+        return dataclasses.replace(self, batch_size=-(-size // devices) * devices)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
         return dataclasses.asdict(self)
@@ -258,7 +271,8 @@ class TrainConfig:
             raise ConfigError(
                 f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
-        values = {"recipe": "paper"} | values
+        old: dict[str, Any] = {"recipe": "paper", "target_channels": 3}
+        values = old | values
         for name, registry in _REGISTRIES.items():
             if name in values:
                 registry.reserve(values[name])

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from p2plib import quiet
 from p2plib.data.dataset import Dataset, Split
-from p2plib.data.image import window
+from p2plib.data.image import is_gray, window
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
+
+Sides = TypeVar("Sides", np.ndarray, tuple[np.ndarray, np.ndarray])
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,31 +45,39 @@ class Batches:
         count: number of pairs.
         left_out: the problems of the pairs that are not used: broken, or useless for the task.
         enlarged: how many pairs are smaller than a window, and therefore enlarged.
+        target_channels: channels of the images to generate: 1 if all targets are gray, else 3.
         steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
             epoch leaves out different ones.
 
     Raises:
-        DataError: pairs are broken, or there are fewer than in one batch.
+        DataError: pairs are broken, there are fewer than in one batch, or targets have colors that a gray model cannot
+            learn.
     """
 
     def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
         self.config = config
         self.task = dataset.task
         self.errors: list[DataError] = []
-        self.enlarged = 0
+        self.enlarged, self._gray = 0, not dataset.task.keeps_lightness
         split, size = dataset["train"], config.load_size
         self._memory: tf.Tensor | list[np.ndarray] | None = None
         if config.load == "crop":
             self.split = self._read_whole(split)
         elif len(split) * 2 * size * size * 3 <= config.memory_budget * 2**30:
-            arrays, self.split = split.usable(lambda pair: split.resize(pair, size))
+            arrays, self.split = split.usable(lambda pair: self._seen(split.resize(pair, size)))
             self._memory = _tensorflow().constant(np.stack(arrays))
         else:  # decode once, so that broken pairs are named now and not hours later
-            _, self.split = split.usable(lambda pair: len(pair.read()))
+            _, self.split = split.usable(lambda pair: len(self._seen(split.sides(pair))))
         # Which sides are label maps, whose colors are not to be mixed.
         self.labels = [bool(config.warp and dataset.classes(side)) for side in ("source", "target")]
         self.left_out = list(self.split.left_out)
         self.count = len(self.split)
+        self.target_channels = config.target_channels or (1 if self._gray else 3)
+        if self.target_channels == 1 and not self._gray:
+            raise DataError(
+                f"{dataset.data}: target_channels is 1, but there are colors in {dataset.target.name}; leave "
+                "target_channels out, or make these images gray."
+            )
         self.steps_per_epoch = self.count // config.batch_size
         if not self.steps_per_epoch:
             raise DataError(
@@ -87,6 +97,7 @@ class Batches:
         def read(pair: Pair) -> tuple[np.ndarray | None, bool]:
             nonlocal total
             both, enlarged = split.whole(pair, size)
+            self._seen(both)
             with lock:  # `usable` calls from several threads
                 total += both.nbytes
                 return both if total <= budget else None, enlarged
@@ -96,6 +107,11 @@ class Batches:
             self._memory = [both for both, _ in results if both is not None]
         self.enlarged = sum(enlarged for _, enlarged in results)
         return used
+
+    def _seen(self, both: Sides) -> Sides:
+        """The pair itself, once it is noted whether its target has colors."""
+        self._gray = self._gray and is_gray(both[1])
+        return both
 
     @property
     def in_memory(self) -> bool:

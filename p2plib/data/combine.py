@@ -18,10 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from p2plib.data.formats import READABLE, files_below, image_files, images_in, is_image, unsupported
+from p2plib.data.formats import READABLE, count_others, files_below, image_files, images_in, is_image
 from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, count_others, list_pairs, pair_up
+from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, list_pairs, pair_up, unusable
 from p2plib.errors import DataError, WriteError
 from p2plib.files import readable, replacing_folder, user_path
 
@@ -168,8 +168,8 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 def _unsupported(root: Path, sources: Iterable[Path]) -> list[Problem]:
     """The files below the sources that look like images and cannot be read."""
-    found = [(path, unsupported(path, source)) for source in sources for path in files_below(source)]
-    return [Problem(readable(path.relative_to(root).as_posix()), "unsupported", why) for path, why in found if why]
+    found = [unusable(path, root, source) for source in sources for path in files_below(source)]
+    return [problem for problem in found if problem]
 
 
 def _side_by_side(pair: FilePair, resize: int | None, label_ids: str | None) -> np.ndarray:

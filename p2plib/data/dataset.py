@@ -14,8 +14,9 @@ import numpy as np
 
 from p2plib.data import statistics
 from p2plib.data.catalog import Direction, Entry, entry_of
+from p2plib.data.formats import OUTSIDE
 from p2plib.data.image import Color, ImageKind, enlarge_image, resize_image, window
-from p2plib.data.pairs import OUTSIDE, Listing, Pair, PairError, Problem
+from p2plib.data.pairs import Listing, Pair, PairError, Problem
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -83,7 +84,7 @@ class Split:
         Raises:
             PairError: the pair cannot be used; the message says why.
         """
-        return self._turned(self.pairs[i])
+        return self.sides(self.pairs[i])
 
     def resized(self, i: int, size: int | None = None) -> np.ndarray:
         """Pair `i`, both sides at one size: uint8 (2, S, S, 3), the source first. Raises as `read`.
@@ -111,7 +112,7 @@ class Split:
 
     def originals(self, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """Source and target of at most `limit` pairs, evenly spaced (0: all), at their own size. Raises as `load`."""
-        return self.spread(limit).usable(self._turned)[0]
+        return self.spread(limit).usable(self.sides)[0]
 
     def usable(self, read: Callable[[Pair], Any]) -> tuple[list[Any], Split]:
         """Call `read` on every pair, in threads.
@@ -139,7 +140,8 @@ class Split:
             raise DataError("No pair can be used; " + say_left_out(left_out, NAMED))
         return [result for result, _ in good], replace(self, pairs=[pair for _, pair in good], left_out=left_out)
 
-    def _turned(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    def sides(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target of a pair. Raises as `read`."""
         a, b = pair.read()
         return (a, b) if self.direction == "AtoB" else (b, a)
 
@@ -147,7 +149,7 @@ class Split:
         """Read one pair and bring it to a size: see `resized`."""
         if self.crop:
             return window(self.whole(pair, size)[0], size)
-        return np.stack([resize_image(side, size, size) for side in self._turned(pair)])
+        return np.stack([resize_image(side, size, size) for side in self.sides(pair)])
 
     def whole(self, pair: Pair, size: int) -> tuple[np.ndarray, bool]:
         """Read one pair to cut windows of `size` pixels out of it.
@@ -160,7 +162,7 @@ class Split:
         Raises:
             PairError: as `read`.
         """
-        both = self._turned(pair)
+        both = self.sides(pair)
         return np.stack([enlarge_image(side, size) for side in both]), min(both[0].shape[:2]) < size
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
@@ -26,6 +28,8 @@ _OF_SYSTEMS = frozenset(
     | {"recycler", "~snapshot", "@recently-snapshot", "@recycle"}
 )
 """Folders (lower case) that archives, network disks and systems keep for themselves: thumbnails, old files."""
+OUTSIDE = "images outside the splits"
+"""How `count_others` counts them; the folder follows."""
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -81,3 +85,26 @@ def unsupported(path: Path, below: Path) -> str | None:
     if path.suffix.lower() in _OTHER and not is_hidden(path, below):
         return f"{path.suffix} files are not supported; save it as PNG or JPEG, or remove it"
     return None
+
+
+def count_others(root: Path, files: Iterable[Path], used: set[Path]) -> Counter[str]:
+    """Count the files in a folder that are not used, by type.
+
+    Args:
+        root: the folder.
+        files: all files in it, at any depth.
+        used: those that are part of a split.
+
+    Returns:
+        The number of the others by type: "hidden", ".txt", ...
+    """
+    return Counter(_label(path.relative_to(root)) for path in files if path not in used)
+
+
+def _label(path: Path) -> str:
+    if is_hidden(path, Path()):
+        return "hidden"
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return OUTSIDE + (f", in {path.parent.as_posix()}/" if path.parent.parts else "")
+    return suffix or "without suffix"

@@ -17,6 +17,9 @@ from p2plib.files import replacing
 DEFAULT_MAX_PIXELS = 1_000_000_000
 MAX_PIXELS_VARIABLE = "P2PLIB_MAX_PIXELS"
 
+TINT = 4
+"""Levels between the channels of a gray image at most; lossy formats add up to 2."""
+
 
 def max_pixels() -> int:
     """Width times height of the largest image file that is read: `$P2PLIB_MAX_PIXELS`, or 1,000 million by default.
@@ -190,6 +193,13 @@ def _to_srgb(opened: Image.Image, mode: str) -> Image.Image:
 def has_alpha(opened: Image.Image) -> bool:
     """Whether the image carries transparency, as a channel or as a palette entry."""
     return "A" in opened.getbands() or "a" in opened.getbands() or "transparency" in opened.info
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """Whether red, green and blue of a uint8 image (..., 3) differ nowhere by more than `TINT` levels."""
+    red, green, blue = np.moveaxis(image, -1, 0)
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return bool((highest - lowest).max(initial=0) <= TINT)
 
 
 def class_colors() -> np.ndarray:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,15 +28,13 @@ from typing import Protocol
 import numpy as np
 
 from p2plib.data import layout
-from p2plib.data.formats import IMAGE_SUFFIXES, files_below, is_hidden, is_image, unsupported
+from p2plib.data.formats import count_others, files_below, is_image, unsupported
 from p2plib.data.image import header, read_oriented
 from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.errors import DataError
 from p2plib.files import readable
 
 MIN_ASPECT = 1.8
-OUTSIDE = "images outside the splits"
-"""How `Listing.ignored` counts them; the folder follows."""
 
 
 @dataclass(frozen=True)
@@ -255,8 +253,8 @@ def list_pairs(root: Path) -> Listing:
     for path in files:
         if is_image(path, root):
             images[path.parent].append(path)
-        elif why := unsupported(path, root):
-            useless[path.parent].append(Problem(readable(path.relative_to(root).as_posix()), "unsupported", why))
+        elif problem := unusable(path, root):
+            useless[path.parent].append(problem)
     splits, unpaired, notes, used = {}, {}, [], set()
     for split, folders in layout.layout(root, images.keys() | useless.keys()).items():
         sides = [images.get(folder, []) for folder in folders]
@@ -308,33 +306,16 @@ def pair_up(
     return pairs, problems, note
 
 
+def unusable(path: Path, root: Path, below: Path | None = None) -> Problem | None:
+    """The problem of a file that is `unsupported` below a folder (None: `root`); None if it is no such file."""
+    why = unsupported(path, below or root)
+    return Problem(readable(path.relative_to(root).as_posix()), "unsupported", why) if why else None
+
+
 def _is_side_by_side(path: Path) -> bool:
     """Whether a file has the shape of two halves, by its header."""
     found = header(path)
     return found is not None and max(found) >= MIN_ASPECT * min(found)
-
-
-def count_others(root: Path, files: Iterable[Path], used: set[Path]) -> Counter[str]:
-    """Count the files in a folder that are not used, by type.
-
-    Args:
-        root: the folder.
-        files: all files in it, at any depth.
-        used: those that are part of a split.
-
-    Returns:
-        The number of the others by type: "hidden", ".txt", ...
-    """
-    return Counter(_label(path.relative_to(root)) for path in files if path not in used)
-
-
-def _label(path: Path) -> str:
-    if is_hidden(path, Path()):
-        return "hidden"
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
-        return OUTSIDE + (f", in {path.parent.as_posix()}/" if path.parent.parts else "")
-    return suffix or "without suffix"
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

@@ -19,7 +19,7 @@ from typing import Any
 from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, entry_of
-from p2plib.errors import DataError, KaggleError, P2PError
+from p2plib.errors import ConfigError, DataError, KaggleError, P2PError
 from p2plib.files import user_path
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
@@ -133,11 +133,10 @@ def _lies_in(data: str, source: str) -> bool:
 
 def _settings(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     devices, hours = DEVICES[kernel.accelerator], TPU_HOURS if kernel.accelerator == "tpu" else HOURS
-    if config.batch_size % devices:
-        yield (
-            f"{CONFIG}: batch_size {config.batch_size} is not divisible by the {devices} devices of "
-            f"{kernel.accelerator}; use a multiple of {devices}."
-        )
+    try:
+        config.for_devices(devices)
+    except ConfigError as error:
+        yield f"{CONFIG}: {error}"
     if kernel.accelerator == "tpu" and config.backend == "tensorflow":
         yield f"{CONFIG}: TensorFlow cannot use Kaggle's TPU; set backend to auto or jax."
     if (config.time_budget_seconds or 0) > hours * 3600 - MARGIN:

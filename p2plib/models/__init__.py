@@ -19,10 +19,11 @@ def build_generator(config: TrainConfig) -> keras.Model:
     """Build the generator for `config` under the current dtype policy.
 
     Its function in `registry.GENERATORS` gets the keywords image_size, base_filters, norm, upsampling and dropout, and
-    colorizes=True if the task predicts only colors (see `models.colorizer`).
+    colorizes=True if the task predicts only colors (see `models.colorizer`). With `target_channels` 1, its images are
+    made gray.
     """
     colorizes = {"colorizes": True} if TASKS[config.task].keeps_lightness else {}
-    return GENERATORS[config.generator](
+    generator = GENERATORS[config.generator](
         image_size=config.image_size,
         base_filters=config.base_filters,
         norm=config.norm,
@@ -30,6 +31,11 @@ def build_generator(config: TrainConfig) -> keras.Model:
         dropout=config.dropout,
         **colorizes,
     )
+    if config.target_channels != 1:
+        return generator
+    from p2plib.models.colorizer import gray  # imports Keras
+
+    return gray(generator)
 
 
 def build_discriminator(config: TrainConfig) -> keras.Model | None:

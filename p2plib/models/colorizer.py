@@ -1,6 +1,7 @@
-"""Turns a generator into a colorizer: it sees lightness, predicts a and b of CIE Lab, and returns RGB.
+"""What a generator knows of color in advance.
 
-A photo's lightness is known and need not be learned (Zhang et al. 2016, "Colorful Image Colorization"). Both layers
+A colorizer sees lightness, predicts a and b of CIE Lab, and returns RGB: a photo's lightness is known and need not be
+learned (Zhang et al. 2016, "Colorful Image Colorization"). Where all targets are gray, so are the images. The layers
 have no weights and always compute in float32, which the power functions of color conversion need.
 """
 
@@ -25,6 +26,20 @@ def lightness(source: Any) -> Any:
 def colored(light: Any, chroma: Any) -> Any:
     """Images (N, S, S, 3) in [-1, 1] from `lightness` and the network's output (N, S, S, 2) in [-1, 1]."""
     return Colored(name="colored", dtype="float32")([light, chroma])
+
+
+def gray(generator: keras.Model) -> keras.Model:
+    """The same generator, whose red, green and blue are each their mean."""
+    return keras.Model(generator.input, Gray(name="gray", dtype="float32")(generator.output), name=generator.name)
+
+
+@keras.saving.register_keras_serializable("p2plib")
+class Gray(layers.Layer):
+    """See `gray`."""
+
+    def call(self, images: Any) -> Any:
+        """Average the channels, and repeat the average."""
+        return ops.repeat(ops.mean(images, -1, keepdims=True), images.shape[-1], -1)
 
 
 @keras.saving.register_keras_serializable("p2plib")
@@ -59,5 +74,5 @@ class Colored(layers.Layer):
         return (*input_shape[0][:-1], 3)
 
 
-LAYERS = {"p2plib>Lightness": Lightness, "p2plib>Colored": Colored, "p2plib>Coloured": Colored}
+LAYERS = {"p2plib>Lightness": Lightness, "p2plib>Colored": Colored, "p2plib>Coloured": Colored, "p2plib>Gray": Gray}
 """Custom layers by their names in `.keras` files; version 0.1 wrote "Coloured"."""

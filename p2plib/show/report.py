@@ -24,20 +24,10 @@ from p2plib.training.run import read_log
 GRID_ROWS = 6
 QUALITY = 80  # JPEG quality in the page: 50 images of 128 pixels take less than 2 MB
 SETTINGS = (
-    *(
-        "recipe",
-        "init",
-        "generator",
-        "image_size",
-        "load",
-        "base_filters",
-        "norm",
-        "upsampling",
-        "dropout",
-        "receptive_field",
-    ),
-    *("gan_loss", "gan_weight", "l1_weight", "terms", "ema", "diff_augment", "epochs", "train_time", "warmup_epochs"),
-    *("decay_epochs", "batch_size", "learning_rate", "augment", "seed"),
+    *("recipe", "init", "generator", "target_channels", "image_size", "load", "base_filters", "norm", "upsampling"),
+    *("dropout", "discriminator", "discriminator_norm", "receptive_field", "gan_loss", "gan_weight", "l1_weight"),
+    *("terms", "ema", "diff_augment", "warp", "epochs", "train_time", "warmup_epochs", "decay_epochs", "batch_size"),
+    *("learning_rate", "augment", "seed"),
 )
 """The fields of `TrainConfig` on the page; `config.json` has all."""
 

@@ -95,11 +95,11 @@ def train(
     started = time.monotonic()
     config = settings(config, resume)
     origin = fine_tuning.origin(config, resume)
-    plan = _plan(config)
+    config, plan = _plan(config, new=resume is None)
     dataset = record.same_pairs(open_dataset(config), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
-    _say_data(dataset, batches, validation)
+    config = _say_data(config, dataset, batches, validation)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
@@ -214,25 +214,32 @@ def _complete(config: TrainConfig, progress: Progress) -> str:
     return f"{config.train_time} of training are done" if config.train_time else f"all {config.epochs} epochs are done"
 
 
-def _plan(config: TrainConfig) -> runtime.Plan:
-    """Choose backend and devices, and reject settings that cannot work with them."""
+def _plan(config: TrainConfig, new: bool) -> tuple[TrainConfig, runtime.Plan]:
+    """Choose backend and devices; fit the settings of a new run to them, and reject those that cannot work."""
     if config.tensorboard and not find_spec("tensorboard"):
         raise ConfigError("TensorBoard is not installed; run: pip install 'p2plib[tensorboard]'")
     plan = runtime.start(config)
-    if config.batch_size % plan.devices:
-        raise ConfigError(f"batch_size {config.batch_size} is not divisible by {plan.devices} devices; change it.")
-    return plan
+    fitting = config.for_devices(plan.devices)
+    if (size := config.batch_size) != fitting.batch_size:
+        if not new:
+            raise ConfigError(f"This run's batch_size {size} is not divisible by {plan.devices} devices; use others.")
+        say(f"batch_size is {fitting.batch_size}, not {size}, to divide by {plan.devices} devices")
+    return fitting, plan
 
 
-def _say_data(dataset: Dataset, batches: Batches, validation: Loaded) -> None:
+def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validation: Loaded) -> TrainConfig:
+    """Say what the images are; returns the settings with what follows from it."""
     if left_out := batches.left_out + validation.left_out:
         say(say_left_out(left_out))
     if batches.enlarged:
         say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
+    if batches.target_channels == 1 and not config.target_channels:
+        say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
     for note in dataset.notes:
         say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.images)} validation pairs")
+    return dataclasses.replace(config, target_channels=batches.target_channels)
 
 
 def _progress(folder: Path, batches: Batches) -> Progress:

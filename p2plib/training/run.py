@@ -109,6 +109,8 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
         config = dataclasses.replace(config, data=there) if config else saved
     if config.direction == "auto":
         config = dataclasses.replace(config, direction=saved.direction)
+    if config.target_channels is None:
+        config = dataclasses.replace(config, target_channels=saved.target_channels)
     before, after = saved.to_dict(), config.to_dict()
     changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
     if known and "data" in changed:  # the same images elsewhere are the same data, which is checked by the record

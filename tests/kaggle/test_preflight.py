@@ -72,8 +72,8 @@ def test_problems_of_the_kernel(tmp_path, kernel, words):
 @pytest.mark.parametrize(
     ("settings", "accelerator", "words"),
     [
-        ({"batch_size": 3}, "t4x2", "batch_size 3 is not divisible by the 2 devices of t4x2"),
-        ({"batch_size": 2}, "tpu", "8 devices of tpu"),
+        ({"batch_size": 3}, "t4x2", "batch_size 3 is not divisible by 2 devices"),
+        ({"batch_size": 2}, "tpu", "by 8 devices; use a multiple of 8"),
         ({"backend": "tensorflow"}, "tpu", "TensorFlow cannot use"),
         ({"time_budget": "8.6h"}, "tpu", "time_budget 8.6h leaves less than 30 minutes of Kaggle's 9 hours"),
         ({"time_budget": "12h"}, "t4x2", "Kaggle's 12 hours"),

@@ -44,6 +44,16 @@ def test_every_generator_keeps_the_shape_and_the_range(name, norm, upsampling):
     assert output.std() > 0
 
 
+@pytest.mark.parametrize("name", GENERATORS)
+def test_gray_images_have_no_tint(name):
+    color, gray = (build_generator(small(generator=name, target_channels=channels)) for channels in (3, 1))
+    gray.set_weights(color.get_weights())
+    output = np.asarray(gray(images(2, 32)))
+    assert output.shape == (2, 32, 32, 3) and output.dtype == np.float32 and output.std() > 0
+    np.testing.assert_array_equal(output, output[..., :1].repeat(3, -1))
+    np.testing.assert_allclose(output[..., 0], np.asarray(color(images(2, 32))).mean(-1), atol=1e-6)
+
+
 @pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024])
 def test_unet_narrows_to_one_pixel_at_any_size(size):
     shapes = [layer.output.shape[1] for layer in unet(size, 1).layers if isinstance(layer, keras.layers.Conv2D)]

@@ -52,12 +52,13 @@ if count > 1:
 
     callback = LambdaCallback(on_train_end=lambda logs: show_copies(callback))
     p2plib.train(dataclasses.replace(config, epochs=2), resume=run, callbacks=[callback])
+    p2plib.train(dataclasses.replace(config, batch_size=1, run_dir=f"{run}-default"))  # the recipe's
     try:
         p2plib.train(dataclasses.replace(config, batch_size=count + 1, run_dir=f"{run}-refused"))
     except p2plib.P2PError as error:
         print("refused:", error)
 """
-"""Trains for an epoch; on several devices goes on for another, then tries a batch size that does not divide."""
+"""Trains for an epoch; on several devices goes on for another, then tries batch sizes that do not divide."""
 
 
 def session(backend: str, devices: int, config: TrainConfig) -> str:
@@ -147,6 +148,12 @@ def test_a_run_on_several_devices_goes_on_and_loads(runs):
     model = p2plib.load(runs.several / "checkpoints" / "last.keras")
     assert model.info.step == 2
     assert p2plib.translate(model, [np.zeros((40, 50, 3), np.uint8)])[0].shape == (40, 50, 3)
+
+
+def test_the_batch_of_the_recipe_is_raised_to_the_devices(runs):
+    assert f"batch_size is {runs.devices}, not 1, to divide by {runs.devices} devices" in runs.out
+    saved = json.loads(runs.several.with_name("several-default").joinpath("config.json").read_text())
+    assert saved["batch_size"] == runs.devices
 
 
 def test_a_batch_that_does_not_divide_is_refused(runs):

@@ -7,7 +7,6 @@ none of these folders holds photos, all photos at any depth form the split `trai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ import numpy as np
 
 from p2plib.data.catalog import CATALOG, Direction, Entry, entry_of
 from p2plib.data.download import dataset_dir
-from p2plib.data.formats import READABLE, files_below, is_image, unsupported
+from p2plib.data.formats import READABLE, count_others, files_below, is_image
 from p2plib.data.image import ImageKind, resize_image, to_uint8
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import Listing, MadePair, Pair, PairError, Problem, count_others, read_or_refuse
+from p2plib.data.pairs import Listing, MadePair, Pair, PairError, Problem, read_or_refuse, unusable
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import readable, user_path
 
@@ -164,15 +163,12 @@ class PhotoTask(Task):
     def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
         """See `Task.list_folder`."""
         files = files_below(root)
-        useless = {path: why for path in files if (why := unsupported(path, root))}
+        useless = {path: problem for path in files if (problem := unusable(path, root))}
         found = _splits(root, [path for path in files if path in useless or is_image(path, root)], entry)
         photos = {split: [path for path in paths if path not in useless] for split, paths in found.items()}
         used = {path for paths in photos.values() for path in paths}
-        unpaired: dict[str, list[Problem]] = defaultdict(list)
-        for split, paths in found.items():
-            for path in paths:
-                if why := useless.get(path):
-                    unpaired[split].append(Problem(readable(path.relative_to(root).as_posix()), "unsupported", why))
+        unpaired = {split: [useless[path] for path in paths if path in useless] for split, paths in found.items()}
+        unpaired = {split: problems for split, problems in unpaired.items() if problems}
         splits: dict[str, list[Pair]] = {
             split: [PhotoPair(readable(path.relative_to(root).as_posix()), path, self, size) for path in paths]
             for split, paths in photos.items()
