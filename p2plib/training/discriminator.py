@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.image import to_float
 from p2plib.errors import CheckpointError
-from p2plib.inference.checkpoint import started_from
+from p2plib.inference.checkpoint import find, read_discriminator, read_info, started_from
 from p2plib.models import build_discriminator, build_generator
 from p2plib.registry import GAN_LOSSES
+from p2plib.training.fine_tuning import take
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
@@ -30,13 +31,21 @@ class Discriminator:
 
 
 def load_discriminator(run: str | Path) -> Discriminator:
-    """Load the discriminator from a run's training state, in float32; it belongs to `last.keras`.
+    """Load a trained discriminator, in float32.
+
+    Args:
+        run: a run folder, whose training state has the discriminator that belongs to `last.keras`; or a `.keras` file
+            or the name of a generator that comes with p2plib, which have the one beside that generator, rounded to half
+            precision.
 
     Raises:
         ConfigError: the folder has no configuration.
-        CheckpointError: there is no training state, or no discriminator (a run without a GAN, or still in its warm-up).
+        CheckpointError: there is no training state, or no discriminator (a run without a GAN, or still in its warm-up,
+            or a file of an earlier version).
     """
     run = started_from(Path(run))
+    if not run.is_dir():
+        return _beside(find(run))
     config = TrainConfig.read(run / "config.json")
     if config.gan_weight == 0:
         raise CheckpointError(f"{run}: was trained without a GAN (gan_weight 0), so it has no discriminator.")
@@ -50,6 +59,19 @@ def load_discriminator(run: str | Path) -> Discriminator:
         model = Pix2Pix(build_generator(config), build_discriminator(config))
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)
+
+
+def _beside(path: Path) -> Discriminator:
+    """The discriminator that a generator's file has beside it."""
+    config, weights = read_info(path).config, read_discriminator(path)
+    if not weights:
+        raise CheckpointError(f"{path}: has no discriminator beside its generator; give a run folder.")
+    runtime.start(TrainConfig(precision="float32"))
+    with runtime.one_device(), runtime.dtype_policy("float32"):
+        model = build_discriminator(config)
+    if model is None or len(take(model, weights)) != len(model.weights):
+        raise CheckpointError(f"{path}: its discriminator was made by another version; give a run folder.")
+    return Discriminator(model, config)
 
 
 def patch_realness(discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -71,3 +93,38 @@ def patch_realness(discriminator: Discriminator, sources: np.ndarray, targets: n
         pairs = zip(to_float(sources), to_float(targets), strict=True)
         logits = [tree.flatten(discriminator.model([source[None], target[None]]))[0] for source, target in pairs]
         return ops.convert_to_numpy(realness(ops.concatenate(logits)))[..., 0]
+
+
+def wishes(
+    discriminator: Discriminator, sources: np.ndarray, targets: np.ndarray, generated: np.ndarray
+) -> dict[str, np.ndarray]:
+    """How L1 and the GAN loss want generated images to change: their negative gradients, not weighted.
+
+    Args:
+        discriminator: from `load_discriminator`.
+        sources: uint8 (N, S, S, 3), at the training size.
+        targets: target images, uint8 of the same shape.
+        generated: generated images, uint8 of the same shape.
+
+    Returns:
+        By term, "l1" and "gan": float32 (N, S, S, 3), per value of the image on [-1, 1].
+    """
+    from keras import ops, tree
+
+    from p2plib.training.pix2pix import slope  # imports Keras
+    from p2plib.training.terms import Step, gan, l1
+
+    loss = GAN_LOSSES[discriminator.config.gan_loss]
+    changes: dict[str, list[np.ndarray]] = {"l1": [], "gan": []}
+    with runtime.one_device():
+        for images in zip(sources, targets, generated, strict=True):
+            source, target, made = (ops.convert_to_tensor(to_float(image[None])) for image in images)
+
+            def step(image: Any, source: Any = source, target: Any = target) -> Step:
+                logits = tree.flatten(discriminator.model([source, image]))
+                return Step(source, target, image, loss, judged=logits if len(logits) > 1 else logits[0])
+
+            for name, term in (("l1", l1), ("gan", gan)):
+                gradient = slope(lambda image, term=term, step=step: term(step(image)), made)
+                changes[name].append(-ops.convert_to_numpy(gradient)[0])
+    return {name: np.stack(arrays) for name, arrays in changes.items()}

@@ -6,11 +6,14 @@ show them automatically; `save` writes them to a file.
 
 from p2plib.show.figures.common import Figure, save
 from p2plib.show.figures.data import color_histograms, pair_sheet, palette_bars, steps
+from p2plib.show.figures.lessons import answers, as_colors
 from p2plib.show.figures.networks import receptive_fields, u_net
 from p2plib.show.figures.results import error_map, image_grid, learning_curves, patch_map, result_grid
 
 __all__ = [
     "Figure",
+    "answers",
+    "as_colors",
     "color_histograms",
     "error_map",
     "image_grid",

@@ -1,0 +1,46 @@
+"""Figures that explain the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from p2plib.show.figures.common import BLUE, GRAY, GREEN, VERMILION, Figure
+
+
+def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
+    """All answers that could be right, as a histogram, and the single one that each objective ends at.
+
+    Args:
+        values: what could be right, float (N,).
+        single: one number for each objective, by name.
+    """
+    words = ", ".join(f"{name} ends at {value:.1f}" for name, value in single.items())
+    figure = Figure((6.5, 2.6), f"Histogram of possible answers; {words}", layout="constrained")
+    axes = figure.subplots()
+    counts, _, _ = axes.hist(values, bins=60, color=GRAY, alpha=0.5)
+    for i, ((name, value), color) in enumerate(zip(single.items(), (BLUE, GREEN, VERMILION), strict=False)):
+        axes.axvline(value, color=color, lw=2.5)
+        height = counts.max() * (1.12 + 0.14 * i)
+        axes.annotate(
+            f"{name}: {value:.1f}", (value, height), (5, 0), textcoords="offset points", color=color, va="center"
+        )
+    axes.set_ylim(0, counts.max() * 1.55)
+    axes.set_yticks([])
+    axes.set_xlabel("value of the pixel")
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    return figure
+
+
+def as_colors(changes: np.ndarray) -> np.ndarray:
+    """Changes of images as images: gray where nothing changes, brighter where a value is to rise.
+
+    Args:
+        changes: float (N, S, S, 3), such as one term of `training.discriminator.wishes`.
+
+    Returns:
+        uint8 (N, S, S, 3). The scale of each image is its own: 99 % of its values are within the range.
+    """
+    largest = np.quantile(np.abs(changes), 0.99, axis=(1, 2, 3), keepdims=True)
+    return np.clip(np.rint(127.5 + 127.5 * changes / np.maximum(largest, 1e-30)), 0, 255).astype(np.uint8)
