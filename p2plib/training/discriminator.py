@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +121,10 @@ def wishes(
         for images in zip(sources, targets, generated, strict=True):
             source, target, made = (ops.convert_to_tensor(to_float(image[None])) for image in images)
 
-            def step(image: Any, source: Any = source, target: Any = target) -> Step:
+            def value(image: Any, term: Any, source: Any = source, target: Any = target) -> Any:
                 logits = tree.flatten(discriminator.model([source, image]))
-                return Step(source, target, image, loss, judged=logits if len(logits) > 1 else logits[0])
+                return term(Step(source, target, image, loss, judged=logits if len(logits) > 1 else logits[0]))
 
             for name, term in (("l1", l1), ("gan", gan)):
-                gradient = slope(lambda image, term=term, step=step: term(step(image)), made)
-                changes[name].append(-ops.convert_to_numpy(gradient)[0])
+                changes[name].append(-ops.convert_to_numpy(slope(partial(value, term=term), made))[0])
     return {name: np.stack(arrays) for name, arrays in changes.items()}

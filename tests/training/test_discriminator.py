@@ -92,7 +92,8 @@ def test_wishes_are_the_negative_gradients_of_the_terms(tiny_run):
     one = [images[:1] for images in (result.sources, result.targets, result.generated)]
     found = wishes(discriminator, *one)
     source, target, made = map(to_float, one)
-    np.testing.assert_allclose(found["l1"], np.sign(target - made) / made.size, atol=1e-7)
+    apart = target != made  # where they are equal, the backends choose a slope
+    np.testing.assert_allclose(found["l1"][apart], np.sign(target - made)[apart] / made.size, atol=1e-7)
 
     def loss(image: np.ndarray) -> float:
         logits = np.asarray(discriminator.model([source, image.astype(np.float32)]), np.float64)

@@ -19,7 +19,8 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
     words = ", ".join(f"{name} ends at {value:.1f}" for name, value in single.items())
     figure = Figure((6.5, 2.6), f"Histogram of possible answers; {words}", layout="constrained")
     axes = figure.subplots()
-    counts, _, _ = axes.hist(values, bins=60, color=GRAY, alpha=0.5)
+    counts, edges = np.histogram(values, bins=60)
+    axes.stairs(counts, edges, fill=True, color=GRAY, alpha=0.5)
     for i, ((name, value), color) in enumerate(zip(single.items(), (BLUE, GREEN, VERMILION), strict=False)):
         axes.axvline(value, color=color, lw=2.5)
         height = counts.max() * (1.12 + 0.14 * i)
