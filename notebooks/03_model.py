@@ -13,8 +13,8 @@
 # %% [markdown]
 # # The model
 #
-# The two networks of pix2pix, built step by step: their shapes, where the skips go, what the discriminator sees of an
-# image, and the objective that trains both. Takes about 20 seconds on two CPU cores.
+# Why pix2pix has two networks; the two, built step by step: their shapes, where the skips go, what the discriminator
+# sees of an image; and the objective and the step that train both. Takes about a minute on two CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -23,8 +23,9 @@ FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 3
 DATA = "facades" if FULL else "toy"  # any name that `python -m p2plib data list` shows
 
 # %% [markdown]
-# The networks here are those of the paper (`recipe="paper"`), at full size: 256x256 pixels, 64 filters in the first
-# layer. Only the images are those of the toy set in the stored outputs.
+# The networks that are built here are those of the paper (`recipe="paper"`), at full size: 256x256 pixels, 64 filters
+# in the first layer. The images in the stored outputs are those of the toy set, and the trained networks are the small
+# ones that come with p2plib.
 
 # %%
 import inspect
@@ -32,14 +33,113 @@ from dataclasses import replace
 
 import numpy as np
 
-from p2plib import TrainConfig, load, runtime, train
-from p2plib.data import catalog, download
+from p2plib import TrainConfig, load, runtime, train, translate
+from p2plib.data import catalog, download, toy
 from p2plib.data.dataset import open_dataset
-from p2plib.data.image import to_float, to_uint8
+from p2plib.data.image import resize_image, to_float, to_uint8
 from p2plib.show import figures
+from p2plib.show.fields import fields
+
+# %% [markdown]
+# ## Why adversarial?
+#
+# Forget images for a moment. A network is to answer with one number, and two kinds of answers are right: a roof may be
+# dark, near -2, or light, near 1. Light ones are a little more common. **Before you run: which number do you expect if
+# the loss is the squared distance (L2) to the right answers? If it is the absolute distance (L1)?**
+#
+# Three learners take the same small steps. The third asks a judge. The judge is a table of scores for places on the
+# line: it raises them where real answers lie, and lowers them where the learner's lie. The learner moves uphill.
+
+# %%
+rng = np.random.default_rng(0)
+places, width = np.linspace(-4, 4, 81), 0.25
+
+
+def near(values):
+    """How near each value is to each place of the judge's table."""
+    return np.exp(-((values[:, None] - places) ** 2) / (2 * width**2))
+
+
+def judge(values):
+    """The probability that a value is a real answer, as the judge sees it."""
+    return 1 / (1 + np.exp(-near(values) @ scores))
+
+
+# %%
+l2, l1, gan, scores = 0.0, 0.0, -0.2, np.zeros(len(places))
+for _ in range(4000):
+    real = np.where(rng.random(64) < 0.4, -2, 1) + 0.3 * rng.normal(size=64)
+    fake = gan + 0.3 * rng.normal(size=64)
+    l2 += 0.02 * np.mean(real - l2)
+    l1 += 0.02 * np.mean(np.sign(real - l1))
+    scores += 0.4 * ((1 - judge(real)) @ near(real) - judge(fake) @ near(fake)) / 64
+    uphill = (near(fake) * (places - fake[:, None]) / width**2) @ scores
+    gan += 0.02 * np.mean((1 - judge(fake)) * uphill)
+print(f"L2 {l2:.1f}, L1 {l1:.1f}, GAN {gan:.1f}")
+
+# %%
+many = np.where(rng.random(20000) < 0.4, -2, 1) + 0.3 * rng.normal(size=20000)
+figures.answers(many, {"L2": l2, "L1": l1, "GAN": gan})
+
+# %% [markdown]
+# Look for: L2 ends at the mean, where no right answer lies: an image made of such pixels is a gray blur. L1 ends at the
+# median, which lies at the edge of the larger hump. The GAN ends in the middle of a hump, an answer that could be
+# real. It chose one and forgets the other: pix2pix, too, gives one answer for one source.
+#
+# ## What a judge sees that L1 does not
+#
+# Take a real image and spoil it in two ways: blur it, or shift it by two pixels. **Guess: which of the two is farther
+# from the original by L1? Which would you rather get?** The judge is the discriminator that comes with p2plib beside
+# the generator `toy-satellite`.
 
 # %% tags=["nbval-ignore-output"]
-plan = runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
+runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
+
+# %%
+from p2plib.training.discriminator import Discriminator, load_discriminator, patch_realness, wishes
+
+critic = load_discriminator("toy-satellite")
+pairs = [toy.city(100_000 + i, 128) for i in range(8)]  # numbers beyond those that it was trained on
+photos, drawings = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
+blurred = np.stack([resize_image(resize_image(photo, 32, 32), 128, 128) for photo in photos])
+shifted = np.roll(photos, 2, axis=2)
+
+# %%
+spoiled = {"original": photos, "blurred": blurred, "shifted by 2 pixels": shifted}
+for name, images in spoiled.items():
+    far = np.abs(to_float(images) - to_float(photos)).mean()
+    print(
+        f"{name:20} L1 {far:.2f}   real, says the discriminator: {patch_realness(critic, drawings, images).mean():.0%}"
+    )
+
+# %%
+figures.image_grid({"source": drawings[:2]} | {name: images[:2] for name, images in spoiled.items()})
+
+# %% [markdown]
+# Look for: L1 prefers the blur, which nobody would take for a photo. The discriminator sees at once that it is none,
+# and finds nothing wrong with the shifted one.
+#
+# ## Why the judge sees the source
+#
+# A judge that saw only the target would pass any realistic photo, whatever the source asks for. So the discriminator of
+# pix2pix gets both, source and target, and judges the pair: the GAN is *conditional*. Here is the one of `toy-map`,
+# with maps that belong to the photo, and with real maps of another place.
+
+# %%
+critic_of_maps = load_discriminator("toy-map")
+for name, maps in {"its own map": drawings, "another's map": np.roll(drawings, 1, axis=0)}.items():
+    print(f"{name:14} real: {patch_realness(critic_of_maps, photos, maps).mean():.0%}")
+
+# %%
+columns = {"its own map": drawings[:2], "another's map": np.roll(drawings, 1, axis=0)[:2]}
+figures.patch_map({name: (maps, patch_realness(critic_of_maps, photos[:2], maps)) for name, maps in columns.items()})
+
+# %% [markdown]
+# Look for: every map here is a real one. In the first row, the discriminator notices that the other map does not belong
+# to the photo. In the second row it does not, since it is small and a good-looking map goes a long way with it. A judge
+# without the source could never notice.
+#
+# Now to the networks themselves.
 
 # %%
 import keras
@@ -47,7 +147,6 @@ from keras import layers
 
 from p2plib.models import build_discriminator, build_generator, patchgan, stages
 from p2plib.registry import GAN_LOSSES, GENERATORS, TERMS
-from p2plib.training.discriminator import Discriminator, patch_realness
 from p2plib.training.pix2pix import Pix2Pix
 
 keras.utils.set_random_seed(0)
@@ -65,7 +164,7 @@ print(f"{names[0]} to {names[1]}, {sources.shape}")
 # ## The generator: down to one pixel and back up
 #
 # An encoder halves the image again and again, by 4x4 convolutions with stride 2. What is left at the bottom is one
-# pixel with 512 channels: what the image shows, with hardly any where.
+# pixel with 512 channels. It tells what the image shows, and hardly anything about where.
 
 # %%
 x = image = keras.Input((256, 256, 3))
@@ -99,15 +198,17 @@ figures.u_net(stages.stages(generator))
 
 # %% [markdown]
 # Look for: a skip at every size but the smallest. The outermost one carries half the resolution, so that edges of the
-# source can end up in the target at their exact place. The most weights sit where the image is smallest.
+# source can end up in the target at their exact place. Most weights are at 4x4 to 16x16 pixels: the layers have 512 or
+# 1,024 channels there, and at 1x1 there is only one such layer.
 #
 # Three things the bare network lacks:
 #
-# - **Normalization.** Instance normalization: each image by its own mean and spread. The paper trains with batch
-#   size 1 and uses the batch's statistics in use too, which is the same thing. There is none at the 1x1 bottleneck,
-#   where it would set everything to zero.
-# - **Dropout** in the three innermost stages of the decoder: the paper's only source of noise. It is off in use, unless
-#   a seed turns it on.
+# - **Normalization.** Instance normalization: each image by its own mean and spread. The paper trains with batch size 1
+#   and uses the batch's statistics in use too, which is the same thing. There is none at the 1x1 bottleneck, where it
+#   would set everything to zero. Keras has no layer of that name: it is `GroupNormalization` with one group for each
+#   channel (`groups=-1`), and so the list below calls it.
+# - **Dropout** in the three innermost stages of the decoder: the paper's only source of noise. The paper leaves it on
+#   in use. Here it is off in use, so that one source gives one image, unless a seed turns it on.
 # - **Weights** drawn from a normal distribution with standard deviation 0.02.
 
 # %%
@@ -229,9 +330,100 @@ for name, mean in model.trackers.items():
 
 # %% [markdown]
 # Look for: GAN losses above 0.693, since the untrained logits scatter, and a confident mistake costs more than a
-# confident guess gains. In training, a discriminator that stays at 0.693 for good has learned nothing; one that falls
-# to zero leaves the generator no usable gradient. In between, the two keep each other busy.
+# confident guess gains.
 #
+# Three things share this number, and it helps to have them in one table: the logit $z$ that the network puts out, the
+# probability $D$ that it stands for, and the loss for a real pair, which is also the generator's.
+
+# %%
+print("logit z   D = sigmoid(z)   -log D   softplus(-z)")
+for z in (-4.0, -2.0, 0.0, 2.0, 4.0):
+    probability = 1 / (1 + np.exp(-z))
+    print(f"{z:7.0f} {probability:16.3f} {-np.log(probability):8.3f} {np.log1p(np.exp(-z)):14.3f}")
+
+# %% [markdown]
+# Look for: the last two columns are equal: $-\log\,\mathrm{sigmoid}(z) = \mathrm{softplus}(-z)$. The library computes
+# the last one, which loses no digits where $D$ is near 0 or 1.
+#
+# What does a loss of $D$ tell in training? At 0.693 for good, $D$ is undecided: it may have learned nothing, the
+# generator may be winning, or, in theory, both are done, since nobody can tell real from generated. Near zero, $D$ is
+# sure of everything. The generator still gets a gradient, because its loss is $-\log D$ and grows then; but it is a
+# gradient away from being caught, from a judge whom no small change impresses, and so it helps little. Look at the
+# images.
+#
+# ## One step, in stock Keras
+#
+# The training step of the paper, with nothing but `keras.Model`s. `both` is the generator with the discriminator behind
+# it: only the generator learns there. The discriminator learns first, then the generator, in turns.
+
+# %%
+plain = TrainConfig(recipe="paper", image_size=32, base_filters=8, receptive_field=16)
+G, D = build_generator(plain), build_discriminator(plain)
+cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+D.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), cross_entropy, loss_weights=0.5)
+D.trainable = False
+picture = keras.Input((32, 32, 3))
+both = keras.Model(picture, [D([picture, G(picture)]), G(picture)])
+losses = [cross_entropy, "mean_absolute_error"]
+both.compile(keras.optimizers.Adam(2e-4, beta_1=0.5), losses, loss_weights=[1, 100])
+real, fake = np.ones((1, *D.output_shape[1:])), np.zeros((1, *D.output_shape[1:]))
+
+
+# %%
+def one_step(source, target):
+    pairs = [np.concatenate([source, source]), np.concatenate([target, G.predict_on_batch(source)])]
+    D.trainable = True
+    loss = D.train_on_batch(pairs, np.concatenate([real, fake]))
+    D.trainable = False
+    return loss, *both.train_on_batch(source, [real, target])[1:]
+
+
+# %% tags=["nbval-ignore-output"]
+little = [np.stack([resize_image(image, 32, 32) for image in images]) for images in (photos, drawings)]
+for step in range(41):
+    one = slice(step % 8, step % 8 + 1)
+    numbers = one_step(*(to_float(images[one]) for images in little))
+    if step % 10 == 0:
+        print(f"step {step:2}: D's loss {numbers[0]:.3f}, G's GAN loss {numbers[1]:.3f}, L1 {numbers[2]:.3f}")
+
+# %% [markdown]
+# The library does the same, and this is what it adds:
+#
+# - **Both learn at once**, from the same generated images, in one pass. The paper takes turns, so that $G$ meets a $D$
+#   that is one step ahead. One step of 0.0002 makes hardly a difference; what matters is that $G$ never learns from a
+#   $D$ that is half updated, and a test watches over that.
+# - It is a `keras.Model` with `compile` and `fit`: callbacks, several devices, mixed precision and XLA come with it.
+# - Training stops at any step and goes on as if nothing had happened; validation, samples, checkpoints, records.
+# - Further terms of the objective by name, and a moving average of the weights.
+#
+# ## What the discriminator tells the generator
+#
+# A loss reaches the generator as a gradient on the image that it made: how should each value change? Below, gray means
+# no change. **Guess: L1 knows the expected image. The discriminator does not. Which of the two asks for a texture?**
+
+# %% tags=["nbval-ignore-output"]
+painter = load("toy-satellite")
+made = np.stack(translate(painter, list(drawings[:1])))
+
+# %%
+change = wishes(critic, drawings[:1], photos[:1], made)
+wanted = {"L1 asks for": change["l1"], "the GAN asks for": change["gan"]}
+columns = {"generated": made, "expected": photos[:1]}
+figures.image_grid(columns | {name: figures.as_colors(values) for name, values in wanted.items()})
+
+# %% [markdown]
+# Look for: L1 asks every value for the same, one step up or down, wherever it is wrong: it follows the expected image,
+# grain by grain, which no generator can know in advance. The GAN asks for fine texture, more of it in some places than
+# in others, and leaves the colors of large areas alone. It has no expected image to copy from; it asks for what real
+# photos look like.
+#
+# Point at the right image: which part of both images does one logit see, and what does it say? (Tab moves on, a touch
+# is a point. This needs no kernel.)
+
+# %%
+fields(critic, drawings[0], made[0])
+
+# %% [markdown]
 # ## What has been learned since 2017
 #
 # The default recipe, `modern`, keeps all of the above and changes a few settings. `TrainConfig(recipe="paper")` has the

@@ -24,9 +24,9 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
     for i, ((name, value), color) in enumerate(zip(single.items(), (BLUE, GREEN, VERMILION), strict=False)):
         axes.axvline(value, color=color, lw=2.5)
         height = counts.max() * (1.12 + 0.14 * i)
-        axes.annotate(
-            f"{name}: {value:.1f}", (value, height), (5, 0), textcoords="offset points", color=color, va="center"
-        )
+        offset, side = ((-5, 0), "right") if i % 2 else ((5, 0), "left")  # so that close ones do not overlap
+        at = {"textcoords": "offset points", "ha": side, "va": "center"}
+        axes.annotate(f"{name}: {value:.1f}", (value, height), offset, color=color, **at)  # type: ignore[arg-type]
     axes.set_ylim(0, counts.max() * 1.55)
     axes.set_yticks([])
     axes.set_xlabel("value of the pixel")
