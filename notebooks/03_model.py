@@ -477,6 +477,35 @@ model = load(train(mine))
 print(model.info.config.generator, model.generator.count_params(), "weights, epoch", model.info.epoch)
 
 # %% [markdown]
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** How many weights has the first layer of the paper's generator: 4x4 kernels from 3 channels to 64?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+4 * 4 * 3 * 64 + 64, generator.get_layer("down1_conv").count_params()  # 64 are the biases
+
+# %% [markdown]
+# **2.** The 70-pixel discriminator has three layers of stride 2 and two of stride 1, all with 4x4 kernels. How large is
+# the field if one of the strided layers is left out?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+for strided in (1, 2, 3):
+    field = 1
+    for stride in [1, 1] + [2] * strided:  # from the logit back to the image
+        field = (field - 1) * stride + 4
+    print(f"{strided} layers of stride 2: {field} pixels")
+
+# %% [markdown]
+# **3.** L1 is 0.1 and the generator's GAN loss 0.7. Which share of the paper's objective is L1? And what does that say
+# about a run whose total loss falls?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+share = 100 * 0.1 / (100 * 0.1 + 1 * 0.7)
+print(f"{share:.0%}: the total follows L1, and says next to nothing about the GAN")
+
+# %% [markdown]
 # ## What to try next
 #
 # - `TrainConfig(generator="resnet9")`: no U, no skips, nine residual blocks. `stages.table` shows it.

@@ -23,8 +23,8 @@ FULL = os.environ.get("P2P_FULL") == "1"  # the real thing: downloads facades, 3
 DATA, DIRECTION = ("facades", "BtoA") if FULL else ("toy", "BtoA")  # from labels to photo, from map to satellite
 
 # %% [markdown]
-# The stored outputs are those of the fast run: 64x64 pixels, a quarter of the filters, 6 epochs, on the toy set. It shows
-# how training goes. Its images are small and rough; what a finished training looks like is in `03_model` and
+# The stored outputs are those of the fast run: 64x64 pixels, a quarter of the filters, 6 epochs, on the toy set. It
+# shows how training goes. Its images are small and rough; what a finished training looks like is in `03_model` and
 # `05_results`.
 
 # %%
@@ -154,6 +154,33 @@ for name, result in results.items():
 
 # %%
 widgets.compare(columns["L1"][0], columns["modern"][0], ("L1", "modern"))
+
+# %% [markdown]
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** 400 pairs, batches of 4, 6 epochs: how many times were the weights updated?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+400 // 4 * 6, int(rows[-1]["step"])
+
+# %% [markdown]
+# **2.** Which run has the surest discriminator in its last epoch, the paper's or the modern one? Does the surer judge
+# go with the better images here?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution", "nbval-ignore-output"]
+for name, folder in {"L1 + GAN": gan, "modern": run}.items():
+    last = read_log(folder / "log.csv")[-1]
+    print(f"{name:9} D's loss {last['discriminator']:.2f}, perceptual distance {last['val_perceptual']:.2f}")
+
+# %% [markdown]
+# **3.** What would PSNR be if every pixel were off by a tenth of the range?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+import numpy as np
+
+print(f"{20 * np.log10(1 / 0.1):.0f} dB: most of the images above are not much nearer, and look far better than that")
 
 # %% [markdown]
 # ## What to try next

@@ -39,10 +39,11 @@ from p2plib.kaggle.kernel import ACCELERATORS, Kernel, build
 # ## What to train, and where
 #
 # The same `TrainConfig` as everywhere. Two T4 share a batch, so its size must be even; eight TPU cores want a multiple
-# of eight. A `Kernel` says what the notebook is called on Kaggle, where it runs, and which data sets are attached.
+# of eight. The batch of the recipe is raised by itself where it must be; one that you choose is checked. A `Kernel`
+# says what the notebook is called on Kaggle, where it runs, and which data sets are attached.
 
 # %%
-config = TrainConfig(data="maps", direction="BtoA", batch_size=8)
+config = TrainConfig(data="maps", direction="BtoA")
 kernel = Kernel(f"{OWNER}/pix2pix-maps", "Pix2Pix maps", "t4x2").with_data(config.data)
 print("accelerators:", ACCELERATORS)
 print("attached:", kernel.dataset_sources)
@@ -59,7 +60,7 @@ for name, known in mirrors.MIRRORS.items():
 # ## Build
 #
 # One notebook, since only one file travels: p2plib itself lies packed in its first code cell.
-# In a terminal: `python -m p2plib kaggle build --data maps --direction BtoA --batch-size 8`
+# In a terminal: `python -m p2plib kaggle build --data maps --direction BtoA`
 
 # %%
 work = tempfile.TemporaryDirectory()
@@ -144,8 +145,19 @@ if PUSH:
     print(client.push(build(config, part, folder)))
 
 # %% [markdown]
+# ## In the browser, without this command
+#
+# 1. On kaggle.com: Create, New Notebook; then File, Import Notebook, and the built `p2plib-training.ipynb`.
+# 2. At the right, Add Input: the data set that the check above names, or your own pairs as a data set.
+# 3. Session options, Accelerator: GPU T4 x2.
+# 4. Save Version, Save & Run All. What training makes is under Output when it has ended.
+#
+# What was never tried from here is Kaggle itself: no account was at hand. The notebook was run with Kaggle's versions,
+# in folders laid out like Kaggle's, and the `kaggle` command against a server of the tests. How long an epoch takes on
+# a T4 is not known; the log shows it after the first one.
+#
 # ## What to try next
 #
-# - Set `PUSH = True`, or use the terminal: `python -m p2plib kaggle push --data maps --direction BtoA --batch-size 8`.
+# - Set `PUSH = True`, or use the terminal: `python -m p2plib kaggle push --data maps --direction BtoA`.
 # - `--accelerator tpu`: the same run on eight TPU cores, through JAX.
 # - When the run is home: `P2P_RUN=runs/pix2pix-maps` in `05_results` shows it.

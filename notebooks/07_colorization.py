@@ -40,7 +40,7 @@ from p2plib.show import figures, widgets
 if DATA in catalog.CATALOG and catalog.find(DATA).url:
     download.get(DATA)
 full = TrainConfig(data=DATA, task="colorize", warmup_epochs=10)
-small = {"image_size": 64, "base_filters": 16, "precision": "float32"}
+small = {"image_size": 64, "base_filters": 16, "receptive_field": 16, "precision": "float32"}
 fast = replace(full, **small, epochs=6, warmup_epochs=2)
 config = full if FULL else fast
 
@@ -108,8 +108,8 @@ for layer in generator.layers:
 # %% [markdown]
 # ## Training
 #
-# `warmup_epochs` trains the generator without the GAN first. A discriminator that meets noise learns nothing of use;
-# published notebooks found that such a start saves many epochs with the GAN. The control never meets a discriminator.
+# `warmup_epochs` trains the generator without the GAN first, since a discriminator that meets noise learns only to tell
+# noise from photos. The control never meets a discriminator.
 
 # %% tags=["nbval-ignore-output"]
 run = train(config, show=widgets.progress())

@@ -63,7 +63,8 @@ pencil = np.stack([sketch(photo, PENCIL) for photo in photos])
 figures.image_grid({"photo": photos} | drawn | {"PENCIL": pencil})
 
 # %% [markdown]
-# Look for: more smoothing leaves the outlines alone, which is how people draw. Training takes `EDGES`, tuned to look
+# Look for: more smoothing leaves fewer lines, but it may draw the border of a light as if it were an edge, as in the
+# second row. Training takes `EDGES`, tuned to look
 # like those of the paper's `edges2shoes`, so that a model of either understands sketches of both.
 #
 # ## A hand is not a computer
@@ -94,7 +95,8 @@ figures.result_grid(result.sources[:3], result.generated[:3], result.targets[:3]
 
 # %% [markdown]
 # Look for: round bodies, lit from the left, inside the lines. A sketch does not say the color, but its shape may: slim
-# vases of the toy set are blue, round ones of terracotta. With real products the network guesses.
+# vases of the toy set are blue, those between are green, and wide ones of terracotta. The third one here is taken for
+# one between: a wrong guess, and a good-looking one. With real products, too, the network guesses.
 #
 # ## Your turn
 #

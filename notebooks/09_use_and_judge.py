@@ -41,8 +41,8 @@ from p2plib.show import figures, widgets
 if catalog.find(DATA).url:
     download.get(DATA)
 full = TrainConfig(data=DATA, direction="BtoA")
-small = {"image_size": 64, "base_filters": 16, "precision": "float32"}
-small |= {"batch_size": 4, "learning_rate": 5e-4, "epochs": 6}  # few steps, so large ones
+small = {"image_size": 64, "base_filters": 16, "receptive_field": 16, "precision": "float32"}
+small = {**small, "batch_size": 4, "learning_rate": 5e-4, "epochs": 6}  # few steps, so large ones
 fast = replace(full, **small)
 config = full if FULL else fast
 

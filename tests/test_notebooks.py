@@ -29,7 +29,7 @@ def code_cells(name: str):
 def test_they_are_here_and_numbered():
     numbers = [int(name[:2]) for name in NAMES]
     assert numbers == sorted(set(numbers))
-    assert numbers[:6] == [1, 2, 3, 4, 5, 6]
+    assert numbers[:7] == [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,6 +46,17 @@ def test_executed_from_top_to_bottom_without_errors(name):
     counts = [cell.execution_count for cell in code_cells(name)]
     assert counts == list(range(1, len(counts) + 1)), REBUILD
     assert not [output for cell in code_cells(name) for output in cell.outputs if output.output_type == "error"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_of_one_execution(name):
+    """A run that an output names was begun by a cell that said so."""
+    text = "\n".join(
+        str(output.get("text", output.get("data", ""))) for cell in code_cells(name) for output in cell.outputs
+    )
+    runs = r"runs/[\w-]+-\d{8}-\d{6}(?:-\d+)?"
+    begun = set(re.findall(rf"run folder: ({runs})", text))
+    assert not set(re.findall(runs, text)) - begun, REBUILD
 
 
 @pytest.mark.parametrize("name", NAMES)

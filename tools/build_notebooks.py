@@ -59,18 +59,22 @@ def execute(notebook: NotebookNode, folder: str) -> None:
 
 
 def keep_times(notebook: NotebookNode, before: NotebookNode) -> None:
-    """Take over the stored outputs of cells in which only measured times or the dates of runs changed."""
+    """Take over the stored outputs of cells in which only measured times or the dates of runs changed.
+
+    Dates are taken over for all cells or for none, so that a run has one name in the whole notebook.
+    """
     stored = {cell.source: cell.outputs for cell in before.cells if cell.cell_type == "code"}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source in stored:
-            old = stored[cell.source]
-            if "timing" in cell.metadata.get("tags", []) or undated(cell.outputs) == undated(old):
-                cell.outputs = old
+    known = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source in stored]
+    timed = [cell for cell in known if "timing" in cell.metadata.get("tags", [])]
+    dated = [cell for cell in known if cell not in timed and undated(cell.outputs) != json.dumps(cell.outputs)]
+    same = all(undated(cell.outputs) == undated(stored[cell.source]) for cell in dated)
+    for cell in [*timed, *(dated if same else [])]:
+        cell.outputs = stored[cell.source]
 
 
 def undated(outputs: list[NotebookNode]) -> str:
     """Outputs as text, without the dates in the names of run folders."""
-    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs, sort_keys=True))
+    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs))
 
 
 def drop_widgets(notebook: NotebookNode) -> None:
