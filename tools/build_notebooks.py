@@ -20,6 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+DATE = r"\d{8}-\d{6}"
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "TF_DETERMINISTIC_OPS": "1"}
 
 
@@ -66,15 +67,15 @@ def keep_times(notebook: NotebookNode, before: NotebookNode) -> None:
     stored = {cell.source: cell.outputs for cell in before.cells if cell.cell_type == "code"}
     known = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source in stored]
     timed = [cell for cell in known if "timing" in cell.metadata.get("tags", [])]
-    dated = [cell for cell in known if cell not in timed and undated(cell.outputs) != json.dumps(cell.outputs)]
-    same = all(undated(cell.outputs) == undated(stored[cell.source]) for cell in dated)
-    for cell in [*timed, *(dated if same else [])]:
+    same = [cell for cell in known if undated(cell.outputs) == undated(stored[cell.source])]
+    dated = [cell for cell in known if re.search(DATE, json.dumps(cell.outputs)) and cell not in timed]
+    for cell in [*timed, *(same if all(cell in same for cell in dated) else [c for c in same if c not in dated])]:
         cell.outputs = stored[cell.source]
 
 
 def undated(outputs: list[NotebookNode]) -> str:
     """Outputs as text, without the dates in the names of run folders."""
-    return re.sub(r"\d{8}-\d{6}", "", json.dumps(outputs))
+    return re.sub(DATE, "", json.dumps(outputs, sort_keys=True))
 
 
 def drop_widgets(notebook: NotebookNode) -> None:
