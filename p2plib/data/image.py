@@ -125,6 +125,17 @@ def header(path: Path, upright: bool = False) -> tuple[int, int] | None:
         return None
 
 
+def count_images(opened: Image.Image) -> int:
+    """How many images a file holds: pages or frames; 1 for photos of phones, which have previews of themselves beside.
+
+    What is damaged behind the first image counts as nothing.
+    """
+    try:
+        return 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, TypeError):
+        return 1
+
+
 def exif_orientation(opened: Image.Image) -> int | None:
     """The EXIF orientation of an image, 1 to 8; None if it has none.
 

@@ -180,6 +180,17 @@ def test_translate_goes_on_after_broken_files_and_after_a_break(run, capsys, tin
 
 
 @pytest.mark.keras
+def test_translate_says_which_files_hold_several_images(run, capsys, tiny_pairs, tmp_path):
+    with Image.open(tiny_pairs / "val" / "10.png") as page:
+        for i in range(7):
+            page.save(tmp_path / f"{i}.tif", save_all=True, append_images=[page] * (i + 1))
+    assert main(["translate", str(run), *map(str, sorted(tmp_path.glob("*.tif"))), "--out", str(tmp_path / "out")]) == 0
+    named = ", ".join(f"{tmp_path / str(i)}.tif ({i + 2})" for i in range(5))
+    said = f"7 file(s) hold several images, the first of each is used: {named}, ..."
+    assert capsys.readouterr().err.splitlines()[-2:] == [said, "7 written, 0 skipped (done before), 0 failed"]
+
+
+@pytest.mark.keras
 def test_video(run, capsys, tmp_path):
     av = pytest.importorskip("av")
     source, out = tmp_path / "flight.mp4", tmp_path / "out.mkv"
