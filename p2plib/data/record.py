@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from p2plib.data.dataset import NAMED, Dataset
 from p2plib.data.pairs import Pair
 from p2plib.errors import ConfigError
+from p2plib.files import read_json
 
 FILE = "data.json"
 """Its name in the run folder."""
@@ -37,9 +37,21 @@ def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(run: str | Path | None) -> dict[str, Any]:
-    """The record of a run; empty for a new run (None), and for one that has none, as those of version 0.1."""
+    """The record of a run; empty for a new run (None), and for one that has none, as those of version 0.1.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     path = Path(run or "", FILE)
-    return json.loads(path.read_text(encoding="utf-8")) if run is not None and path.exists() else {}
+    if run is None or not path.exists():
+        return {}
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read as the record of a run's images ({error}); restore it, or remove it if the images "
+            "are those that the run started with."
+        ) from error
 
 
 def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str], None]) -> Dataset:

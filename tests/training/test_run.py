@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
 import shutil
@@ -224,3 +225,33 @@ def test_read_log_gives_numbers(tiny_run):
 
 def test_read_log_of_an_unstarted_run_is_empty(tmp_path):
     assert read_log(tmp_path / "log.csv") == []
+
+
+@pytest.mark.keras
+def test_files_of_a_run_may_begin_with_the_mark_of_some_editors(copied):
+    run, _ = copied
+    for name in ("config.json", "data.json", "environment.json"):
+        (run / name).write_bytes(codecs.BOM_UTF8 + (run / name).read_bytes().replace(b"\n", b"\r\n"))
+    p2plib.load(run)
+    train(resume=run)
+    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 3
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("damage", [b"{", b"[1]", "{}".encode("utf-16")])
+def test_a_damaged_record_is_named(copied, damage):
+    run, _ = copied
+    (run / "data.json").write_bytes(damage)
+    for use in (lambda: train(resume=run), lambda: p2plib.load(run)):
+        with pytest.raises(
+            ConfigError, match=r"data.json: cannot be read as the record of a run's images \(.*; restore"
+        ):
+            use()
+
+
+@pytest.mark.keras
+def test_a_checkpoint_outside_a_run_reads_no_record(tiny_run, tmp_path):
+    (tmp_path / "data.json").write_text("[1, 2]")  # of something else
+    (tmp_path / "models").mkdir()
+    shutil.copy(tiny_run / "checkpoints" / "best.keras", tmp_path / "models")
+    assert p2plib.load(tmp_path / "models" / "best.keras").record == {}
