@@ -101,32 +101,26 @@ def translate_files(
     _remove_leftovers(jobs)
     finished = set() if force else {job.target for job in jobs if _recorded(job.target) == job.record}
     todo = [job for job in jobs if job.target not in finished]
-    failed: dict[Path, str] = {}
-    several: dict[Path, int] = {}
+    done = Translated(skipped=[job.target for job in jobs if job.target in finished])
     with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        for batch in _batches(todo, checkpoint.size, failed, several):
+        for batch in _batches(todo, checkpoint.size, done):
             sources = [image for _, image in batch]
             generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
             for (job, source), result in zip(batch, generated, strict=True):
                 _write(job, np.hstack([source, result]) if compare else result)
             bar.update(len(batch))
-    written = [job.target for job in todo if job.source not in failed]
-    return Translated(written, [job.target for job in jobs if job.target in finished], failed, several)
+    done.written.extend(job.target for job in todo if job.source not in done.failed)
+    return done
 
 
-def _batches(
-    jobs: Sequence[_Job], size: int, failed: dict[Path, str], several: dict[Path, int]
-) -> Iterator[list[tuple[_Job, np.ndarray]]]:
-    """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone.
-
-    Failures go to `failed`, files of several images to `several`.
-    """
+def _batches(jobs: Sequence[_Job], size: int, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
+    """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. What is odd is noted in `done`."""
     small: list[tuple[_Job, np.ndarray]] = []
     for job, (image, count) in _ahead(_read, jobs):
         if count > 1:
-            several[job.source] = count
+            done.several[job.source] = count
         if isinstance(image, DataError):
-            failed[job.source] = str(image)
+            done.failed[job.source] = str(image)
         elif max(image.shape[:2]) > size:
             yield [(job, image)]
         else:
