@@ -70,6 +70,14 @@ def test_data_get_names_what_there_is(capsys):
     assert "facades" in fails(capsys, "data", "get", "facade")
 
 
+def test_a_terminal_shows_no_warnings_of_pillow(capsys, recwarn, tmp_path):
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\1" * 20
+    (tmp_path / "train").mkdir()
+    Image.fromarray(np.hstack(toy.city(0, 32))).save(tmp_path / "train" / "0.jpg", exif=damaged)
+    succeeds(capsys, "data", "check", tmp_path, "--sheet", tmp_path / "sheet.png")
+    assert not recwarn
+
+
 def test_data_check_of_good_pairs(capsys, tiny_pairs, tmp_path):
     sheet = tmp_path / "sheet.png"
     out = succeeds(capsys, "data", "check", tiny_pairs, "--sheet", sheet)

@@ -93,7 +93,9 @@ def test_partners_in_one_folder(tmp_path):
             image(tmp_path / "train" / f"{i}_{side}.png", seed=i)
     listing = list_pairs(tmp_path)
     assert [len(pair.files) for pair in listing.splits["train"]] == [2, 2, 2]
-    assert listing.notes == ["train: partners have the same name but for '_A' and '_B', for example 0_A and 0_B."]
+    assert listing.notes == [
+        "train: partners have the same name but for '_A' and '_B', for example 0_A (A) and 0_B (B)."
+    ]
 
 
 def test_side_by_side_files_are_never_joined_by_their_names(tmp_path):
