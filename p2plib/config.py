@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from p2plib.errors import ConfigError
+from p2plib.files import read_json
 from p2plib.registry import DISCRIMINATORS, GAN_LOSSES, GENERATORS, TASKS, TERMS, Registry
 
 # Names live only in the registries: the command line lists the built-in ones, type checkers see plain strings.
@@ -288,9 +288,9 @@ class TrainConfig:
             ConfigError: the file is missing, not JSON, or holds unknown settings.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_dict(read_json(path))
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path}: cannot be read as a configuration ({error}).") from error
+            raise ConfigError(f"{path}: cannot be read as a configuration ({error}); mend this file.") from error
 
 
 _REGISTRIES: dict[str, Registry[Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import json
 import os
 import re
 import secrets
@@ -136,6 +137,16 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path` as UTF-8, atomically; half a character, as in broken names, is written as its number."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file in UTF-8, with or without the mark that some editors put at its beginning.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is not JSON.
+    """
+    return json.loads(Path(path).read_text(encoding="utf-8-sig"))
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

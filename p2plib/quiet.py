@@ -1,4 +1,4 @@
-"""Imports TensorFlow without the lines that its C++ part writes to the terminal before any setting can stop them."""
+"""Imports Keras and TensorFlow without the lines that TensorFlow's C++ part writes before any setting can stop them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import os
 import re
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
+
+from p2plib.errors import ConfigError
+from p2plib.files import user_path
 
 _CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|[IW]\d{4} |To enable the following instr")
 """How information and warnings begin; errors (E) and fatal errors (F) pass."""
@@ -34,3 +38,18 @@ def load(module: str) -> Any:
             for line in kept:
                 if not _CHATTER.match(line):
                     os.write(2, line)
+
+
+def load_keras() -> Any:
+    """Import Keras, as `load`.
+
+    Raises:
+        ConfigError: Keras does not start with what its `keras.json` says on this machine.
+    """
+    settings = Path(os.environ.get("KERAS_HOME") or user_path("~/.keras"), "keras.json")
+    try:
+        return load("keras")
+    except (ValueError, AttributeError, TypeError) as error:
+        if not settings.exists():
+            raise
+        raise ConfigError(f"{settings}: Keras cannot start with it ({error}); mend or remove this file.") from error

@@ -150,7 +150,7 @@ def start(config: TrainConfig | None = None) -> Plan:
                 f"Keras already runs on {running}, and a process can use only one; restart with KERAS_BACKEND={asked}."
             )
         asked = running
-    asked = asked or os.environ.get("KERAS_BACKEND")
+    asked = asked or os.environ.get("KERAS_BACKEND") or None
     choices = ("auto", "auto") if config is None else (config.precision, config.xla)
     machine = detect()
     plan = decide(machine, asked, *choices)
@@ -266,7 +266,7 @@ def _visible_devices(plan: Plan) -> int:
 
 def _set_keras() -> None:
     """Undo what ~/.keras/keras.json or the environment set otherwise, and say so."""
-    keras = quiet.load("keras")
+    keras = quiet.load_keras()
     found = {name: getattr(keras.config, name)() for name in _KERAS if hasattr(keras.config, name)}
     ignored = [name for name, value in found.items() if value != _KERAS[name]]
     for name in ignored:

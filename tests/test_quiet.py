@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 
 def run(code: str) -> str:
@@ -24,3 +27,15 @@ def test_an_error_of_the_import_is_raised():
     code = "from p2plib import quiet\ntry:\n    quiet.load('no_such_module')\nexcept ImportError:\n    print('raised')"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "raised\n"
+
+
+@pytest.mark.parametrize("settings", ["[]", '{"floatx": "int8"}', '{"image_data_format": "nchw"}'])
+def test_settings_that_keras_does_not_start_with_are_named(tmp_path, settings):
+    (tmp_path / "keras.json").write_text(settings)
+    code = (
+        "from p2plib import quiet\ntry:\n    quiet.load_keras()\nexcept quiet.ConfigError as error:\n    print(error)"
+    )
+    environment = os.environ | {"KERAS_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith(f"{tmp_path / 'keras.json'}: Keras cannot start with it (")
+    assert result.stdout.endswith("; mend or remove this file.\n")

@@ -8,9 +8,10 @@ import os
 import pytest
 from fresh import run_and_list
 
+from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.errors import ConfigError
-from p2plib.runtime import Gpu, Machine, decide, describe, detect
+from p2plib.runtime import BACKENDS, Gpu, Machine, decide, describe, detect
 
 BOTH = frozenset({"tensorflow", "jax"})
 TF = frozenset({"tensorflow"})
@@ -116,6 +117,12 @@ def test_start_keeps_to_the_backend_that_runs(capfd):
 def test_another_backend_is_refused_with_what_there_is(backend):
     with pytest.raises(ConfigError, match=rf"backends tensorflow and jax, not on '{backend}'; set KERAS_BACKEND"):
         decide(PLAIN_CPU, backend)
+
+
+@pytest.mark.keras
+def test_an_empty_variable_asks_for_no_backend(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    assert runtime.start().backend in BACKENDS
 
 
 def test_settings_of_keras_on_this_machine_change_nothing(tmp_path, monkeypatch):

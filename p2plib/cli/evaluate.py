@@ -142,11 +142,15 @@ def grid(
     print(out)
 
 
-def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /) -> None:
-    """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders."""
+def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /, data: str | None = None) -> None:
+    """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders.
+
+    Args:
+        data: Where the data set is now, if it was moved.
+    """
     from p2plib.show.report import write_report
 
-    print(f"results: {write_report(run)}")
+    print(f"results: {write_report(run, data=data)}")
 
 
 def _extractor(name: str) -> Extractor | None:

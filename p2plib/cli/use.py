@@ -14,6 +14,9 @@ from p2plib.cli.texts import CheckpointPath, Noise, explained_by
 from p2plib.errors import ConfigError
 from p2plib.files import check_writable
 
+NAMED = 5
+"""Names of files that a note gives before it says "..."."""
+
 # Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
 
 
@@ -42,6 +45,13 @@ def translate(
     result = p2plib.translate_files(model, inputs, out, noise, fit, compare, force, progress=sys.stderr.isatty())
     for path in result.written:
         print(path)
+    if result.several:
+        named = ", ".join(f"{path} ({count})" for path, count in list(result.several.items())[:NAMED])
+        more = ", ..." * (len(result.several) > NAMED)
+        print(
+            f"{len(result.several)} file(s) hold several images, the first of each is used: {named}{more}",
+            file=sys.stderr,
+        )
     for reason in result.failed.values():
         print(f"failed: {reason}", file=sys.stderr)
     counts = f"{len(result.written)} written, {len(result.skipped)} skipped (done before), {len(result.failed)} failed"

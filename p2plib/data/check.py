@@ -14,6 +14,7 @@ from PIL import Image
 
 from p2plib.data.image import (
     color_profile,
+    count_images,
     exif_orientation,
     has_alpha,
     has_few_colors,
@@ -218,7 +219,7 @@ def _unusual(opened: Image.Image, path: Path, joined: bool) -> Iterator[tuple[st
     if (turn := exif_orientation(opened)) not in (None, 1):
         done = "ignored, the halves are taken as stored" if joined else "applied"
         yield "orientation", f"has an EXIF orientation ({turn}), which is {done}"
-    if opened.format != "MPO" and (count := getattr(opened, "n_frames", 1)) > 1:
+    if (count := count_images(opened)) > 1:
         yield "several images", f"holds {count} images; the first is used"
     if opened.mode.startswith(("I", "F")) or (opened.format == "PNG" and _png_bit_depth(path) == 16):
         yield "16-bit", "is 16-bit, scaled to 8 bits" + _lost_levels(opened)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from p2plib.errors import DataError
+
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"}
@@ -33,10 +35,19 @@ OUTSIDE = "images outside the splits"
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed."""
+    """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed.
+
+    Raises:
+        DataError: a folder cannot be opened, unless it belongs to a system.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not is_hidden(Path(error.filename), folder):
+            raise DataError(f"{error.filename}: this folder cannot be opened ({error.strerror}); make it readable.")
+
     found = []
     above = {os.fspath(folder): frozenset({os.path.realpath(folder)})}  # each folder to walk, and all that it lies in
-    for here, folders, names in os.walk(folder, followlinks=True):
+    for here, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         found += [Path(here, name) for name in names]
         around = above.pop(here)
         for name in list(folders):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
@@ -39,6 +39,7 @@ def max_pixels() -> int:
 
 
 Image.MAX_IMAGE_PIXELS = None  # see `max_pixels`
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # 64 MB: editors write long histories into PNG files
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
@@ -125,6 +126,17 @@ def header(path: Path, upright: bool = False) -> tuple[int, int] | None:
         return None
 
 
+def count_images(opened: Image.Image) -> int:
+    """How many images a file holds: pages or frames; 1 for photos of phones, which have previews of themselves beside.
+
+    What is damaged behind the first image counts as nothing.
+    """
+    try:
+        return 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, TypeError):
+        return 1
+
+
 def exif_orientation(opened: Image.Image) -> int | None:
     """The EXIF orientation of an image, 1 to 8; None if it has none.
 
@@ -145,6 +157,8 @@ def to_rgb(opened: Image.Image, upright: bool = True) -> np.ndarray:
         opened = ImageOps.exif_transpose(opened)
     if opened.mode.startswith("I") or opened.mode == "F":
         values = np.asarray(opened, np.float64)
+        if opened.mode == "F" and not np.isfinite(values).all():
+            raise ValueError("it holds values that are no numbers")
         if opened.mode != "F" or values.max(initial=0) > 255:
             values = values / 257  # 16 bits hold [0, 65535]; Pillow's own conversion clips them to white
         return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)

@@ -147,7 +147,7 @@ def keys(a: Sequence[str], b: Sequence[str]) -> tuple[list[str], list[str], str 
         return list(a), list(b), None
     left_out = " and ".join(repr(mark) for mark in (*marks_a, *marks_b) if mark) or "capitals"
     both = next(key for key in folded_a if key in folded_b)
-    example = f"{a[folded_a.index(both)]} and {b[folded_b.index(both)]}"
+    example = f"{a[folded_a.index(both)]} (A) and {b[folded_b.index(both)]} (B)"
     return folded_a, folded_b, f"partners have the same name but for {left_out}, for example {example}"
 
 

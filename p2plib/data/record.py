@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from p2plib.data.catalog import entry_of
 from p2plib.data.dataset import NAMED, Dataset
+from p2plib.data.layout import stem_key
 from p2plib.data.pairs import Pair
-from p2plib.errors import ConfigError
+from p2plib.errors import ConfigError, DataError
+from p2plib.files import read_json, user_path
 
 FILE = "data.json"
 """Its name in the run folder."""
@@ -37,9 +39,21 @@ def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(run: str | Path | None) -> dict[str, Any]:
-    """The record of a run; empty for a new run (None), and for one that has none, as those of version 0.1."""
+    """The record of a run; empty for a new run (None), and for one that has none, as those of version 0.1.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     path = Path(run or "", FILE)
-    return json.loads(path.read_text(encoding="utf-8")) if run is not None and path.exists() else {}
+    if run is None or not path.exists():
+        return {}
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read as the record of a run's images ({error}); restore it, or remove it if the images "
+            "are those that the run started with."
+        ) from error
 
 
 def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str], None]) -> Dataset:
@@ -53,6 +67,7 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     if not (recorded := record.get("pairs")):
         return dataset
     here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
+    recorded = _as_named_here(recorded, here.keys())
     before = {name: digest for split in SPLITS for name, digest in recorded[split].items()}
     known = [here[name] for name in before if name in here]
     with ThreadPoolExecutor() as pool:
@@ -74,14 +89,49 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
     """The data set with the pairs of a record that are there, in the record's splits; unchanged without a record."""
     if not (recorded := record.get("pairs")):
         return dataset
+    here = {pair.name for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
+    recorded = _as_named_here(recorded, here)
     return replace(dataset, chosen={split: frozenset(recorded[split]) for split in SPLITS})
 
 
+def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
+    """Whether a data set holds the very images that a run validated on: it is the run's own, in another place."""
+    here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
+    if not (recorded := record.get("pairs")):
+        return False
+    validated = _as_named_here(recorded, here.keys())["val"]
+    return bool(validated) and all(
+        was and name in here and _digest(here[name]) == was for name, was in validated.items()
+    )
+
+
+def _as_named_here(recorded: Mapping[str, Mapping[str, str]], here: Set[str]) -> dict[str, dict[str, str]]:
+    """The recorded pairs under their names here: systems and archives write accents in different Unicode forms."""
+    known = {name for split in SPLITS for name in recorded[split]}
+    others = {stem_key(name): name for name in here - known}
+    return {
+        split: {
+            name if name in here else others.get(stem_key(name), name): was for name, was in recorded[split].items()
+        }
+        for split in SPLITS
+    }
+
+
 def found_again(data: str, record: Mapping[str, Any]) -> str:
-    """Where a run's data are: `data` as it is, or the folder it meant where the run was started."""
-    folder = record.get("folder")
-    here = Path(data).expanduser()
-    return folder if folder and not here.is_absolute() and Path(folder).is_dir() else data
+    """Where a run's data are: `data` as it is, or the folder it meant where the run was started.
+
+    If `data` is gone, as a checkpoint from before a move has it, it is the folder where the run went on.
+    """
+    folder, here = record.get("folder"), user_path(data)
+    if folder and Path(folder).is_dir() and not (here.is_absolute() and here.is_dir()):
+        return str(folder)
+    return data
+
+
+def check_there(data: str) -> None:
+    """Raise a DataError if the folder of a run's images, which nobody named just now, is gone."""
+    if not entry_of(data) and not user_path(data).is_dir():
+        raise DataError(f"{data}: the folder of this run's images is not here; name where it is now with --data.")
 
 
 def _digest(pair: Pair) -> str | None:

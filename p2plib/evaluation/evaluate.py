@@ -170,12 +170,17 @@ def judge(
 def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = None) -> Dataset:
     """Open the data set for an evaluation: the checkpoint's training data unless `data` is given, at any size.
 
+    Training data that were moved keep the split that the run made of them.
+
     Raises:
         DataError: see `open_dataset`.
     """
     config = checkpoint.info.config
+    if not data:
+        record.check_there(config.data)
     config = dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size)
-    return open_dataset(config) if data else record.kept(open_dataset(config), checkpoint.record)
+    dataset, known = open_dataset(config), checkpoint.record
+    return dataset if data and not record.holds_same(dataset, known) else record.kept(dataset, known)
 
 
 def conditions(step: int, dataset: Dataset, split: str, count: int) -> dict[str, Any]:

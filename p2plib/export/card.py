@@ -21,7 +21,7 @@ from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, Entry
 from p2plib.data.dataset import open_dataset, spread
 from p2plib.data.image import save_image, tile_images
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, sized
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
@@ -142,7 +142,12 @@ def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, 
     record = run / "environment.json"
     if not record.exists():
         return facts
-    environment = json.loads(record.read_text(encoding="utf-8"))
+    try:
+        environment = files.read_json(record)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{record}: cannot be read ({error}); restore it, or remove it to do without the facts about the machine."
+        ) from error
     versions = {"python": environment["python"]} | environment["versions"]
     return facts | {
         "plan": Plan(**environment["plan"]),

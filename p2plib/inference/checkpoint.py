@@ -122,7 +122,8 @@ def load(path: str | Path) -> Checkpoint:
     plan = runtime.start(TrainConfig(precision="float32"))
     generator = load_generator(path)
     generator.compile(jit_compile=plan.xla)
-    known = record.read(path.resolve().parent.parent)
+    run = path.resolve().parent.parent
+    known = record.read(run if (run / "config.json").exists() else None)
     config = replace(info.config, data=record.found_again(info.config.data, known))
     return Checkpoint(generator, replace(info, config=config), known)
 

@@ -27,7 +27,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
-from p2plib.data.image import read_rgb
+from p2plib.data.image import count_images, read_rgb
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
 from p2plib.inference.translate import translate
@@ -58,6 +58,8 @@ class Translated:
     """Existing results from the same files, model and settings."""
     failed: dict[Path, str] = field(default_factory=dict)
     """Images that cannot be read, with the reasons."""
+    several: dict[Path, int] = field(default_factory=dict)
+    """Files that hold several images, pages or frames, and how many; the first of each is translated."""
 
 
 @dataclass(frozen=True)
@@ -99,24 +101,26 @@ def translate_files(
     _remove_leftovers(jobs)
     finished = set() if force else {job.target for job in jobs if _recorded(job.target) == job.record}
     todo = [job for job in jobs if job.target not in finished]
-    failed: dict[Path, str] = {}
+    done = Translated(skipped=[job.target for job in jobs if job.target in finished])
     with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        for batch in _batches(todo, checkpoint.size, failed):
+        for batch in _batches(todo, checkpoint.size, done):
             sources = [image for _, image in batch]
             generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
             for (job, source), result in zip(batch, generated, strict=True):
                 _write(job, np.hstack([source, result]) if compare else result)
             bar.update(len(batch))
-    written = [job.target for job in todo if job.source not in failed]
-    return Translated(written, [job.target for job in jobs if job.target in finished], failed)
+    done.written.extend(job.target for job in todo if job.source not in done.failed)
+    return done
 
 
-def _batches(jobs: Sequence[_Job], size: int, failed: dict[Path, str]) -> Iterator[list[tuple[_Job, np.ndarray]]]:
-    """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. Failures go to `failed`."""
+def _batches(jobs: Sequence[_Job], size: int, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
+    """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. What is odd is noted in `done`."""
     small: list[tuple[_Job, np.ndarray]] = []
-    for job, image in _ahead(_read, jobs):
+    for job, (image, count) in _ahead(_read, jobs):
+        if count > 1:
+            done.several[job.source] = count
         if isinstance(image, DataError):
-            failed[job.source] = str(image)
+            done.failed[job.source] = str(image)
         elif max(image.shape[:2]) > size:
             yield [(job, image)]
         else:
@@ -209,13 +213,16 @@ def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
             yield first, future.result()
 
 
-def _read(job: _Job) -> np.ndarray | DataError:
+def _read(job: _Job) -> tuple[np.ndarray | DataError, int]:
+    """The first image of a file, or why it cannot be read, and how many the file holds."""
     try:
         if why := unsupported(job.source, job.source.parent):
             raise DataError(f"{job.source}: {why}.")
-        return read_rgb(job.source)
+        image = read_rgb(job.source)
+        with Image.open(job.source) as opened:
+            return image, count_images(opened)
     except DataError as error:
-        return error
+        return error, 1
 
 
 def _write(job: _Job, image: np.ndarray) -> None:

@@ -65,7 +65,7 @@ def first_size(source: Path) -> tuple[int, int]:
     with reading(source) as (container, track):
         for image, _ in Frames(container, track, source):
             return image.shape[0], image.shape[1]
-    raise DataError(f"{source}: this video has no frames.")
+    raise DataError(f"{source}: this video has no frames; use another copy, since this one may have broken off.")
 
 
 def rate_of(track: Any) -> Fraction:
@@ -98,7 +98,7 @@ class Frames:
         self.container, self.track, self.source, self.sound, self.say = container, track, source, sound or {}, say
         self.count = self.skipped = 0
         self.end = 0.0  # seconds
-        self.cut = self.keyed = False
+        self.cut = self.keyed = self.interlaced = False
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield uint8 (H, W, 3) and the time; sound goes its own way meanwhile."""
@@ -110,6 +110,9 @@ class Frames:
                 last = max(time, last + 1) if self.count else time  # the encoder needs increasing times
                 if self.count == 0 and (kind := hdr.kind_of(frame)):
                     self.say(f"its colors ({kind}) are converted to those of an ordinary screen (BT.709)")
+                if frame.interlaced_frame and not self.interlaced:
+                    self.interlaced = True
+                    self.say("it is interlaced, and its frames are used with both fields in them; deinterlace it first")
                 yield upright(frame), last
                 self.count += 1
         for end in self.sound.values():

@@ -9,7 +9,6 @@ and a person sees all of them where they are not understood.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from p2plib.errors import KaggleError
+from p2plib.files import read_json
 from p2plib.kaggle import manifest
 from p2plib.kaggle.command import UnclearError, run_kaggle, shown, without_secrets
 from p2plib.kaggle.kernel import METADATA
@@ -84,7 +84,7 @@ def push(folder: Path, seconds: int | None = None) -> str:
             f"{folder}: was pushed without its sources {lost[1]}, which Kaggle does not find or not let you use; stop "
             f"the session at {address[1]}, mend {METADATA} and push again."
         )
-    wanted = json.loads((Path(folder) / METADATA).read_text(encoding="utf-8"))["id"]
+    wanted = read_json(Path(folder) / METADATA)["id"]
     if f"/{wanted}/".lower() not in f"{address[1]}/".lower():
         raise KaggleError(
             f"{folder}: was pushed, but under the name that Kaggle makes of its title, {address[1]}; stop the session "

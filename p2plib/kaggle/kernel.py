@@ -71,7 +71,7 @@ class Kernel:
             KaggleError: the file is missing or invalid, or has a value that p2plib does not support.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = files.read_json(path)
         except (OSError, ValueError) as error:
             raise KaggleError(
                 f"{path}: cannot be read as kernel metadata ({error}); see the example in the README."

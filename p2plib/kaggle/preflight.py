@@ -20,7 +20,7 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.errors import ConfigError, DataError, KaggleError, P2PError
-from p2plib.files import user_path
+from p2plib.files import read_json, user_path
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
@@ -63,7 +63,7 @@ def slug(title: str) -> str:
 
 def _notebook(path: Path, kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         sources = ["".join(cell["source"]) for cell in content["cells"]]
         name = content.get("metadata", {}).get("kernelspec", {}).get("name")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -241,7 +241,7 @@ def _has_token() -> bool:
 def _has_key() -> bool:
     """Whether there is a user name with a key (legacy), in the environment or else `kaggle.json`."""
     try:
-        saved = json.loads((_config_folder() / "kaggle.json").read_text(encoding="utf-8"))
+        saved = read_json(_config_folder() / "kaggle.json")
     except (OSError, ValueError):
         saved = {}
     saved = saved if isinstance(saved, dict) else {}

@@ -32,7 +32,7 @@ SETTINGS = (
 """The fields of `TrainConfig` on the page; `config.json` has all."""
 
 
-def write_report(run: str | Path, limit: int = 100) -> Path:
+def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> Path:
     """Evaluate a run's best generator on its validation split and write a report into the run folder.
 
     The files are `result_grid.png`, `learning_curves.png` (after the first epoch), `metrics.csv`, `metrics.json`, and
@@ -41,6 +41,7 @@ def write_report(run: str | Path, limit: int = 100) -> Path:
     Args:
         run: a run folder.
         limit: maximum number of validation pairs, evenly spaced (0: all).
+        data: where the data set is now, if it was moved.
 
     Returns:
         The path of `results.html`.
@@ -55,7 +56,7 @@ def write_report(run: str | Path, limit: int = 100) -> Path:
         raise CheckpointError(f"{run}: not a run folder; give the folder that training printed.")
     files.check_writable(run, folder=True)
     model = checkpoint.load(run)
-    evaluation = evaluate(model, limit=limit)
+    evaluation = evaluate(model, data, limit=limit)
     evaluation.write_csv(run / "metrics.csv")
     evaluation.write_json(run / "metrics.json")
     figures.save(_grid(evaluation, model.info.names), run / "result_grid.png")

@@ -105,6 +105,7 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
     known = record.read(resume)
     if config is None or config.data == saved.data:
         there = record.found_again(saved.data, known)
+        record.check_there(there)
         saved = dataclasses.replace(saved, data=there)
         config = dataclasses.replace(config, data=there) if config else saved
     if config.direction == "auto":
@@ -149,7 +150,7 @@ def write_records(folder: Path, config: TrainConfig, plan: runtime.Plan, dataset
     """
     before = record.read(folder)
     data = record.record_of(dataset, before)
-    if before and before["fingerprint"] != data["fingerprint"]:
+    if before and not before.get("pairs") and before["fingerprint"] != data["fingerprint"]:
         counts = ", ".join(f"{before[split]} {split} pairs then, {data[split]} now" for split in ("train", "val"))
         raise ConfigError(
             f"The training data changed: {config.data} holds other images than when this run started ({counts}); "

@@ -70,6 +70,14 @@ def test_data_get_names_what_there_is(capsys):
     assert "facades" in fails(capsys, "data", "get", "facade")
 
 
+def test_a_terminal_shows_no_warnings_of_pillow(capsys, recwarn, tmp_path):
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\1" * 20
+    (tmp_path / "train").mkdir()
+    Image.fromarray(np.hstack(toy.city(0, 32))).save(tmp_path / "train" / "0.jpg", exif=damaged)
+    succeeds(capsys, "data", "check", tmp_path, "--sheet", tmp_path / "sheet.png")
+    assert not recwarn
+
+
 def test_data_check_of_good_pairs(capsys, tiny_pairs, tmp_path):
     sheet = tmp_path / "sheet.png"
     out = succeeds(capsys, "data", "check", tiny_pairs, "--sheet", sheet)
@@ -177,6 +185,17 @@ def test_translate_goes_on_after_broken_files_and_after_a_break(run, capsys, tin
     assert capsys.readouterr().err.splitlines()[-1] == "0 written, 3 skipped (done before), 0 failed"
     assert main([*command, "--force"]) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "3 written, 0 skipped (done before), 0 failed"
+
+
+@pytest.mark.keras
+def test_translate_says_which_files_hold_several_images(run, capsys, tiny_pairs, tmp_path):
+    with Image.open(tiny_pairs / "val" / "10.png") as page:
+        for i in range(7):
+            page.save(tmp_path / f"{i}.tif", save_all=True, append_images=[page] * (i + 1))
+    assert main(["translate", str(run), *map(str, sorted(tmp_path.glob("*.tif"))), "--out", str(tmp_path / "out")]) == 0
+    named = ", ".join(f"{tmp_path / str(i)}.tif ({i + 2})" for i in range(5))
+    said = f"7 file(s) hold several images, the first of each is used: {named}, ..."
+    assert capsys.readouterr().err.splitlines()[-2:] == [said, "7 written, 0 skipped (done before), 0 failed"]
 
 
 @pytest.mark.keras

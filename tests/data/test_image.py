@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from p2plib.data.image import read_rgb, resize_image, save_image, tile_images, to_float, to_rgb, to_uint8
 from p2plib.errors import ConfigError, DataError
@@ -121,6 +121,21 @@ def test_what_is_no_image_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"7\.png"):
         read_rgb(path)
+
+
+def test_a_long_history_in_a_png_file_costs_no_image(tmp_path):
+    """Editors write megabytes of text into it, beside which Pillow's own limit is small."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("history", "x" * 5_000_000, zip=True)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "edited.png", pnginfo=text)
+    assert (read_rgb(tmp_path / "edited.png") == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(tmp_path, value):
+    Image.fromarray(np.array([[0, value]], np.float32)).save(tmp_path / "measured.tif")
+    with pytest.raises(DataError, match=r"measured.tif: cannot be read as an image \(it holds values that are no num"):
+        read_rgb(tmp_path / "measured.tif")
 
 
 def test_resizing_is_antialiased():

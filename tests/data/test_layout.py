@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +93,9 @@ def test_partners_in_one_folder(tmp_path):
             image(tmp_path / "train" / f"{i}_{side}.png", seed=i)
     listing = list_pairs(tmp_path)
     assert [len(pair.files) for pair in listing.splits["train"]] == [2, 2, 2]
-    assert listing.notes == ["train: partners have the same name but for '_A' and '_B', for example 0_A and 0_B."]
+    assert listing.notes == [
+        "train: partners have the same name but for '_A' and '_B', for example 0_A (A) and 0_B (B)."
+    ]
 
 
 def test_side_by_side_files_are_never_joined_by_their_names(tmp_path):
@@ -228,3 +232,21 @@ def test_a_file_that_is_side_by_side_only_upright_is_turned(tmp_path):
     path = image(tmp_path / "train" / "1.png", 8, 16, exif=turned(6))
     [pair] = list_pairs(tmp_path).splits["train"]
     np.testing.assert_array_equal(np.hstack(pair.read()), np.rot90(np.asarray(Image.open(path)), 3))
+
+
+def test_a_folder_that_cannot_be_opened_is_named_unless_it_is_the_system_s(tmp_path, monkeypatch):
+    for name in ("train", "val", "lost+found"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "train" / "0.png").touch()
+    scandir, closed = os.scandir, {"lost+found"}
+
+    def refusing(path):
+        if Path(path).name in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert image_files(tmp_path) == [tmp_path / "train" / "0.png"]
+    closed.add("val")
+    with pytest.raises(DataError, match=r"val: this folder cannot be opened \(Permission denied\); make it readable"):
+        image_files(tmp_path)

@@ -17,7 +17,7 @@ from PIL import Image
 import p2plib
 from p2plib.config import TrainConfig
 from p2plib.data import toy
-from p2plib.errors import CheckpointError
+from p2plib.errors import CheckpointError, ConfigError
 from p2plib.evaluation.evaluate import Evaluation
 from p2plib.evaluation.metrics import score
 from p2plib.export import card
@@ -197,3 +197,9 @@ def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"missing\.keras: no such checkpoint"):
         card.write_card(tmp_path / "out", tmp_path / "missing.keras")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_record_of_the_machine_is_named(tmp_path):
+    (tmp_path / "environment.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"environment.json: cannot be read \(.*; restore it, or remove it"):
+        card.training_facts(tmp_path, [])

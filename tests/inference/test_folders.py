@@ -215,3 +215,16 @@ def test_progress_goes_to_stderr(model, photos, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "images: 100%" in shown.err and "3/3" in shown.err
     assert shown.out == ""
+
+
+def test_files_of_several_images_are_said_and_phone_photos_are_not(model, tmp_path):
+    first, *others = (Image.fromarray(toy.city(i, 32)[0]) for i in range(3))
+    for name in ("pages.tif", "moving.gif", "film.webp", "phone.mpo"):
+        first.save(tmp_path / name, save_all=True, append_images=others)
+    first.save(tmp_path / "one.tif")
+    (tmp_path / "phone.mpo").rename(tmp_path / "phone.jpg")
+    inputs = sorted(tmp_path.iterdir())
+    result = translate_files(model, inputs, tmp_path / "out" / "a")
+    assert len(result.written) == 5
+    several = {path.name: count for path, count in result.several.items()}
+    assert several == {"film.webp": 3, "moving.gif": 3, "pages.tif": 3}

@@ -259,3 +259,15 @@ except here.DataError as error:
     assert "out.mp4: cannot be written (File too large)" in done.stdout and done.stdout.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("interlaced", [True, False])
+def test_interlaced_video_is_said_once(tmp_path, interlaced):
+    options = {"flags": "+ildct+ilme"} if interlaced else {}
+    with av.open(tmp_path / "tape.mpg", "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for image in drift(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+    assert sum("it is interlaced" in note for note in translated(tmp_path / "tape.mpg").notes) == interlaced

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,8 @@ import p2plib
 from p2plib.config import TrainConfig
 from p2plib.data import toy
 from p2plib.data.image import save_image
-from p2plib.errors import ConfigError
+from p2plib.errors import ConfigError, DataError
+from p2plib.show.report import write_report
 from p2plib.training import run as runs
 from p2plib.training.loop import train
 from p2plib.training.run import claimed, read_log
@@ -166,6 +169,8 @@ def test_held_out_pairs_stay_held_out_when_pairs_are_added(tiny_pairs, tiny_conf
         shutil.copy(pairs / "train" / "3.png", pairs / "train" / f"9{i}.png")
     evaluated = p2plib.evaluate(p2plib.load(run)).images
     assert evaluated == list(recorded["val"])
+    shutil.copytree(pairs, tmp_path / "moved")
+    assert p2plib.evaluate(p2plib.load(run), str(tmp_path / "moved")).images == evaluated
     train(dataclasses.replace(config, epochs=2, run_dir=None), resume=run)
     assert json.loads((run / "data.json").read_text())["pairs"] == recorded
 
@@ -177,6 +182,41 @@ def test_the_same_images_elsewhere_are_the_same_data(copied, tmp_path, monkeypat
     config = dataclasses.replace(TrainConfig.read(run / "config.json"), data=str(tmp_path / "moved"))
     train(config, resume=run)
     assert TrainConfig.read(run / "config.json").data == str(tmp_path / "moved")
+
+
+@pytest.mark.keras
+def test_images_that_are_gone_can_be_named_where_they_are(tiny_pairs, tiny_config, tmp_path):
+    pairs = shutil.copytree(tiny_pairs, tmp_path / "pairs")
+    config = dataclasses.replace(tiny_config, data=str(pairs), epochs=1, decay_epochs=0, run_dir=str(tmp_path / "run"))
+    run = train(config)
+    best = (run / "checkpoints" / "best.keras").read_bytes()
+    moved = str(pairs.rename(tmp_path / "moved"))
+    said = f"{pairs}: the folder of this run's images is not here; name where it is now with --data"
+    for use in (lambda: train(resume=run), lambda: p2plib.evaluate(p2plib.load(run)), lambda: write_report(run)):
+        with pytest.raises(DataError, match=re.escape(said)):
+            use()
+    assert write_report(run, data=moved).exists()
+    train(dataclasses.replace(config, data=moved, epochs=2, run_dir=None), resume=run)
+    (run / "checkpoints" / "best.keras").write_bytes(best)  # as if it were still the best: it names the old folder
+    assert len(p2plib.evaluate(p2plib.load(run)).images) == 3
+
+
+@pytest.mark.keras
+def test_names_in_another_unicode_form_are_the_same(copied):
+    """As macOS, network disks and archives copy them."""
+    run, pairs = copied
+    record = json.loads((run / "data.json").read_text())
+    for split, number in (("train", 4), ("val", 11)):
+        record["pairs"][split] = {
+            name.replace(f"{number}.png", "\u00e9.png"): digest for name, digest in record["pairs"][split].items()
+        }
+        (pairs / split / f"{number}.png").rename(pairs / split / "e\u0301.png")
+    (run / "data.json").write_text(json.dumps(record))
+    assert "val/e\u0301.png" in p2plib.evaluate(p2plib.load(run), str(pairs)).images
+    train(resume=run)
+    (pairs / "train" / "e\u0301.png").unlink()
+    with pytest.raises(ConfigError, match="1 missing"):
+        train(resume=run)
 
 
 @pytest.mark.keras
@@ -224,3 +264,33 @@ def test_read_log_gives_numbers(tiny_run):
 
 def test_read_log_of_an_unstarted_run_is_empty(tmp_path):
     assert read_log(tmp_path / "log.csv") == []
+
+
+@pytest.mark.keras
+def test_files_of_a_run_may_begin_with_the_mark_of_some_editors(copied):
+    run, _ = copied
+    for name in ("config.json", "data.json", "environment.json"):
+        (run / name).write_bytes(codecs.BOM_UTF8 + (run / name).read_bytes().replace(b"\n", b"\r\n"))
+    p2plib.load(run)
+    train(resume=run)
+    assert read_progress(run / "checkpoints" / "state.npz")["epoch"] == 3
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("damage", [b"{", b"[1]", "{}".encode("utf-16")])
+def test_a_damaged_record_is_named(copied, damage):
+    run, _ = copied
+    (run / "data.json").write_bytes(damage)
+    for use in (lambda: train(resume=run), lambda: p2plib.load(run)):
+        with pytest.raises(
+            ConfigError, match=r"data.json: cannot be read as the record of a run's images \(.*; restore"
+        ):
+            use()
+
+
+@pytest.mark.keras
+def test_a_checkpoint_outside_a_run_reads_no_record(tiny_run, tmp_path):
+    (tmp_path / "data.json").write_text("[1, 2]")  # of something else
+    (tmp_path / "models").mkdir()
+    shutil.copy(tiny_run / "checkpoints" / "best.keras", tmp_path / "models")
+    assert p2plib.load(tmp_path / "models" / "best.keras").record == {}
