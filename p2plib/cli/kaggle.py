@@ -108,7 +108,10 @@ def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path
 
     if accelerator:
         made = dataclasses.replace(made, accelerator=accelerator)
-    print(f"built: {kernel.build(config, made, out)}")
+    folder = kernel.build(config, made, out)
+    if (size := TrainConfig.read(folder / kernel.CONFIG).batch_size) != config.batch_size:
+        print(f"batch_size is {size}, not {config.batch_size}, to divide by the devices of {made.accelerator}")
+    print(f"built: {folder}")
 
 
 def _built(out: Path) -> Kernel:

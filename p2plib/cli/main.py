@@ -56,9 +56,8 @@ GROUPS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status. Errors that users can fix are printed without a traceback."""
     _take_any_name()
-    warnings.filterwarnings(
-        "ignore", module=r"PIL\."
-    )  # of damaged EXIF, by a line of Pillow's code; pixels are unharmed
+    # Pillow warns of damaged EXIF by a line of its own code; the pixels are unharmed.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         with REGISTRY, _all_printed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -17,8 +18,9 @@ from typing import Any
 import p2plib
 from p2plib import files
 from p2plib.config import TrainConfig
-from p2plib.errors import KaggleError
+from p2plib.errors import ConfigError, KaggleError
 from p2plib.kaggle.mirrors import MIRRORS
+from p2plib.kaggle.session import DEVICES
 from p2plib.models import features
 
 CODE_FILE, METADATA, CONFIG = "p2plib-training.ipynb", "kernel-metadata.json", "config.json"
@@ -137,7 +139,7 @@ def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
     """Write the notebook, its `kernel-metadata.json` and its training `config.json`, each atomically.
 
     Args:
-        config: the training settings.
+        config: the training settings; the recipe's batch is raised if it does not divide by the devices.
         kernel: name, accelerator and attached sources on Kaggle.
         out: output folder, for `kaggle kernels push -p`.
 
@@ -150,6 +152,8 @@ def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
     if config.init:
         raise KaggleError(f"init is {config.init!r}, but a trained model is not carried to Kaggle yet; leave init out.")
     out = Path(out)
+    with contextlib.suppress(ConfigError):  # `preflight.check` reports a batch that was chosen and does not divide
+        config = config.for_devices(DEVICES[kernel.accelerator])
     files.write_text(out / CODE_FILE, _json(notebook(config, kernel)))
     files.write_text(out / CONFIG, _json(config.to_dict()))
     files.write_text(out / METADATA, _json(kernel.to_dict()))

@@ -23,7 +23,7 @@ from p2plib.errors import ConfigError, DataError, KaggleError, P2PError
 from p2plib.files import read_json, user_path
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
-from p2plib.kaggle.session import HOURS, MARGIN, TPU_HOURS
+from p2plib.kaggle.session import DEVICES, HOURS, MARGIN, TPU_HOURS
 from p2plib.registry import TASKS
 
 MAX_NOTEBOOK = 900_000
@@ -32,8 +32,6 @@ MAX_DISK = 20e9
 """Size of Kaggle's working directory in bytes."""
 SMALL_FILES = 1e9
 """Generous reserve in bytes for sample grids, report, log and Kaggle's own files."""
-DEVICES = {"t4x2": 2, "tpu": 8, "cpu": 1}
-"""Number of devices that share a batch, by accelerator."""
 
 _PLACEHOLDER = re.compile(r"INSERT_|YOUR[-_ ]?(USER)?NAME", re.IGNORECASE)
 

@@ -33,6 +33,8 @@ from p2plib.training.loop import say
 from p2plib.training.run import Progress
 from p2plib.training.state import read_progress, state_file
 
+DEVICES = {"t4x2": 2, "tpu": 8, "cpu": 1}
+"""Number of devices that share a batch, by accelerator."""
 HOURS, TPU_HOURS = 12, 9
 """Kaggle's time limits for a session."""
 # The margin covers startup, an unexpectedly long first validation, the report, hashing about 2 GB, and Kaggle's own

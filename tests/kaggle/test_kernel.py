@@ -292,3 +292,15 @@ def test_the_titles_of_a_chain_agree_with_its_ids(title):
         assert kernel.kernel_sources == (before.id,)
         assert kernel.id not in seen
         seen.add(kernel.id)
+
+
+@pytest.mark.parametrize(("accelerator", "size"), [("t4x2", 4), ("tpu", 8), ("cpu", 4)])
+def test_the_recipes_batch_divides_by_the_devices(tmp_path, accelerator, size):
+    kernel = replace(KERNEL, accelerator=accelerator)
+    build(TrainConfig(data="maps"), kernel, tmp_path)
+    settings = TrainConfig.read(tmp_path / CONFIG)
+    assert settings.batch_size == size
+    again = build(settings, kernel, tmp_path / "next")  # as `kaggle resume` does
+    assert TrainConfig.read(again / CONFIG) == settings
+    chosen = build(TrainConfig(data="maps", batch_size=3), kernel, tmp_path / "chosen")
+    assert TrainConfig.read(chosen / CONFIG).batch_size == 3
