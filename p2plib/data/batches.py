@@ -110,7 +110,8 @@ class Batches:
 
     def _seen(self, both: Sides) -> Sides:
         """The pair itself, once it is noted whether its target has colors."""
-        self._gray = self._gray and is_gray(both[1])
+        if self._gray and not is_gray(both[1]):  # several threads call this, and none may set it back
+            self._gray = False
         return both
 
     @property

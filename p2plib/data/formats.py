@@ -38,11 +38,11 @@ def files_below(folder: Path) -> list[Path]:
     """All files in a folder, at any depth, sorted. Links to folders are followed, and dead links are listed.
 
     Raises:
-        DataError: a folder cannot be opened, unless it belongs to a system.
+        DataError: a folder is there and cannot be opened, unless it belongs to a system.
     """
 
     def refuse(error: OSError) -> None:
-        if not is_hidden(Path(error.filename), folder):
+        if not (isinstance(error, FileNotFoundError) or is_hidden(Path(error.filename), folder)):
             raise DataError(f"{error.filename}: this folder cannot be opened ({error.strerror}); make it readable.")
 
     found = []
