@@ -86,11 +86,20 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
 
 
 def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
-    """The data set with the pairs of a record that are there, in the record's splits; unchanged without a record."""
+    """The data set with the pairs of a record, in the record's splits; unchanged without a record.
+
+    Raises:
+        DataError: pairs that the run validated on are missing, so that no result would compare with its own.
+    """
     if not (recorded := record.get("pairs")):
         return dataset
     here = {pair.name for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
     recorded = _as_named_here(recorded, here)
+    if missing := [name for name in recorded["val"] if name not in here]:
+        raise DataError(
+            f"{dataset.data}: {len(missing)} of the {len(recorded['val'])} validation pairs of this run are missing "
+            f"({_some(missing)}); restore them, or name a folder that holds them with --data."
+        )
     return replace(dataset, chosen={split: frozenset(recorded[split]) for split in SPLITS})
 
 

@@ -147,6 +147,19 @@ def test_a_run_does_not_go_on_with_other_images(copied, change, said):
 
 
 @pytest.mark.keras
+def test_an_evaluation_names_validation_pairs_that_are_gone(copied):
+    run, pairs = copied
+    model = p2plib.load(run)
+    assert len(p2plib.evaluate(model, str(pairs)).images) == 3
+    one_gone(pairs)  # of the training pairs, which no evaluation of the validation split needs
+    assert len(p2plib.evaluate(model, str(pairs)).images) == 3
+    (run / "data.json").write_text((run / "data.json").read_text().replace("val/11.png", "val/gone.png"))
+    model = p2plib.load(run)
+    with pytest.raises(DataError, match=r"1 of the 3 validation pairs of this run are missing \(val/gone.png\)"):
+        p2plib.evaluate(model)
+
+
+@pytest.mark.keras
 @pytest.mark.parametrize("change", [one_more, other_validation])
 def test_pairs_that_are_new_wait_for_a_new_run(copied, change, capsys):
     run, pairs = copied
