@@ -219,6 +219,37 @@ figures.image_grid(columns)
 # Look for: what survives the round trip. Nobody trained the two models to fit each other (CycleGAN does), so what comes
 # back tells how much of the source the generated image still holds.
 #
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** Mirror the source. Is the result the mirrored result?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution", "nbval-ignore-output"]
+[mirrored] = translate(model, [result.sources[0][:, ::-1].copy()])
+difference = np.abs(mirrored[:, ::-1].astype(int) - result.generated[0]).mean()
+print(f"the same places, other details: {difference:.0f} of 255 levels apart. Kernels are not symmetric.")
+
+# %% [markdown]
+# **2.** Blur the expected images until only every fourth pixel is left. Which gets the higher SSIM: these, or what the
+# model generated from the source?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution", "nbval-ignore-output"]
+from p2plib.data.image import resize_image
+from p2plib.evaluation.metrics import ssim
+
+size = model.size
+blurred = np.stack([resize_image(resize_image(y, size // 4, size // 4), size, size) for y in result.targets])
+print(f"blurred {ssim(result.targets, blurred).mean():.2f}, generated {result.scores['ssim'].mean():.2f}")
+
+# %% [markdown]
+# **3.** The model takes any image. What does it make of one that is of the wrong kind, an expected image?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution", "nbval-ignore-output"]
+strange = translate(model, list(result.targets[:1]))
+figures.image_grid({f"{names[1]}, as a source": result.targets[:1], "generated": np.stack(strange)})
+
+# %% [markdown]
 # ## What to try next
 #
 # - `P2P_RUN=runs/... ` with a run of yours, for example one of `make demo` (three minutes).
