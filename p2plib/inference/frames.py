@@ -110,6 +110,8 @@ class Frames:
                 last = max(time, last + 1) if self.count else time  # the encoder needs increasing times
                 if self.count == 0 and (kind := hdr.kind_of(frame)):
                     self.say(f"its colors ({kind}) are converted to those of an ordinary screen (BT.709)")
+                if self.count == 0 and any(part.is_alpha for part in frame.format.components):
+                    self.say("its transparency is left out")
                 if frame.interlaced_frame and not self.interlaced:
                     self.interlaced = True
                     self.say("it is interlaced, and its frames are used with both fields in them; deinterlace it first")

@@ -271,3 +271,15 @@ def test_interlaced_video_is_said_once(tmp_path, interlaced):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         container.mux(stream.encode(None))
     assert sum("it is interlaced" in note for note in translated(tmp_path / "tape.mpg").notes) == interlaced
+
+
+@pytest.mark.parametrize("pixels", ["rgba", "rgb24"])
+def test_transparency_that_is_left_out_is_said(tmp_path, pixels):
+    with av.open(tmp_path / "title.mov", "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, pixels
+        for image in drift(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixels)))
+        container.mux(stream.encode(None))
+    notes = translated(tmp_path / "title.mov").notes
+    assert sum("its transparency is left out" in note for note in notes) == (pixels == "rgba")
