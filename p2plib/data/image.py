@@ -77,7 +77,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
 def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, int | None]:
     """As `read_rgb`, with the EXIF orientation of the file beside; it is applied only if `upright`."""
     try:
-        with Image.open(path) as opened:
+        with _open(path) as opened:
             if opened.width * opened.height > (limit := max_pixels()):
                 raise DataError(
                     f"{path}: {opened.width}x{opened.height} is more than {limit / 1e6:g} million pixels; set "
@@ -89,10 +89,19 @@ def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, i
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
 
 
+def _open(path: str | Path) -> Image.Image:
+    """Open an image file; whatever else has its name, such as a named pipe, might block for ever."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError("it is no file")
+    return Image.open(path)
+
+
 def _why(path: Path, error: Exception) -> str:
     """Why a file cannot be read: what it is instead of an image, if that can be told, or else what Pillow says."""
     if path.is_symlink() and not path.exists():
         return "a link to a file that is not here"
+    if path.exists() and not path.is_file():
+        return str(error)
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -119,7 +128,7 @@ _INSTEAD = {
 def header(path: Path, upright: bool = False) -> tuple[int, int] | None:
     """Height and width of an image as stored, or upright, from its header; None if it cannot be read."""
     try:
-        with Image.open(path) as opened:
+        with _open(path) as opened:
             lying = upright and (exif_orientation(opened) or 1) >= 5
             return (opened.width, opened.height) if lying else (opened.height, opened.width)
     except (OSError, SyntaxError, ValueError, TypeError):

@@ -146,6 +146,8 @@ def check_there(data: str) -> None:
 def _digest(pair: Pair) -> str | None:
     """A hash of the content of a pair's files; None if a function makes it or a file is not there."""
     digest = hashlib.sha256()
+    if not all(path.is_file() for path in pair.files.values()):
+        return None
     try:
         for path in pair.files.values():
             digest.update(path.read_bytes())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -255,3 +256,11 @@ def test_real_pairs_are_all_good(shared_data, name, counts, size):
 def test_real_photos_are_no_pairs(shared_data):
     report = check(shared_data / "photos")
     assert report.counts == {"train": 0, "val": 0} and len(report.broken) == 80
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_named_pipe_is_named_and_blocks_nothing(root):
+    before = [problem.name for problem in check(root).problems]
+    os.mkfifo(root / "train" / "pipe.png")
+    [problem] = [problem for problem in check(root).problems if problem.name not in before]
+    assert str(problem) == "train/pipe.png: cannot be read as an image (it is no file); replace or remove it."
