@@ -163,6 +163,11 @@ def readable(name: object) -> str:
     return _UNREADABLE.sub(_escape, str(name))
 
 
+def some(names: Sequence[object], limit: int) -> str:
+    """The first `limit` of names, for a message; "..." stands for the rest."""
+    return ", ".join(map(str, names[:limit])) + ", ..." * (len(names) > limit)
+
+
 def shell(path: object) -> str:
     """A path as a shell takes it in a command line: quoted, and no option even if it begins with a dash."""
     text = str(path)

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 import p2plib
 from p2plib.cli.texts import CheckpointPath, Noise, explained_by
 from p2plib.errors import ConfigError
-from p2plib.files import check_writable
+from p2plib.files import check_writable, some
 
 NAMED = 5
 """Names of files that a note gives before it says "..."."""
@@ -46,12 +46,9 @@ def translate(
     for path in result.written:
         print(path)
     if result.several:
-        named = ", ".join(f"{path} ({count})" for path, count in list(result.several.items())[:NAMED])
-        more = ", ..." * (len(result.several) > NAMED)
-        print(
-            f"{len(result.several)} file(s) hold several images, the first of each is used: {named}{more}",
-            file=sys.stderr,
-        )
+        named = some([f"{path} ({count})" for path, count in result.several.items()], NAMED)
+        note = f"{len(result.several)} file(s) hold several images, the first of each is used: {named}"
+        print(note, file=sys.stderr)
     for reason in result.failed.values():
         print(f"failed: {reason}", file=sys.stderr)
     counts = f"{len(result.written)} written, {len(result.skipped)} skipped (done before), {len(result.failed)} failed"

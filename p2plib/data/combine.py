@@ -21,7 +21,7 @@ import numpy as np
 from p2plib.data.formats import READABLE, count_others, files_below, image_files, images_in, is_image
 from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, list_pairs, pair_up, unusable
+from p2plib.data.pairs import MIN_ASPECT, FilePair, PairError, Problem, list_pairs, pair_up, refused, unusable
 from p2plib.errors import DataError, WriteError
 from p2plib.files import readable, replacing_folder, user_path
 
@@ -176,7 +176,8 @@ def _side_by_side(pair: FilePair, resize: int | None, label_ids: str | None) -> 
     halves = list(pair.read_sides() if resize or label_ids else pair.read())
     labels = "AB".index(label_ids) if label_ids else None
     if labels is not None:
-        halves[labels] = _class_numbers(pair, "AB"[labels])
+        with refused(pair.files["AB"[labels]], pair.name, "AB"[labels]):
+            halves[labels] = read_class_numbers(pair.files["AB"[labels]])
     if resize:
         halves = [resize_image(half, resize, resize, labels=i == labels) for i, half in enumerate(halves)]
     if labels is not None:
@@ -188,14 +189,6 @@ def _side_by_side(pair: FilePair, resize: int | None, label_ids: str | None) -> 
         detail = f"{width}x{height} is too narrow for two halves side by side; keep the two folders, or use --resize"
         raise PairError(Problem(pair.name, "too narrow", detail))
     return np.hstack(halves)
-
-
-def _class_numbers(pair: FilePair, side: str) -> np.ndarray:
-    try:
-        return read_class_numbers(pair.files[side])
-    except DataError as error:
-        detail = str(error).removeprefix(f"{pair.files[side]}: ").rstrip(".")
-        raise PairError(Problem(pair.name, "unreadable", f"{side} {detail}")) from error
 
 
 def _chosen(count: int, shares: dict[str, float], seed: int, data: Path) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,14 +77,21 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, int | None]:
     """As `read_rgb`, with the EXIF orientation of the file beside; it is applied only if `upright`."""
+    with _readable(path) as opened:
+        if opened.width * opened.height > (limit := max_pixels()):
+            raise DataError(
+                f"{path}: {opened.width}x{opened.height} is more than {limit / 1e6:g} million pixels; set "
+                f"{MAX_PIXELS_VARIABLE} to a larger number to read it, which takes 3 bytes a pixel and more."
+            )
+        return to_rgb(opened, upright), exif_orientation(opened)
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[Image.Image]:
+    """An open image file. What goes wrong with it in this block is raised as a DataError that says what the file is."""
     try:
         with _open(path) as opened:
-            if opened.width * opened.height > (limit := max_pixels()):
-                raise DataError(
-                    f"{path}: {opened.width}x{opened.height} is more than {limit / 1e6:g} million pixels; set "
-                    f"{MAX_PIXELS_VARIABLE} to a larger number to read it, which takes 3 bytes a pixel and more."
-                )
-            return to_rgb(opened, upright), exif_orientation(opened)
+            yield opened
     except (OSError, SyntaxError, ValueError, TypeError) as error:  # TypeError: of EXIF
         why = _why(Path(path), error)
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
@@ -238,12 +246,8 @@ def read_class_numbers(path: str | Path) -> np.ndarray:
     Raises:
         DataError: it cannot be read, is in color, or holds numbers above 255.
     """
-    try:
-        with Image.open(path) as opened:
-            numbers, mode = np.asarray(opened), opened.mode
-    except (OSError, SyntaxError, ValueError) as error:
-        why = _why(Path(path), error)
-        raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
+    with _readable(path) as opened:
+        numbers, mode = np.asarray(opened), opened.mode
     if numbers.ndim != 2 or mode == "F" or numbers.max(initial=0) > 255 or numbers.min(initial=0) < 0:
         raise DataError(f"{path}: holds no class numbers from 0 to 255, for which it must be gray or of a palette.")
     return numbers.astype(np.uint8)

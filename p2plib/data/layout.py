@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from p2plib.data.formats import READABLE
 from p2plib.errors import DataError
+from p2plib.files import some
 
 SPLITS = ("train", "val", "test")
 _SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
@@ -112,11 +113,7 @@ def _nothing_found(root: Path, folders: Sequence[Path]) -> str:
     meant = sorted(set(deeper))
     if len(meant) == 1:
         return f"no images found in this folder itself; probably {meant[0]} is meant: name that one."
-    if meant:
-        names = ", ".join(str(path.relative_to(root)) for path in meant[:5]) + ", ..." * (len(meant) > 5)
-        hint = f"images lie in {names}; "
-    else:
-        hint = ""
+    hint = f"images lie in {some([path.relative_to(root) for path in meant], 5)}; " if meant else ""
     return (
         f"no images found ({READABLE}); {hint}put side-by-side files into train/ and val/, or the two sides into "
         "trainA/, trainB/, valA/ and valB/, or join two folders with `python -m p2plib data combine A B OUT`."

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -112,8 +113,15 @@ def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) 
     Raises:
         PairError: it cannot be read.
     """
-    try:
+    with refused(path, name, side):
         return read_oriented(path, upright)
+
+
+@contextmanager
+def refused(path: Path, name: str, side: str = "") -> Iterator[None]:
+    """Raise a PairError in place of a DataError about a file of the pair `name`, in this block."""
+    try:
+        yield
     except DataError as error:
         detail = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise PairError(Problem(name, "unreadable", f"{side} {detail}".lstrip())) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from p2plib.data.dataset import NAMED, Dataset
 from p2plib.data.layout import stem_key
 from p2plib.data.pairs import Pair
 from p2plib.errors import ConfigError, DataError
-from p2plib.files import read_json, user_path
+from p2plib.files import read_json, some, user_path
 
 FILE = "data.json"
 """Its name in the run folder."""
@@ -34,7 +34,7 @@ def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
                 for split, found in splits.items()
             }
     counts = {split: len(found) for split, found in splits.items()}
-    folder = None if dataset.entry else str(Path(dataset.data).expanduser().resolve())
+    folder = None if dataset.entry else str(user_path(dataset.data).resolve())
     return {"fingerprint": dataset.fingerprint, **counts, "folder": folder, "pairs": pairs}
 
 
@@ -64,10 +64,9 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     Raises:
         ConfigError: pairs are missing, or have other content under the same name.
     """
-    if not (recorded := record.get("pairs")):
+    if not record.get("pairs"):
         return dataset
-    here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
-    recorded = _as_named_here(recorded, here.keys())
+    here, recorded = _here(dataset, record)
     before = {name: digest for split in SPLITS for name, digest in recorded[split].items()}
     known = [here[name] for name in before if name in here]
     with ThreadPoolExecutor() as pool:
@@ -75,13 +74,13 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
             pair.name for pair, now in zip(known, pool.map(_digest, known), strict=True) if now != before[pair.name]
         ]
     wrong = {"missing": [name for name in before if name not in here], "changed": changed}
-    if said := [f"{len(names)} {what} ({_some(names)})" for what, names in wrong.items() if names]:
+    if said := [f"{len(names)} {what} ({some(names, NAMED)})" for what, names in wrong.items() if names]:
         raise ConfigError(
             f"The training data changed: {dataset.data} holds other images than when this run started: "
             f"{', '.join(said)}; restore them, name the folder that holds them with --data, or start a new run."
         )
     if new := [name for name in here if name not in before]:
-        say(f"{len(new)} pair(s) are new and not part of this run ({_some(new)}); they wait for a new run.")
+        say(f"{len(new)} pair(s) are new and not part of this run ({some(new, NAMED)}); they wait for a new run.")
     return kept(dataset, record)
 
 
@@ -91,34 +90,38 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: pairs that the run validated on are missing, so that no result would compare with its own.
     """
-    if not (recorded := record.get("pairs")):
+    if not record.get("pairs"):
         return dataset
-    here = {pair.name for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
-    recorded = _as_named_here(recorded, here)
+    here, recorded = _here(dataset, record)
     if missing := [name for name in recorded["val"] if name not in here]:
         raise DataError(
             f"{dataset.data}: {len(missing)} of the {len(recorded['val'])} validation pairs of this run are missing "
-            f"({_some(missing)}); restore them, or name a folder that holds them with --data."
+            f"({some(missing, NAMED)}); restore them, or name a folder that holds them with --data."
         )
     return replace(dataset, chosen={split: frozenset(recorded[split]) for split in SPLITS})
 
 
 def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
     """Whether a data set holds the very images that a run validated on: it is the run's own, in another place."""
-    here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
-    if not (recorded := record.get("pairs")):
+    if not record.get("pairs"):
         return False
-    validated = _as_named_here(recorded, here.keys())["val"]
+    here, recorded = _here(dataset, record)
+    validated = recorded["val"]
     return bool(validated) and all(
         was and name in here and _digest(here[name]) == was for name, was in validated.items()
     )
 
 
-def _as_named_here(recorded: Mapping[str, Mapping[str, str]], here: Set[str]) -> dict[str, dict[str, str]]:
-    """The recorded pairs under their names here: systems and archives write accents in different Unicode forms."""
+def _here(dataset: Dataset, record: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, dict[str, str]]]:
+    """The pairs that a data set holds, by name, and by split the recorded ones under the names that they have in it.
+
+    Systems and archives write accents in different Unicode forms.
+    """
+    here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
+    recorded = record["pairs"]
     known = {name for split in SPLITS for name in recorded[split]}
-    others = {stem_key(name): name for name in here - known}
-    return {
+    others = {stem_key(name): name for name in here.keys() - known}
+    return here, {
         split: {
             name if name in here else others.get(stem_key(name), name): was for name, was in recorded[split].items()
         }
@@ -154,7 +157,3 @@ def _digest(pair: Pair) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()[:16] if pair.files else None
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,15 +117,17 @@ def wishes(
     from p2plib.training.terms import Step, gan, l1
 
     loss = GAN_LOSSES[discriminator.config.gan_loss]
-    changes: dict[str, list[np.ndarray]] = {"l1": [], "gan": []}
+    terms: dict[str, Callable[..., Any]] = {
+        "l1": lambda image, source, target: l1(Step(source, target, image)),
+        "gan": lambda image, source, target: gan(
+            Step(source, target, image, loss, judged=tree.flatten(discriminator.model([source, image])))
+        ),
+    }
+    changes: dict[str, list[np.ndarray]] = {name: [] for name in terms}
     with runtime.one_device():
         for images in zip(sources, targets, generated, strict=True):
             source, target, made = (ops.convert_to_tensor(to_float(image[None])) for image in images)
-
-            def value(image: Any, term: Any, source: Any = source, target: Any = target) -> Any:
-                logits = tree.flatten(discriminator.model([source, image]))
-                return term(Step(source, target, image, loss, judged=logits if len(logits) > 1 else logits[0]))
-
-            for name, term in (("l1", l1), ("gan", gan)):
-                changes[name].append(-ops.convert_to_numpy(slope(partial(value, term=term), made))[0])
+            for name, term in terms.items():
+                gradient = slope(partial(term, source=source, target=target), made)
+                changes[name].append(-ops.convert_to_numpy(gradient)[0])
     return {name: np.stack(arrays) for name, arrays in changes.items()}
