@@ -26,6 +26,7 @@ CASES = {
     "paper-float32": TrainConfig(recipe="paper", precision="float32"),
     "paper-batch-4": TrainConfig(recipe="paper", batch_size=4),
     "modern": TrainConfig(),
+    "modern-batch-4": TrainConfig(batch_size=4),
 }
 SECONDS = 30
 
