@@ -57,11 +57,11 @@ widgets.compare(generated, photo, (f"generated {model.info.names[1]}", f"expecte
 # |---|---|
 # | a student who wants to understand pix2pix | 01 to 05, in this order: data, preprocessing, model, training, results |
 # | in a hurry | this notebook, then 05: what a result looks like and how it is judged |
-# | somebody with pairs of their own | 01 with your folder, 04 to train, 05 with your run; `docs/your_own_pairs.md` |
+# | somebody with pairs of their own | `your_pairs`: from two folders to a trained model; then 05 with your run |
 # | somebody with photos and no pairs | 07 for colors, 08 for sketches |
-# | without a GPU | 06: Kaggle lends one for free |
-# | a researcher | 03 for the objective and parts of your own, 09 for comparing models, `docs/results.md` for numbers |
-# | here to use a model | 09: images of any size, folders, video, export |
+# | without a GPU | 09: Kaggle lends one for free |
+# | a researcher | 03 for the objective and parts of your own, 06 for comparing models, `docs/results.md` for numbers |
+# | here to use a model | 06: images of any size, folders, video, export |
 #
 # | Notebook | Question |
 # |---|---|
@@ -70,10 +70,11 @@ widgets.compare(generated, photo, (f"generated {model.info.names[1]}", f"expecte
 # | `03_model` | Why two networks, and how are they built? |
 # | `04_training` | How do they learn, and how do I read the curves? |
 # | `05_results` | Is it any good? |
-# | `06_kaggle` | Where do I get a GPU? |
+# | `06_use_and_judge` | How do I use it, and which model is better? |
 # | `07_colorization` | How does gray become color? |
 # | `08_sketch_to_photo` | How does a drawing become a photo? |
-# | `09_use_and_judge` | How do I use it, and which model is better? |
+# | `09_kaggle` | Where do I get a GPU? |
+# | `your_pairs` | How do my own images become a model? |
 #
 # Each runs in a minute or two on a laptop, with small images. `P2P_FULL=1` in the environment runs the real thing.
 #

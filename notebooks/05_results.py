@@ -253,6 +253,6 @@ figures.image_grid({f"{names[1]}, as a source": result.targets[:1], "generated":
 # ## What to try next
 #
 # - `P2P_RUN=runs/... ` with a run of yours, for example one of `make demo` (three minutes).
-# - `09_use_and_judge`: larger images, folders, video, what the GAN adds in numbers, export.
+# - `06_use_and_judge`: larger images, folders, video, what the GAN adds in numbers, export.
 # - `python -m p2plib report RUN` writes a page with grid, curves and sliders; `python -m p2plib translate RUN IMAGES
 #   --out FOLDER` uses the model.

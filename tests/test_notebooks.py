@@ -27,9 +27,9 @@ def code_cells(name: str):
 
 
 def test_they_are_here_and_numbered():
-    numbers = [int(name[:2]) for name in NAMES]
-    assert numbers == sorted(set(numbers))
-    assert numbers[:7] == [0, 1, 2, 3, 4, 5, 6]
+    numbered = [name for name in NAMES if name[:2].isdigit()]
+    assert [int(name[:2]) for name in numbered] == list(range(10))
+    assert "your_pairs" in NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
