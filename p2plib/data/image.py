@@ -18,6 +18,8 @@ from p2plib.files import replacing
 DEFAULT_MAX_PIXELS = 1_000_000_000
 MAX_PIXELS_VARIABLE = "P2PLIB_MAX_PIXELS"
 
+GAP = 4
+"""Pixels between the images of a sheet."""
 TINT = 4
 """Levels between the channels of a gray image at most; lossy formats add up to 2."""
 
@@ -310,7 +312,7 @@ def save_image(path: str | Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(temporary, quality=95)
 
 
-def tile_images(rows: list[list[np.ndarray]], gap: int = 4) -> np.ndarray:
+def tile_images(rows: list[list[np.ndarray]], gap: int = GAP) -> np.ndarray:
     """Lay equally sized uint8 images (H, W, 3) out in rows on white, `gap` pixels apart; returns one image."""
     height, width = rows[0][0].shape[:2]
     columns = max(map(len, rows))

@@ -192,7 +192,7 @@ def wheel() -> bytes:
     """
     package = Path(p2plib.__file__).parent
     paths = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*") if path.is_file()}
-    left = re.compile(r"/(\.|__pycache__/|weights/)")  # trained generators are not needed there
+    left = re.compile(r"/(\.|__pycache__/|weights/|lessons/.*\.j)")  # for looking at, here
     members = {name: paths[name].read_bytes() for name in sorted(paths) if not left.search(name)}
     if features.available("lite0"):
         members["p2plib/models/lite0.npz"] = _feature_weights()

@@ -6,7 +6,7 @@ show them automatically; `save` writes them to a file.
 
 from p2plib.show.figures.common import Figure, save
 from p2plib.show.figures.data import color_histograms, pair_sheet, palette_bars, steps
-from p2plib.show.figures.lessons import answers, as_colors
+from p2plib.show.figures.lessons import answers, as_colors, symptoms
 from p2plib.show.figures.networks import receptive_fields, u_net
 from p2plib.show.figures.results import error_map, image_grid, learning_curves, patch_map, result_grid
 
@@ -25,5 +25,6 @@ __all__ = [
     "result_grid",
     "save",
     "steps",
+    "symptoms",
     "u_net",
 ]

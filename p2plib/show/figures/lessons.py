@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from p2plib.show.figures.common import BLUE, GRAY, GREEN, VERMILION, Figure
+from p2plib.show.figures.results import PANELS, draw_panel
+from p2plib.show.lessons import Kept, Lesson
 
 
 def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
@@ -31,6 +33,21 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
     axes.set_yticks([])
     axes.set_xlabel("value of the pixel")
     axes.spines[["top", "left", "right"]].set_visible(False)
+    return figure
+
+
+def symptoms(run: Kept, lesson: Lesson) -> Figure:
+    """L1 and GAN losses of a kept training, and its images: the source, what was generated, what was expected."""
+    words = f"{run.title}: curves of L1 and of the GAN losses, and images"
+    figure = Figure((9.4, 2.7), words, layout="constrained")
+    axes = figure.subplots(1, 3)
+    for plot, panel in zip(axes, PANELS, strict=False):
+        draw_panel(plot, panel, run.rows)
+        plot.legend(fontsize=8)
+    axes[1].axhline(np.log(2), color=GRAY, ls="--", lw=1)
+    axes[2].imshow(np.vstack([lesson.sources, run.image, lesson.targets]), interpolation="none")
+    axes[2].set_title("source, generated, expected", fontsize=11)
+    axes[2].set_axis_off()
     return figure
 
 

@@ -176,7 +176,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
     undecided = GAN_LOSSES[gan_loss].undecided if gan_loss else None
     all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, panel in zip(all_axes, panels, strict=False):
-        _plot(axes, panel, rows)
+        draw_panel(axes, panel, rows)
         if panel.best:
             epoch, value = best["epoch"], best[panel.best]
             label = f"best.keras: {value:.3f}, epoch {epoch:.0f}"
@@ -199,7 +199,8 @@ def _panels(row: Mapping[str, float]) -> list[Panel]:
     return usual + [panel._replace(best=JUDGE) if JUDGE in panel.lines else panel for panel in extra]
 
 
-def _plot(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+def draw_panel(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draw one plot of the learning curves."""
     epochs = [row["epoch"] for row in rows]
     for column, (label, color) in panel.lines.items():
         values = [row[column] for row in rows]
