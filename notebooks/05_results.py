@@ -34,13 +34,12 @@ import numpy as np
 
 from p2plib import TrainConfig, evaluate, load, train, translate
 from p2plib.data import catalog, download
-from p2plib.inference.checkpoint import find
 from p2plib.show import figures, widgets
 from p2plib.training.discriminator import load_discriminator, patch_realness
 
 if not RUN and catalog.find(DATA).url:
     download.get(DATA)
-small = {"image_size": 128, "base_filters": 16, "precision": "float32", "epochs": 2, "checkpoint_every": 1}
+small = {"image_size": 128, "base_filters": 16, "precision": "float32", "epochs": 2}
 config = TrainConfig(data=DATA, direction=DIRECTION, **({} if FULL else small | {"init": "toy-satellite"}))
 
 # %% tags=["nbval-ignore-output"]
@@ -156,36 +155,6 @@ widgets.explore(model, result.sources, result.targets, result.images)
 quiet, *noisy = (translate(model, list(result.sources[:8]), noise=seed) for seed in (None, 1, 2))
 print("the same image every time without noise:", np.array_equal(quiet, translate(model, list(result.sources[:8]))))
 print("another image with another seed:", not np.array_equal(*noisy))
-
-# %% [markdown]
-# ## What did the last epochs bring?
-#
-# Runs keep a generator every few epochs. `compare` judges checkpoints on the same images. In brackets: the 95 %
-# confidence interval of each mean, found by resampling the images.
-
-# %% tags=["nbval-ignore-output"]
-from p2plib.evaluation.compare import compare
-
-early = min(find(run).parent.glob("generator_*.keras"))
-print(compare({"early": load(early), "best": model}).table())
-
-# %% [markdown]
-# Look for: a star, where the two differ by more than chance. `swd`, the sliced Wasserstein distance, compares all
-# patches of the generated images with all patches of the real ones, as two crowds; lower is better. It does not mind
-# a house that stands elsewhere, as L1 does, but it minds blur.
-#
-# ## The model card
-#
-# What is worth telling of a model, written from the run's own records: `python -m p2plib export` puts it beside the
-# exported model. Two of its sections:
-
-# %% tags=["nbval-ignore-output"]
-from IPython.display import Markdown
-
-from p2plib.export.card import model_card
-
-sections = model_card(run, result).split("\n## ")
-Markdown("\n".join("### " + section for section in sections if section.startswith(("Metrics", "Limits"))))
 
 # %% [markdown]
 # ## The other direction

@@ -42,7 +42,18 @@ def build(source: Path) -> None:
     if text != before:
         path.write_text(text, encoding="utf-8")
     state = "unchanged" if text == before else "written"
-    print(f"{path.name}: {time.monotonic() - started:.0f} s, {len(text) / 1024:.0f} KiB, {state}", flush=True)
+    seconds = time.monotonic() - started
+    print(f"{path.name}: {seconds:.0f} s, {len(text) / 1024:.0f} KiB, {state}", flush=True)
+    record_time(source.with_name("times.json"), source.stem, seconds)
+
+
+def record_time(path: Path, name: str, seconds: float) -> None:
+    """Keep how long a notebook took, if it is not about what is known; README and notebooks say these times."""
+    times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not 0.75 < seconds / times.get(name, 1e-9) < 1.25:
+        times[name] = round(seconds)
+        path.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        print(f"{path.name}: {name} takes {seconds:.0f} s; say so in the notebook and in README.md", flush=True)
 
 
 def execute(notebook: NotebookNode, folder: str) -> None:
