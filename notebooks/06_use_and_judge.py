@@ -153,10 +153,12 @@ figures.image_grid(comparison.columns(2))
 
 # %% [markdown]
 # Look for: a star, which marks means that differ by more than chance. A difference without one may come out the other
-# way round on other images. The metrics ask different questions. L1, PSNR and SSIM ask "how close, pixel by pixel?", and
-# prefer blur. `swd`, the sliced Wasserstein distance between all real and all generated patches, asks "do they look
-# alike as a crowd?", and `perceptual` asks "do they look alike to a network that knows many things?" Lower is better in
-# both. No single number says which image is better; together they tell the difference.
+# way round on other images.
+#
+# The metrics ask different questions. L1, PSNR and SSIM ask "how close, pixel by pixel?", and prefer blur. `swd`, the
+# sliced Wasserstein distance between all real and all generated patches, asks "do they look alike as a crowd?", and
+# `perceptual` asks "do they look alike to a network that knows many things?" Lower is better in both. No single number
+# says which image is better; together they tell the difference.
 #
 # ## Is it recognized?
 #
@@ -210,9 +212,7 @@ Markdown(card[card.index("## Use") : card.index("<details>")] + card[card.index(
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 height, width = strip.shape[:2]
-print(
-    f"{height // model.size * width // model.size} tiles of {model.size} pixels without overlap, and some more with it"
-)
+print(f"{height // model.size * width // model.size} tiles without overlap, and some more with it")
 
 # %% [markdown]
 # **2.** A model against itself: what does the comparison say?

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import needs
+import numpy as np
 import pytest
+from PIL import Image
 from pixels import assert_divided, drag, point
 
+from p2plib.show.frames import frames
 from p2plib.show.report import write_report
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -107,3 +111,40 @@ def test_every_notebook_exports_to_a_page_that_needs_no_network(page, tmp_path, 
     images = page.locator("img").evaluate_all("images => images.map(image => image.complete && image.naturalWidth)")
     assert all(images) and page.locator(".jp-Cell").count() == len(json.loads(notebook.read_text())["cells"])
     assert (page.errors, page.outside) == ([], [])
+
+
+@pytest.fixture
+def strip(tmp_path) -> str:
+    """The address of a page with a slider over a red, a green and a blue image, the green one shown at first."""
+    images = [np.full((64, 64, 3), color, np.uint8) for color in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    path = tmp_path / "frames.html"
+    path.write_text(frames(images, ["red", "green", "blue"], "color", start=1).text, encoding="utf-8")
+    return path.as_uri()
+
+
+def shown(page) -> str:
+    """The color of the image in the window."""
+    picture = Image.open(io.BytesIO(page.locator(".p2p-window").screenshot())).convert("RGB")
+    middle = picture.getpixel((picture.width // 2, 64))
+    return ("red", "green", "blue")[int(np.argmax(middle))]
+
+
+def test_keys_and_mouse_choose_the_frame_and_say_which(page, strip):
+    page.goto(strip)
+    slider = page.get_by_role("slider")
+    assert shown(page) == slider.get_attribute("aria-valuetext") == "green"
+    slider.focus()
+    for key, color in {"ArrowRight": "blue", "ArrowLeft": "green", "Home": "red", "End": "blue"}.items():
+        page.keyboard.press(key)
+        assert shown(page) == slider.get_attribute("aria-valuetext") == color
+    page.mouse.click(*point(slider, 0.02))
+    assert shown(page) == slider.get_attribute("aria-valuetext") == "red"
+    assert (page.errors, page.outside) == ([], [])
+
+
+def test_without_styles_all_frames_and_labels_are_there(page, strip):
+    page.goto(strip)
+    page.locator("style").evaluate("style => style.remove()")
+    tops = page.locator(".p2p-row figure").evaluate_all("all => all.map(figure => figure.getBoundingClientRect().top)")
+    assert tops == sorted(set(tops)) and len(tops) == 3
+    assert page.locator("figcaption").all_inner_texts() == ["red", "green", "blue"]
