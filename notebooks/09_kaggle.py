@@ -95,6 +95,8 @@ for name, (settings, target) in wrong.items():
     print(f"{name}: {next(problem for problem in found if problem not in usual)}")
 
 # %% [markdown]
+# Look for: the last one. The others would end the run in its first minutes; this one fills the disk, hours later.
+#
 # ## Rehearse
 #
 # What runs inside Kaggle is `session.train`. It finds what is attached, trains, leaves enough time to save everything,

@@ -89,7 +89,7 @@ print(report.table())
 print(report.next_step())
 
 # %%
-print(len(report.broken), "broken,", len(report.problems) - len(report.broken), "notes")
+print(f"broken: {len(report.broken)}, notes: {len(report.problems) - len(report.broken)}")
 
 # %% [markdown]
 # Look for: names. The renamed photo counts twice, since both halves lack their partner. The gray photo is a note:
@@ -213,8 +213,9 @@ images = (side[chosen] for side in (result.sources, result.generated, result.tar
 figures.result_grid(*images, data.names, captions)
 
 # %% [markdown]
-# Look for: what the worst one has that the best one lacks. If something is wrong in all of them, train longer, or look
-# at the pairs again: do they really fit? If it is wrong in few, you need more pairs of that kind.
+# Look for: what the worst one has that the best one lacks. Here it is a large park; and all of them lack the faint
+# colors of roofs below the snow. What is wrong in all images may need a longer training, or pairs that fit better. What
+# is wrong in few needs more pairs of that kind.
 #
 # Pick an image, and drag the divider. (`python -m p2plib report RUN` makes a page of all of them: `results.html`.)
 
@@ -231,13 +232,13 @@ widgets.browse(list(zip(result.sources, result.generated, strict=True)), ("A", "
 new, results = run / "new", run / "results"
 wide = data["val"].read(0)[0] if FOLDER else np.hstack([toy.city(300_000 + i, 128)[1] for i in range(4)])
 save_image(new / "wide.png", wide)
-print(translate_files(model, [new], results).written)
+print(*[path.relative_to(run) for path in translate_files(model, [new], results).written])
 
 # %%
 widgets.compare(wide, read_rgb(results / "wide.png"), ("new", "generated"))
 
 # %% [markdown]
-# Look for: no seams, and winter everywhere.
+# Look for: no seams but those of the drawing itself, where four cities meet.
 #
 # ## Export
 #
