@@ -102,8 +102,8 @@ print(f"lightness changed by at most {change:.2f} of 100")
 figures.image_grid({"photo": photos, "colors at a quarter": coarse})
 
 # %% [markdown]
-# Look for: small things of a strong color, such as cars, which grow paler. All else seems unchanged, since every edge
-# comes from L.
+# Look for: small things of a strong color, such as cars and small roofs, which grow paler. All else seems unchanged,
+# since every edge comes from L.
 #
 # ## The network
 #
@@ -209,7 +209,7 @@ print(f"the two sides differ by {np.ptp(grayed)} of 255 levels: no network can s
 figures.image_grid({"field": field[None], "in gray": grayed[None]})
 
 # %% [markdown]
-# **3.** Colors at a quarter of the size were hardly to be told from the photo. What about an eighth, a thirty-second?
+# **3.** Colors at a quarter of the size still look right. What about an eighth, a thirty-second?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 columns = {"photo": photos}
