@@ -95,7 +95,8 @@ figures.pair_sheet(sources[:6], targets[:6], names, shown[:6])
 #
 # ## Colors
 #
-# Mean and standard deviation of red, green and blue, on [0, 255].
+# Mean and standard deviation of red, green and blue, on [0, 255]. **Before you run: one side is a photo, the other a
+# map. Which one spreads over many values, and which one sits on a few?**
 
 # %%
 for name, side in zip(names, (sources, targets), strict=True):
@@ -159,7 +160,8 @@ save_image(train / "3.png", np.hstack(toy.city(3, 128))[:, :-1])  # a column of 
 save_image(train / "4.png", toy.city(4, 128)[0])  # half a pair
 
 # %% [markdown]
-# And make five that training accepts, but you should know of.
+# And make five that training accepts, but you should know of. **Before you run: two of the five are about the split
+# and not about a file. Which ones, and will the checker see both?**
 
 # %%
 pair = np.hstack(toy.city(5, 128))
@@ -199,7 +201,8 @@ figures.pair_sheet(images[:, 0], images[:, 1], ("in train", "in val"), ["8.png, 
 # Look for: how little shows. The smaller copy is a bit softer; among thousands of pairs nobody would find it by eye.
 #
 # Why it matters: here is a "model" that has learned nothing. It looks for the training source that is most like the
-# question and answers with that pair's target.
+# question and answers with that pair's target. **Guess: if it has seen half of the questions before, by how much does
+# its error fall?**
 
 
 # %%
@@ -223,6 +226,51 @@ for name, split in {"honest": honest, "half leaked": leaky}.items():
 # Look for: an error that halves, and not because the model is any better. A large network can do the same, since it has
 # room to remember a few hundred pairs. Split by place or by building before cutting images into pieces, and keep
 # frames of one film in one split.
+#
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** Three more copies of a training image in `val`: brighter, cut at the border, mirrored. Which of them does the
+# checker recognize?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+source, target = toy.city(0, 128)
+copies = {
+    "brighter": np.hstack([source, target]).astype(np.uint16) * 11 // 10,
+    "cut": np.hstack([source[4:-4, 4:-4], target[4:-4, 4:-4]]),
+    "mirrored": np.hstack([source[:, ::-1], target[:, ::-1]]),
+}
+for name, copy in copies.items():
+    save_image(val / f"{name}.png", np.minimum(copy, 255).astype(np.uint8))
+with contextlib.chdir(work.name):
+    found = {Path(problem.name).stem for problem in check.check("pairs").problems}
+for name in copies:
+    print(f"{name:9} {'found' if name in found else 'not found'}")
+
+# %% [markdown]
+# Do not rely on being found out: split before you make copies.
+#
+# **2.** A generator paints every pixel in the most common color of the labels. Which share of the pixels is right, and
+# how many of the classes?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+most = max(shares, key=shares.get)
+print(f"all {most}: {shares[most]:.0%} of the pixels, 1 of {len(shares)} classes")
+
+# %% [markdown]
+# **3.** The "model" above looks its answers up among 60 pairs. How much better is it with three times as many?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+questions = honest[:, 0]
+for count in (60, 180):
+    memory = data["train"].load(limit=count).images
+    distances = np.abs(thumbnails(questions)[:, None] - thumbnails(memory[:, 0])).mean(axis=-1)
+    answers = memory[distances.argmin(axis=1), 1]
+    print(f"{count} pairs: L1 {np.abs(to_float(answers) - to_float(honest[:, 1])).mean():.3f}")
+
+# %% [markdown]
+# Looking up does not learn: no stored map fits a new place, however many there are.
 #
 # ## What to try next
 #

@@ -54,7 +54,8 @@ print(f"{names[0]} to {names[1]}: load size {config.load_size}, image size {conf
 # ## Decode
 #
 # The networks want upright RGB with 8 bits a channel. Files hold other things too. Here are three: a photo from a
-# camera that was held sideways, a 16-bit scan, a cut-out with a transparent background.
+# camera that was held sideways, a 16-bit scan, a cut-out with a transparent background. **Before you run: what happens
+# to each if it is opened without care?**
 
 # %%
 work = tempfile.TemporaryDirectory()
@@ -190,7 +191,7 @@ figures.image_grid(columns, [names[1], f"{names[1]} laid over {names[0]}"])
 # ## Batches can be repeated
 #
 # Order, crops and flips follow from (seed, epoch, position) alone. A run that was stopped goes on with the very batches
-# it would have seen.
+# it would have seen. **Before you run: which of the three lines below say True?**
 
 # %%
 data = Batches(dataset, config)
@@ -234,6 +235,37 @@ print(f"from files:  {pairs_a_second(Batches(open_dataset(from_disk), from_disk)
 # batches while the networks compute. These numbers depend on the machine, so they are not compared when this notebook
 # is tested.
 #
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** Crops and flips are drawn at random, so some come twice. How many different views of one pair does a training
+# of 200 epochs see?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+views = 2 * (spare + 1) ** 2
+print(f"about {views * (1 - (1 - 1 / views) ** 200):.0f} of {views}")
+
+# %% [markdown]
+# **2.** One half of a pair is a single pixel out of place. Does that cost more L1 if the shifted half is the photo, or
+# if it is the map?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+for name, half in zip(names, to_float(loaded), strict=True):
+    print(f"{name:9} L1 {np.abs(half[:, 1:] - half[:, :-1]).mean():.3f}")
+
+# %% [markdown]
+# A photo changes at every pixel, a map only at edges. Training asks for exact edges, so alignment matters for both.
+#
+# **3.** Pairs stay in memory, at load size and in 8 bits, if they fit into 4 GiB. How many pairs is that at 256x256,
+# and how many at 512x512?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+for size in (256, 512):
+    pair = 2 * TrainConfig(image_size=size).load_size ** 2 * 3  # bytes
+    print(f"{size}x{size}: {4 * 2**30 // pair:,} pairs")
+
+# %% [markdown]
 # ## What to try next
 #
 # - Set `augment="none"` in `TrainConfig`: `load_size` becomes the image size, and every epoch sees the same views.

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Black-and-white to color
 #
-# From plain photos, no pairs: what Lab is, a network that sees lightness and chooses colors, what the GAN adds to
-# them, and colors for an image of any size. Takes about two minutes on two CPU cores.
+# From plain photos, no pairs: what Lab is, a network that sees lightness and chooses colors, how bold these are, and
+# colors for an image of any size. Takes about two minutes on two CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -68,7 +68,8 @@ for name, plane in zip("Lab", np.moveaxis(lab, -1, 0), strict=True):
 
 
 # %% [markdown]
-# Each plane as an image: L with a = b = 0, the others at one lightness.
+# Each plane as an image: L with a = b = 0, the others at one lightness. **Before you run: from which of the three would
+# you still recognize the place?**
 
 
 # %%
@@ -83,15 +84,27 @@ figures.image_grid(columns | {"b": image(65, 0, b), "a and b": image(65, a, b)})
 
 # %% [markdown]
 # Look for: every edge is in L; what is left in a and b is large and soft. So a colorizer keeps L as it is and only
-# chooses a and b. These may even be coarse: here are the photos with their own colors at an eighth of the size.
+# chooses a and b. These may even be coarse. Next are the photos with their own colors at a quarter of the size: a and b
+# are averaged over squares of 4x4 pixels, L is not. **Guess: where will you see the difference?**
+
 
 # %%
-coarse = np.stack([color.recolor(photo, ab[4::8, 4::8]) for photo, ab in zip(photos, lab[..., 1:], strict=True)])
+def averaged(step):
+    """The colors of the photos, a and b, averaged over squares of step x step pixels."""
+    count = lab.shape[1] // step
+    return lab[..., 1:].reshape(len(lab), count, step, count, step, 2).mean(axis=(2, 4))
+
+
+# %%
+coarse = np.stack([color.recolor(photo, ab) for photo, ab in zip(photos, averaged(4), strict=True)])
 change = np.abs(color.lightness(coarse / 255) - light).max()
 print(f"lightness changed by at most {change:.2f} of 100")
-figures.image_grid({"photo": photos, "colors at an eighth": coarse})
+figures.image_grid({"photo": photos, "colors at a quarter": coarse})
 
 # %% [markdown]
+# Look for: small things of a strong color, such as cars and small roofs, which grow paler. All else seems unchanged,
+# since every edge comes from L.
+#
 # ## The network
 #
 # The same network as ever, between two layers without weights: the first takes L from the source, the last joins L and
@@ -108,8 +121,12 @@ for layer in generator.layers:
 # %% [markdown]
 # ## Training
 #
+# `04_training` tells what a GAN is good for. With colors there is a special reason: gray does not say whether a car is
+# red or blue. So a second training, the control, never meets a discriminator. **Before you run: which colors will its
+# cars have?**
+#
 # `warmup_epochs` trains the generator without the GAN first, since a discriminator that meets noise learns only to tell
-# noise from photos. The control never meets a discriminator.
+# noise from photos.
 
 # %% tags=["nbval-ignore-output"]
 run = train(config, show=widgets.progress())
@@ -121,13 +138,14 @@ from p2plib.show.report import read_log
 rows = read_log(run / "log.csv")
 print("epochs without the GAN:", sum(np.isnan(row["gan"]) for row in rows), "of", len(rows))
 
-# %% tags=["nbval-ignore-output"]
-figures.learning_curves(rows, config.gan_loss)
-
 # %% [markdown]
-# ## Results
+# ## How bold are the colors?
 #
-# The last generators of both.
+# The last generators of both. Two numbers are about color:
+#
+# - `ab`: how far a pixel's color is from the true one, in the (a, b) plane. `ab_grey` is what no color at all would
+#   score.
+# - `colourfulness` (Hasler and Suesstrunk 2003) of what was generated, beside `colourfulness_real`, that of the photos.
 
 # %%
 from p2plib.evaluation.compare import compare
@@ -137,19 +155,17 @@ comparison = compare(models)
 print(comparison.protocol["pictures"], "images at", comparison.protocol["size"], "pixels")
 
 # %% tags=["nbval-ignore-output"]
-print(comparison.table())
+names, *lines = comparison.table().splitlines()
+print(names, *[line for line in lines if line.startswith(("ab", "colour"))], sep="\n")
 
 # %% tags=["nbval-ignore-output"]
 figures.image_grid(comparison.columns(2))
 
 # %% [markdown]
-# - `ab`: how far a pixel's color is from the true one, in the (a, b) plane; `ab_grey` is what no color at all would
-#   score. A colorizer should be below it.
-# - `colourfulness` (Hasler and Suesstrunk 2003) of what was generated, beside `colourfulness_real`.
-#
-# Look for: without the GAN, the network answers an open question, this car red or blue, with the color between: brown.
-# It may win `ab` and still be the duller image. The GAN decides. How much of that a run shows depends on its length:
-# the toy's streets and roofs have few colors and are learned in minutes, photos of everything take hours.
+# Look for: both are well below `ab_grey`. Without the GAN, the network answers an open question with the color between,
+# and its images are duller than photos are, although its `ab` is the better one. The GAN decides: it is about as
+# colorful as the photos, and sometimes wrong. The toy's streets and roofs have few colors and are learned in minutes;
+# photos of everything take hours.
 #
 # ## An image of any size
 #
@@ -169,6 +185,42 @@ print(old.shape, "->", colored.shape, "| lightness kept:", difference.max() < 0.
 widgets.compare(old, colored, ("gray", "colored"))
 
 # %% [markdown]
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** A roof is red in half of all cities and blue in the others. Which color is the safest answer, the one with the
+# smallest mean squared distance to both? And which one would the GAN refuse?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+red, blue = np.array((50.0, 60, 40)), np.array((50.0, 10, -60))  # L, a, b
+answers = {"red": red, "blue": blue, "the safest": (red + blue) / 2}
+figures.image_grid({name: np.tile(image(*values), (1, 64, 64, 1)) for name, values in answers.items()})
+
+# %% [markdown]
+# No roof has this color, and the discriminator, which has seen roofs, can tell.
+#
+# **2.** A field is red on its left and green on its right; L is the same. How does it look in a black-and-white photo?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+field = np.concatenate([np.tile(image(55, a, 30), (64, 64, 1)) for a in (45, -45)], axis=1)
+grayed = color.gray(field)
+print(f"the two sides differ by {np.ptp(grayed)} of 255 levels: no network can see which was which")
+figures.image_grid({"field": field[None], "in gray": grayed[None]})
+
+# %% [markdown]
+# **3.** Colors at a quarter of the size still look right. What about an eighth, a thirty-second?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+columns = {"photo": photos}
+for step in (4, 8, 32):
+    given = np.stack([color.recolor(photo, ab) for photo, ab in zip(photos, averaged(step), strict=True)])
+    off = np.linalg.norm((color.rgb_to_lab(given / 255) - lab)[..., 1:], axis=-1).mean()
+    print(f"1/{step}: colors off by {off:.1f} on average")
+    columns[f"1/{step}"] = given
+figures.image_grid(columns)
+
+# %% [markdown]
 # ## What to try next
 #
 # - `P2P_PHOTOS=FOLDER` before this notebook, or `python -m p2plib train --data FOLDER --task colorize` for photos of
@@ -176,4 +228,5 @@ widgets.compare(old, colored, ("gray", "colored"))
 # - `python -m p2plib translate RUN old_photos/ --out colored`: any size, any depth of folders.
 # - `python -m p2plib video RUN old_film.mp4 colored.mp4 --steady`: blends colors over time; the light of each
 #   frame stays.
-# - `--l1-weight 10` lets the GAN dare more.
+# - `--l1-weight 1` lets the GAN dare more.
+# - Next notebook: `08_sketch_to_photo`, the other way to make pairs of photos.

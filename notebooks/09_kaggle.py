@@ -14,7 +14,8 @@
 # # Training on Kaggle
 #
 # No GPU at hand? Kaggle lends two T4 for about 30 hours a week, and TPUs. Build one notebook that holds library and
-# settings, rehearse it here, push it, and bring the run home. Takes about 30 seconds on two CPU cores.
+# settings, rehearse it here, push it, and bring the run home. The last of these notebooks. Takes about 30 seconds on
+# two CPU cores.
 
 # %% tags=["parameters"]
 import os
@@ -80,6 +81,7 @@ print(*preflight.check(folder), sep="\n")
 
 # %% [markdown]
 # Look for: your credentials and your name, in the rehearsal's stored output. Here are three more ways to get it wrong.
+# **Before you run: which of the three would show only after hours on Kaggle?**
 
 # %%
 wrong = {
@@ -93,6 +95,8 @@ for name, (settings, target) in wrong.items():
     print(f"{name}: {next(problem for problem in found if problem not in usual)}")
 
 # %% [markdown]
+# Look for: the last one. The others would end the run in its first minutes; this one fills the disk, hours later.
+#
 # ## Rehearse
 #
 # What runs inside Kaggle is `session.train`. It finds what is attached, trains, leaves enough time to save everything,
@@ -110,7 +114,7 @@ print(*[entry.name for entry in entries], sep="\n")
 
 # %% [markdown]
 # Look for: name, size and hash of every file. What comes home is compared with them, since a page that says "403" is
-# easily saved as a checkpoint. One changed byte is enough:
+# easily saved as a checkpoint. Below, a single byte of the log changes. **Before you run: does the size give it away?**
 
 # %%
 log = run / "log.csv"
@@ -156,6 +160,35 @@ if PUSH:
 # in folders laid out like Kaggle's, and the `kaggle` command against a server of the tests. How long an epoch takes on
 # a T4 is not known; the log shows it after the first one.
 #
+# ## Exercises
+#
+# Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
+#
+# **1.** The recipe has batches of 4. How large are they on one GPU, on two, on three, and on eight TPU cores?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+for devices in (1, 2, 3, 8):
+    batch = config.for_devices(devices).batch_size
+    print(f"{devices} devices: batches of {batch}, {batch // devices} pairs for each")
+
+# %% [markdown]
+# **2.** The whole library travels inside the notebook. How large is that file: 30 KB, 300 KB, 3 MB?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution", "nbval-ignore-output"]
+import p2plib
+
+size = (folder / "p2plib-training.ipynb").stat().st_size
+source = sum(path.stat().st_size for path in Path(p2plib.__file__).parent.rglob("*.py"))
+print(f"{size / 1000:.0f} KB; the library's source code alone is {source / 1000:.0f} KB, before it is packed")
+
+# %% [markdown]
+# **3.** A training needs 40 hours on two T4. How many parts does that make, and how many weeks of Kaggle's 30 hours?
+
+# %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+hours = session.HOURS - session.MARGIN / 3600  # of training in a session; the margin is for saving everything
+print(f"{-(-40 // hours):.0f} parts of {hours} hours, in {-(-40 // 30)} weeks")
+
+# %% [markdown]
 # ## What to try next
 #
 # - Set `PUSH = True`, or use the terminal: `python -m p2plib kaggle push --data maps --direction BtoA`.
