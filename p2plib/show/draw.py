@@ -49,8 +49,8 @@ _STYLE = """
 .p2p-sheet :is(button, input):focus-visible {outline: 2px solid #2a6fdb; outline-offset: 2px}
 """
 
-# A script in the value of a widget does not run, but the handler of an image does. Where that is dropped, too, the image
-# stays.
+# A script in the value of a widget does not run, but the handler of an image does. Where that is dropped, too, the
+# image stays.
 _SHEET = """<style>{style}</style><div class="p2p-sheet">
 <canvas width="0" height="0" role="img" aria-label="Your drawing; it needs a mouse, a pen or a finger" tabindex="-1" \
 style="width:{width}px;image-rendering:{rendering}" hidden></canvas>
