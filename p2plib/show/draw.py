@@ -36,16 +36,17 @@ _SCRIPT += _FILES.joinpath("show", "draw.js").read_text(encoding="utf-8")
 
 # Colors are those of the page, by day and by night; the canvas itself is paper.
 _STYLE = """
-.p2p-sheet {line-height: 1.5}
+.p2p-sheet {width: max-content; max-width: 100%; line-height: 1.5}
 .p2p-sheet > [hidden] {display: none !important}
-.p2p-sheet canvas {display: block; max-width: 100%; height: auto; touch-action: none; cursor: crosshair; outline: 0}
+.p2p-sheet canvas {display: block; max-width: 100%; height: auto; touch-action: none; cursor: crosshair;
+  outline: 1px solid #8886}
 .p2p-sheet div {display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-top: 8px}
 .p2p-sheet button {padding: 3px 10px; border: 1px solid #8888; border-radius: 6px; background: none; color: inherit;
   font: inherit; cursor: pointer}
 .p2p-sheet button:disabled {opacity: 0.5; cursor: default}
 .p2p-sheet button[aria-pressed=true] {border-color: #2a6fdb; background: #2a6fdb; color: #fff}
 .p2p-sheet label {display: flex; align-items: center; gap: 6px}
-.p2p-sheet input {width: 90px; accent-color: #2a6fdb}
+.p2p-sheet input {width: 80px; accent-color: #2a6fdb}
 .p2p-sheet :is(button, input):focus-visible {outline: 2px solid #2a6fdb; outline-offset: 2px}
 """
 
