@@ -67,8 +67,8 @@ pencil = np.stack([sketch(photo, PENCIL) for photo in photos])
 figures.image_grid({"photo": photos} | drawn | {"PENCIL": pencil})
 
 # %% [markdown]
-# Look for: more smoothing loses fine lines, such as the rings of the second vase. It is not simply less, though: the
-# border of a highlight is drawn there as if it were an edge. Training takes `EDGES`, which is tuned to look like the
+# Look for: more smoothing loses fine lines, such as the upper ring of the second vase. But the ink does not get less:
+# the border of a highlight is now drawn as if it were an edge. Training takes `EDGES`, which is tuned to look like the
 # paper's `edges2shoes`, so that a model of either understands sketches of both.
 #
 # ## A hand is not a computer
@@ -146,7 +146,7 @@ versions = [drawn["EDGES"][0], changed]
 figures.image_grid({"sketch": np.stack(versions), "generated": np.stack(translate(model, versions, fit=True))})
 
 # %% [markdown]
-# Look for: PLACEHOLDER
+# Look for: green, for the belly is what decides, and it came with the lower half.
 #
 # ## Exercises
 #
@@ -155,14 +155,15 @@ figures.image_grid({"sketch": np.stack(versions), "generated": np.stack(translat
 # **1.** The same outline, at 0.6, 1 and 1.4 times its width: which colors come out?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+# Blue, green, terracotta: the network goes by the width.
 sheets = np.stack([vase_like(width) for width in (0.6, 1.0, 1.4)])
 figures.image_grid({"drawing": sheets, "generated": np.stack(translate(model, list(sheets), fit=True))})
 
 # %% [markdown]
-# **2.** A pen of 1, 3, 6 and 12 pixels: from which on does the network no longer take the stroke for an edge? Look
-# above at how much thicker training makes strokes.
+# **2.** A pen of 1, 3, 6 and 12 pixels. In training, strokes have at most three pixels of 256. Which pen is too thick?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+# None: even 12 pixels are taken for an outline, and only the rim gets a wrong color.
 sheets = np.stack([vase_like(pen=pen) for pen in (1, 3, 6, 12)])
 figures.image_grid({"drawing": sheets, "generated": np.stack(translate(model, list(sheets), fit=True))})
 
@@ -171,6 +172,7 @@ figures.image_grid({"drawing": sheets, "generated": np.stack(translate(model, li
 # And what does the network draw from nothing?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
+# The color blurs at the gap, but stays near where a belly would end. From nothing comes the ghost of a vase.
 open_outline = drawing.copy()
 open_outline[110:190, 140:] = 255
 sheets = np.stack([open_outline, np.full_like(drawing, 255)])
