@@ -44,7 +44,8 @@ def lab(browser, tiny_run, tmp_path_factory):
             cell.outputs, cell.execution_count = [], None
     folder = tmp_path_factory.mktemp("notebooks")
     nbformat.write(results, folder / RESULTS)
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAW)]), folder / CANVAS)
+    canvas = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(DRAW)], metadata=results.metadata)  # the kernel
+    nbformat.write(canvas, folder / CANVAS)
     shutil.copy(ROOT / "notebooks" / SKETCH, folder)
     with jupyterlab(folder, tmp_path_factory.mktemp("lab"), P2P_RUN=str(tiny_run)) as lab:
         yield lab
