@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 2.0
 SAMPLES = 3  # samples in the live training display
+NEEDS_KERNEL = "The controls need a running kernel; the divider does not."
 
 # The CSS is in a <style> element. Front ends that sanitize output (untrusted notebooks, GitHub) drop <style> and
 # <input>, which leaves two plain images with their labels.
@@ -102,12 +103,17 @@ def img_html(image: np.ndarray, alt: str, quality: int = 90, css_class: str = ""
     It is displayed `scale` times as large; None enlarges images below 256 pixels to that size.
     """
     height, width = image.shape[:2]
-    scale = scale or max(1, 256 // width)
+    scale = scale or shown_scale(image)
     attributes = f'class="{css_class}" ' if css_class else ""
     attributes += 'style="image-rendering:pixelated" ' if scale > 1 else ""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)  # maps have sharp colored edges
     return _img(buffer.getvalue(), alt, (width * scale, height * scale), attributes)
+
+
+def shown_scale(image: np.ndarray) -> int:
+    """How many times an image is enlarged: images below 256 pixels to that size, or a little less."""
+    return max(1, 256 // image.shape[1])
 
 
 def _img(jpeg: bytes, alt: str, size: tuple[int, int], attributes: str = "") -> str:
@@ -182,7 +188,7 @@ def explore(
     }
     if targets is not None:
         sides[f"expected {target}"] = lambda: targets[pick.index]
-    left, right = (_ipywidgets().Dropdown(description=text, options=list(sides)) for text in ("left", "right"))
+    left, right = (ipywidgets_or_error().Dropdown(description=text, options=list(sides)) for text in ("left", "right"))
     right.value = f"generated {target}"
     return _panel(
         "p2p-explore",
@@ -201,7 +207,7 @@ def _image_slider(count: int, names: Sequence[str] | None) -> ipywidgets.Selecti
 
 def _slider(description: str, options: Sequence[str], **more: Any) -> ipywidgets.SelectionSlider:
     layout = {"width": "28em", "max_width": "100%"}  # room for file names
-    return _ipywidgets().SelectionSlider(
+    return ipywidgets_or_error().SelectionSlider(
         description=description, options=list(options), continuous_update=False, layout=layout, **more
     )
 
@@ -209,15 +215,10 @@ def _slider(description: str, options: Sequence[str], **more: Any) -> ipywidgets
 def _panel(name: str, controls: dict[str, ipywidgets.Widget], draw: Callable[[], str]) -> ipywidgets.VBox:
     """Controls above the HTML from `draw`, which is redrawn at each change.
 
-    The CSS class is `name`; controls have the class "NAME-KEY". A viewer without widgets shows only the HTML.
+    The CSS class is `name`; controls have the class "NAME-KEY". A viewer without widgets shows only the HTML, and says
+    what is missing.
     """
-    from ipywidgets import HTML, VBox
-
-    class Panel(VBox):
-        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-            return super()._repr_mimebundle_(**options) | {"text/html": view.value}
-
-    view = HTML()
+    view = ipywidgets_or_error().HTML()
 
     def show(change: Any = None) -> None:
         view.value = f"<style>{STYLE}</style>{draw()}"
@@ -226,10 +227,26 @@ def _panel(name: str, controls: dict[str, ipywidgets.Widget], draw: Callable[[],
         control.add_class(f"{name}-{key}")
         control.observe(show, "index")
     show()
-    return Panel([*controls.values(), view]).add_class(name)
+    return column(name, [*controls.values(), view], lambda: f"{view.value}<div>{NEEDS_KERNEL}</div>")
 
 
-def _ipywidgets() -> Any:
+def column(name: str, parts: Sequence[ipywidgets.Widget], without: Callable[[], str]) -> ipywidgets.VBox:
+    """Widgets below each other, with the CSS class `name`. A viewer without widgets shows the HTML of `without`."""
+    box = ipywidgets_or_error().VBox
+
+    class Column(box):  # type: ignore[misc, valid-type]
+        def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+            return super()._repr_mimebundle_(**options) | {"text/html": without()}
+
+    return Column(parts).add_class(name)
+
+
+def ipywidgets_or_error() -> Any:
+    """The module ipywidgets.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import ipywidgets
     except ImportError as error:

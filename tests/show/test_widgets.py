@@ -111,7 +111,9 @@ def test_browse_leaves_a_slider_where_there_are_no_widgets():
     panel = widgets.browse(PAIRS, ("photo", "map"))
     bundle = panel._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert bundle["text/html"] == widgets.compare(*PAIRS[0], ("photo", "map"))._repr_html_()
+    pair = widgets.compare(*PAIRS[0], ("photo", "map"))._repr_html_()
+    assert bundle["text/html"] == f"{pair}<div>The controls need a running kernel; the divider does not.</div>"
+    assert widgets.NEEDS_KERNEL not in panel.children[-1].value  # they have one
     assert len(bundle["text/plain"]) < 200
 
 
@@ -148,6 +150,7 @@ def test_explore_runs_the_model(model):
     assert control(panel, "left").options == control(panel, "right").options
     assert control(panel, "left").options == ("A", "generated B", "generated B, no noise", "expected B")
     assert_shown(panel, SOURCES[0], p2plib.translate(model, SOURCES[:1])[0])
+    assert widgets.NEEDS_KERNEL in panel._repr_mimebundle_()["text/html"]
     control(panel, "noise seed").value = "7"
     control(panel, "image").index = 1
     assert_shown(panel, SOURCES[1], p2plib.translate(model, SOURCES[1:2], noise=7)[0])

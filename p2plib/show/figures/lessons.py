@@ -41,7 +41,7 @@ def symptoms(run: Kept, lesson: Lesson) -> Figure:
     words = f"{run.title}: curves of L1 and of the GAN losses, and images"
     figure = Figure((9.4, 2.7), words, layout="constrained")
     axes = figure.subplots(1, 3)
-    for plot, panel in zip(axes, PANELS, strict=False):
+    for plot, panel in zip(axes[:2], PANELS[:2], strict=True):
         draw_panel(plot, panel, run.rows)
         plot.legend(fontsize=8)
     axes[1].axhline(np.log(2), color=GRAY, ls="--", lw=1)
