@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
 Metadata = Annotated[Path, arg(help="Your kernel-metadata.json: name, accelerator and sources of the kernel.")]
-Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Overrides the one in the metadata.")]
+Accelerator = Annotated[
+    Literal["t4x2", "tpu", "tpu-v6e-8", "l4", "a100", "h100", "cpu"] | None,
+    arg(help="Overrides the one in the metadata. L4, A100 and H100 need an account that has them."),
+]
 KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
 
 # Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
@@ -53,10 +56,37 @@ def push(
     metadata: Metadata = Path("kernel-metadata.json"),
     accelerator: Accelerator = None,
     out: Folder = BUILT,
+    dataset: str | None = None,
+    license: str = "other",
+    original: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """Build, check and push a kernel; its session starts at once."""
-    build(config, metadata, accelerator, out)
-    _check_and_send(out)
+    """Build, check and push a kernel; its session starts at once. A folder of your own travels as a private data set.
+
+    Args:
+        dataset: Name of the data set for a folder of your own; default: "p2plib " and the folder's name.
+        license: Kaggle's name of its license, such as CC-BY-4.0; default: other.
+        original: Send the files as they are, not at the size of training.
+        dry_run: Say what would leave this computer, and send nothing.
+    """
+    from p2plib.kaggle import kernel, own_data, owner
+
+    made = owner.filled(kernel.Kernel.read(metadata))
+    own = own_data.plan(config, made, out, dataset)
+    _build(*(own.attached(config, made) if own else (config, made.with_data(config.data))), accelerator, out)
+    problems = _problems(out)
+    if own and not (problems and not dry_run):
+        print(own.pack(config, original))
+    if problems:
+        raise KaggleError(problems)
+    if dry_run:
+        print("nothing was sent: this was a dry run")
+        return
+    if own:
+        own.send(license, out)
+    else:
+        (out / own_data.RECORD).unlink(missing_ok=True)  # of a former kernel
+    _send(out)
 
 
 def status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
@@ -100,7 +130,9 @@ def resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
     from p2plib.kaggle import kernel
 
     _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)
-    _check_and_send(out)
+    if problems := _problems(out):
+        raise KaggleError(problems)
+    _send(out)
 
 
 def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path) -> None:
@@ -120,11 +152,17 @@ def _built(out: Path) -> Kernel:
     return kernel.Kernel.read(out / kernel.METADATA)
 
 
-def _check_and_send(out: Path) -> None:
-    from p2plib.kaggle import client, preflight
+def _problems(out: Path) -> str:
+    """Why a built kernel cannot be pushed; empty if it can."""
+    from p2plib.kaggle import preflight
 
-    if problems := preflight.check(out):
-        raise KaggleError("\n".join([f"{out} was not pushed:", *problems]))
+    problems = preflight.check(out)
+    return "\n".join([f"{out} was not pushed:", *problems]) if problems else ""
+
+
+def _send(out: Path) -> None:
+    from p2plib.kaggle import client
+
     print(f"pushed: {client.push(out)}")
 
 

@@ -69,7 +69,7 @@ def push(folder: Path, seconds: int | None = None) -> str:
         KaggleError: it was not pushed, or was pushed under another name or without one of its sources.
     """
     limit = [] if seconds is None else ["-t", str(seconds)]
-    text = run_kaggle("push", "-p", str(Path(folder).resolve()), *limit)
+    text = run_kaggle("kernels", "push", "-p", str(Path(folder).resolve()), *limit)
     address = re.search(r"successfully pushed\. .* at (\S+)", text)
     if not address:
         if "Kernel push error" in text:
@@ -102,7 +102,7 @@ def status(kernel_id: str) -> Status:
     Raises:
         KaggleError: there is no such kernel, it is not yours, or Kaggle cannot be reached.
     """
-    text = run_kaggle("status", _checked(kernel_id))
+    text = run_kaggle("kernels", "status", _checked(kernel_id))
     found = re.search(r'has status "(?:\w+\.)?(\w+)"(?:\s+Failure message: "(.*)")?', text, re.DOTALL)
     if not found:
         raise KaggleError(f"{kernel_id}: Kaggle's answer says no status; try again later:\n{shown(text)}")
@@ -248,7 +248,7 @@ def _download(kernel_id: str, names: Sequence[str], into: Path) -> str:
         choice = "|".join(re.escape(name) for name in names[start : start + _FILES_A_CALL])
         pattern = rf"^{_RUN}/(?:{choice})\Z"
         try:
-            run_kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+            run_kaggle("kernels", "output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
         except UnclearError as error:
             return str(error)
     return ""
