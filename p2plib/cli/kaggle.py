@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -125,17 +127,43 @@ def pull(
     print(client.pull(name, run or Path("runs", name.partition("/")[2]), only))
 
 
-def resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
-    """Push the next part of a chain, which resumes the kernel built last with the same settings."""
-    from p2plib.kaggle import kernel
+def resume(accelerator: Accelerator = None, out: Folder = BUILT, sessions: int | None = None) -> int:
+    """Push the next part of a chain, which resumes the kernel built last with the same settings.
 
-    _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)
-    if problems := _problems(out):
-        raise KaggleError(problems)
-    _send(out)
+    Args:
+        sessions: Go on by itself: follow each part to its end and push the next, until the training is complete or so
+            many parts were pushed; the exit status is 1 if it is not complete then.
+    """
+    from p2plib.kaggle import chain
+
+    if sessions is None:
+        _push_next(accelerator, out)
+        return 0
+    if sessions < 1:
+        raise KaggleError(f"sessions is {sessions}; it must be 1 or more.")
+    return 0 if chain.go_on(lambda: _built(out).id, lambda: _push_next(accelerator, out), sessions) else 1
 
 
-def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path) -> None:
+def _push_next(accelerator: str | None, out: Path) -> None:
+    """Push the next part; `out` holds it once Kaggle has taken it, and the former part until then."""
+    from p2plib.kaggle import kernel, own_data
+
+    config, made = TrainConfig.read(out / kernel.CONFIG), _built(out).next_part()
+    own_data.check_same(config, out)
+    with TemporaryDirectory(prefix=f".{out.resolve().name}.", dir=out.resolve().parent) as place:
+        new = Path(place)
+        try:
+            _build(config, made, accelerator, new, out)
+            if problems := _problems(new):
+                raise KaggleError(problems)
+            _send(new)
+        except KaggleError as error:
+            raise KaggleError(str(error).replace(str(new), str(out))) from error
+        for path in new.iterdir():
+            os.replace(path, out / path.name)
+
+
+def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path, shown: Path | None = None) -> None:
     from p2plib.kaggle import kernel
 
     if accelerator:
@@ -143,7 +171,7 @@ def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path
     folder = kernel.build(config, made, out)
     if (size := TrainConfig.read(folder / kernel.CONFIG).batch_size) != config.batch_size:
         print(f"batch_size is {size}, not {config.batch_size}, to divide by the devices of {made.accelerator}")
-    print(f"built: {folder}")
+    print(f"built: {shown or folder}")
 
 
 def _built(out: Path) -> Kernel:

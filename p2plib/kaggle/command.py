@@ -28,6 +28,10 @@ class UnclearError(KaggleError):
     """The command failed, and only its own words tell why."""
 
 
+class CredentialsError(KaggleError):
+    """Kaggle does not know the user, or does not let the user: asking again is of no use."""
+
+
 def command(*arguments: str) -> list[str]:
     """The `kaggle` command of this Python; -P ignores a kaggle.py in the working directory."""
     return [sys.executable, "-P", "-m", "kaggle", "--no-warn", *arguments]
@@ -68,7 +72,7 @@ def run_watched(*arguments: str) -> str:
     with subprocess.Popen(  # noqa: S603
         command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     ) as process:
-        while process.stdout and (part := process.stdout.read1()):
+        while process.stdout and (part := os.read(process.stdout.fileno(), 1 << 16)):
             parts.append(part)
             if sys.stderr.isatty():
                 sys.stderr.write("".join(_BAR.findall(part.decode("utf-8", "replace"))))
@@ -86,12 +90,12 @@ def _fault(arguments: Sequence[str], text: str) -> KaggleError:
     if re.search("No module named '?kaggle", text):
         return KaggleError("The kaggle command is not installed here; run: pip install 'p2plib[kaggle]'")
     if http == 401 or "Authentication required" in text:
-        return KaggleError(
+        return CredentialsError(
             "Kaggle was given no credentials that it takes; run: kaggle auth login (or set KAGGLE_API_TOKEN to a token "
             "from https://www.kaggle.com/settings/api) and try again."
         )
     if "'kernels.get' was denied" in text:  # in place of HTTP status 403
-        return KaggleError(f"{arguments[2]}: Kaggle denies you access; check owner, slug, and credentials.")
+        return CredentialsError(f"{arguments[2]}: Kaggle denies you access; check owner, slug, and credentials.")
     if "Upload unsuccessful" in text:
         return KaggleError("The upload broke off; give the same command again, and it goes on where it ended.")
     if http == 429 or re.search("too many requests", text, re.IGNORECASE):

@@ -65,3 +65,13 @@ def plan(config: TrainConfig, kernel: Kernel, out: Path, name: str | None = None
     place = dataset.place(kernel.id.partition("/")[0], name or dataset.usual_name(folder))
     here = out.resolve()
     return OwnData(here.with_name(f"{here.name}-data") / place.id.partition("/")[2], place)
+
+
+def check_same(config: TrainConfig, out: Path) -> None:
+    """See that the images that the kernel in `out` began with are still those on Kaggle, if they were sent from here.
+
+    Raises:
+        KaggleError: they are not.
+    """
+    if record := pack.read(out / RECORD):
+        dataset.check_same(config.data, record)

@@ -175,7 +175,7 @@ class _Packer:
                 return dict(self._originals(pair)), False
         else:
             both = replace(split, direction="AtoB").resize(pair, side)
-            images = list(both) if len(pair.files) == 2 else [np.hstack(both)]
+            images = list(both) if len(pair.files) == 2 else [np.hstack(list(both))]
         contents = [_png(image) for image in images]
         if sum(path.stat().st_size for path in pair.files.values()) <= sum(map(len, contents)):
             return dict(self._originals(pair)), False

@@ -136,7 +136,7 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
     finally:
         if run.is_dir():
             files.remove_leftovers(run)
-            say(f"manifest: {manifest.write(run)}")
+            say(f"manifest: {manifest.write(run, _finished(run, config))}")
     return run
 
 

@@ -141,6 +141,8 @@ class Server(ThreadingHTTPServer):
         """Status and body of every answer of the API."""
         self.pushed: dict[str, Any] = {}
         """What differs from success in the answer to a push."""
+        self.on_push: Callable[[str], None] = lambda slug: None
+        """Called with the name of each kernel that is pushed."""
         self.states: list[dict[str, str]] = [{"status": "COMPLETE"}]
         """Taken in turn, the last for ever."""
         self.files: dict[str, bytes | Answer] = {}
@@ -188,6 +190,8 @@ class Server(ThreadingHTTPServer):
         return {"active": True, "username": "alice"}
 
     def SaveKernel(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if not self.pushed.get("error"):
+            self.on_push(body["slug"])
         lists = ("invalidTags", "invalidDatasetSources", "invalidCompetitionSources", "invalidKernelSources")
         address = f"https://www.kaggle.com/code/{body['slug']}"
         return {"url": address, "versionNumber": 3, "error": ""} | {key: [] for key in lists} | self.pushed

@@ -143,15 +143,6 @@ def test_the_plain_command_pushes_what_was_built(server, tmp_path, monkeypatch, 
     assert built == top
 
 
-def test_the_metadata_in_the_repository_only_want_a_name(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("kernel-metadata.json").write_text((ROOT / "kernel-metadata.json").read_text())
-    assert main(["kaggle", "push", *OPTIONS.split(), "--batch-size", "8"]) == 1
-    [_, problem] = capsys.readouterr().err.strip().splitlines()
-    assert "YOUR-NAME" in problem and "placeholder" in problem
-    assert not server.calls
-
-
 @pytest.mark.parametrize("session", ["tensorflow"], indirect=True)
 def test_a_damaged_output_neither_replaces_a_good_one_nor_is_gone_on_from(session, capsys):
     succeeds(capsys, "push", *OPTIONS.split(), "--batch-size", "8")
