@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -115,18 +116,24 @@ def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
 def _here(dataset: Dataset, record: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, dict[str, str]]]:
     """The pairs that a data set holds, by name, and by split the recorded ones under the names that they have in it.
 
-    Systems and archives write accents in different Unicode forms.
+    Systems and archives write accents in different Unicode forms, and what `kaggle push` packs has suffixes of its own.
     """
     here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
     recorded = record["pairs"]
     known = {name for split in SPLITS for name in recorded[split]}
     others = {stem_key(name): name for name in here.keys() - known}
-    return here, {
-        split: {
-            name if name in here else others.get(stem_key(name), name): was for name, was in recorded[split].items()
-        }
-        for split in SPLITS
-    }
+    counts = [Counter(map(_bare, names)) for names in (here, known)]
+    bare = {_bare(name): name for name in others.values() if all(count[_bare(name)] <= 1 for count in counts)}
+
+    def found(name: str) -> str:
+        return name if name in here else others.get(stem_key(name)) or bare.get(_bare(name), name)
+
+    return here, {split: {found(name): was for name, was in recorded[split].items()} for split in SPLITS}
+
+
+def _bare(name: str) -> str:
+    """The name of a pair without the suffixes of its files."""
+    return stem_key(" | ".join(part.rpartition(".")[0] or part for part in name.split(" | ")))
 
 
 def found_again(data: str, record: Mapping[str, Any]) -> str:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from p2plib.config import TrainConfig
-from p2plib.data import toy
+from p2plib.data import record, toy
 from p2plib.data.batches import Batches
 from p2plib.data.dataset import open_dataset
 from p2plib.data.image import save_image
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 from p2plib.kaggle import pack
 from p2plib.kaggle.pack import ARCHIVE, RECORD, Packed
 
@@ -74,6 +74,17 @@ def test_pairs_at_the_size_of_training_give_the_same_batches(tmp_path, layout, d
     there = unpack(tmp_path / "out")
     assert {path.suffix for path in there.rglob("*") if path.is_file()} == {".png"}
     assert_the_same(config, there)
+
+
+@pytest.mark.parametrize("layout", ["train", "two folders"])
+def test_a_run_on_what_was_packed_is_judged_here_on_the_pairs_that_it_validated_on(tmp_path, layout):
+    config = replace(SMALL, data=str(draw(tmp_path / "mine", layout)))
+    pack.pack(config, tmp_path / "out")
+    there = record.record_of(open_dataset(replace(config, data=str(unpack(tmp_path / "out")))), {})
+    here = open_dataset(replace(config, seed=3))  # by itself, it would hold others out
+    assert record.kept(here, there)["val"].names == open_dataset(config)["val"].names
+    with pytest.raises(ConfigError, match=r"5 changed"):
+        record.same_pairs(here, there, print)
 
 
 def test_photos_to_colorize_are_shrunk_and_give_the_same_batches(tmp_path):
