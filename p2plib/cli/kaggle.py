@@ -75,9 +75,10 @@ def push(
 
     made = owner.filled(kernel.Kernel.read(metadata))
     own = own_data.plan(config, made, out, dataset)
-    _build(*(own.attached(config, made) if own else (config, made.with_data(config.data))), accelerator, out)
+    there, made = own.attached(config, made) if own else (config, made.with_data(config.data))
+    _build(there, made, accelerator, out)
     problems = _problems(out)
-    if own and not (problems and not dry_run):
+    if own and (dry_run or not problems):
         print(own.pack(config, original))
     if problems:
         raise KaggleError(problems)

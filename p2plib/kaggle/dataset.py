@@ -123,7 +123,8 @@ def _look(dataset_id: str) -> _There | None:
         text = run_kaggle("datasets", "status", dataset_id)
     except UnclearError:  # Kaggle says in many ways that there is none; creating it asks again
         return None
-    state = next((line.strip().lower() for line in text.splitlines() if line.strip()), "")
+    found = re.search(r"^\s*([A-Za-z_]+)\s*$", text, re.MULTILINE)  # not a warning, which may stand beside it
+    state = found[1].lower() if found else "in a state that is not known"
     return _There(state, _fetch(dataset_id) if state == "ready" else None)
 
 

@@ -160,6 +160,16 @@ def test_a_token_says_whose_it_is_and_one_command_is_enough(server, capsys, monk
     assert server.calls[-1].body["slug"] == "alice/p2plib-training"
 
 
+def test_credentials_in_a_file_that_others_can_read_are_warned_of_and_taken(server, home, capsys, monkeypatch):
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+        monkeypatch.delenv(name)
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle" / "kaggle.json").write_text(json.dumps({"username": "alice", "key": KEY}))
+    (home / ".kaggle" / "kaggle.json").chmod(0o644)
+    assert "alice" in succeeds(capsys, "push", *OPTIONS)[0]
+    assert_there(server)
+
+
 def test_an_owner_that_is_given_stays_and_nobody_is_asked(server, capsys):
     text = Path("kernel-metadata.json").read_text().replace("YOUR-NAME", "carol")
     Path("kernel-metadata.json").write_text(text)
