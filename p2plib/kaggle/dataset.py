@@ -40,10 +40,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class _There:
-    """What is on Kaggle: the state of the newest version, and the record in it."""
+    """What is on Kaggle: the state of the newest version, the record in it, and whether it came without the images."""
 
     state: str
-    record: Packed | None
+    record: Packed | None = None
+    alone: bool = False
 
 
 def place(owner: str, name: str) -> Place:
@@ -114,7 +115,7 @@ def check_same(dataset_id: str, record: Packed) -> None:
 
 
 def _same(there: _There, record: Packed) -> bool:
-    return there.record is not None and there.record.fingerprint == record.fingerprint
+    return there.record is not None and there.record.fingerprint == record.fingerprint and not there.alone
 
 
 def _look(dataset_id: str) -> _There | None:
@@ -125,7 +126,9 @@ def _look(dataset_id: str) -> _There | None:
         return None
     found = re.search(r"^\s*([A-Za-z_]+)\s*$", text, re.MULTILINE)  # not a warning, which may stand beside it
     state = found[1].lower() if found else "in a state that is not known"
-    return _There(state, _fetch(dataset_id) if state == "ready" else None)
+    if state != "ready" or not (record := _fetch(dataset_id)):
+        return _There(state)
+    return _There(state, record, _stands_alone(dataset_id))
 
 
 def _fetch(dataset_id: str) -> Packed | None:
@@ -138,6 +141,16 @@ def _fetch(dataset_id: str) -> Packed | None:
         return pack.read(Path(folder, RECORD))
 
 
+def _stands_alone(dataset_id: str) -> bool:
+    """Whether the record came without the images: before 2.2.5, the command made data sets of what had arrived."""
+    try:
+        lines = run_kaggle("datasets", "files", dataset_id, "--csv").splitlines()
+    except UnclearError:
+        return False
+    names = [line.partition(",")[0] for line in lines if "," in line]
+    return names == ["name", RECORD]
+
+
 def _upload(folder: Path, where: Place, license: str, again: bool, size: int, say: Callable[[str], None]) -> None:
     values = {"title": where.title, "id": where.id, "licenses": [{"name": license}]}
     write_text(folder / METADATA, json.dumps(values, indent=1) + "\n")
@@ -145,6 +158,11 @@ def _upload(folder: Path, where: Place, license: str, again: bool, size: int, sa
     started = time.monotonic()
     what = ["version", "-m", "Other images, packed by p2plib"] if again else ["create"]
     text = run_watched("datasets", *what, "-p", str(folder.resolve()))
+    if "Upload unsuccessful" in text:  # and the command went on without it, as it did before 2.2.5
+        raise KaggleError(
+            f"{where.id}: the upload broke off, and this version of the kaggle command made a data set without the "
+            "images; give the same command again, which mends it (kaggle 2.2.5 also goes on where it ended)."
+        )
     if "is being created" not in text:
         raise KaggleError(f"{where.id}: Kaggle did not take it; mend what it says and try again:\n{shown(text)}")
     say(f"{where.id}: uploaded in {time.monotonic() - started:.0f} s; Kaggle unpacks it now")

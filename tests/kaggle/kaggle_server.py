@@ -207,6 +207,14 @@ class Server(ThreadingHTTPServer):
     def GetDatasetMetadata(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return {"info": {"datasetSlug": body["datasetSlug"], "ownerUser": body["ownerSlug"], "licenses": []}}
 
+    def ListDatasetFiles(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """The files of the newest version; Kaggle unpacks archives."""
+        version = self.datasets[f"{body['ownerSlug']}/{body['datasetSlug']}"][-1]
+        names = [name.replace(".zip", "/train/0.png") for name in version]
+        return {
+            "datasetFiles": [{"name": name, "totalBytes": 1, "creationDate": "2026-01-01T00:00:00Z"} for name in names]
+        }
+
     def StartBlobUpload(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         token = f"blob-{len(self.blobs)}"
         self.blobs[token] = Blob(body["name"], int(body["contentLength"]))
