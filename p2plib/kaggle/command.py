@@ -68,19 +68,27 @@ def run_watched(*arguments: str) -> str:
     Raises:
         KaggleError: as `run_kaggle`.
     """
-    parts, environment = [], pipes()["env"]
-    with subprocess.Popen(  # noqa: S603
-        command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-    ) as process:
-        while process.stdout and (part := os.read(process.stdout.fileno(), 1 << 16)):
-            parts.append(part)
-            if sys.stderr.isatty():
-                sys.stderr.write("".join(_BAR.findall(part.decode("utf-8", "replace"))))
-                sys.stderr.flush()
+    parts: list[bytes] = []
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command(*arguments), env=pipes()["env"], **options) as process:  # noqa: S603
+        try:
+            while process.stdout and (part := os.read(process.stdout.fileno(), 1 << 16)):
+                parts.append(part)
+                _echo("".join(_BAR.findall(part.decode("utf-8", "replace"))))
+        except BaseException:  # Ctrl-C in a notebook reaches this process alone
+            process.kill()
+            raise
+    _echo("\n")
     text = re.sub(r"[^\n]*\r(?!\n)", "", b"".join(parts).decode("utf-8", "replace"))
     if process.returncode:
         raise _fault(arguments, text)
     return text
+
+
+def _echo(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _fault(arguments: Sequence[str], text: str) -> KaggleError:
