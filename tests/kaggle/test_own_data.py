@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 from importlib.metadata import version
 from io import BytesIO
@@ -213,6 +216,33 @@ def test_an_upload_that_is_cut_at_every_tenth_goes_on_where_it_ended(server, cap
         assert "SaveKernel" not in called(server)
     succeeds(capsys, "push", *OPTIONS)
     assert_there(server, 1 if LATE else 11)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_upload_that_is_interrupted_goes_on_where_it_ended(server, capsys, alone):
+    """By a signal to this program alone, as a notebook sends it, or by the end of all that runs."""
+    succeeds(capsys, "push", *OPTIONS, "--dry-run")
+    folder = Path("build/kaggle-data/p2plib-my-pairs")
+    server.released.clear()
+    code = (
+        f"from p2plib.kaggle import dataset as d; d.send(d.Path({str(folder)!r}), d.Place({NAME!r}, 'p2plib my pairs'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE, text=True)
+    assert server.stalled.wait(60)
+    if alone:
+        process.send_signal(signal.SIGINT)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.communicate(timeout=15)[1].endswith("KeyboardInterrupt\n" if alone else "")
+    if alone:
+        with pytest.raises(ProcessLookupError):  # nothing goes on in the background
+            os.killpg(process.pid, 0)
+    [blob] = [blob for blob in server.blobs.values() if blob.name == ARCHIVE]
+    assert len(blob.content) == (folder / ARCHIVE).stat().st_size // 2 and not server.datasets
+    server.released.set()
+    succeeds(capsys, "push", *OPTIONS)
+    assert [blob.name for blob in server.blobs.values()].count(ARCHIVE) == 1
+    assert_there(server)
 
 
 def test_a_record_without_its_images_is_mended(server, capsys):
