@@ -155,7 +155,7 @@ def test_images_that_another_program_changed_are_noticed_before_the_next_part(se
         [line] = capsys.readouterr().err.splitlines()
         assert "alice/pairs: this data set was changed since the training began" in line
     assert not pushed(server) and newest() == FIRST
-    server.datasets["alice/pairs"] = [{"p2plib-images.json": json.dumps(record).encode()}]
+    server.datasets["alice/pairs"] = [{"p2plib-images.json": json.dumps(record).encode(), "images.zip": b""}]
     assert resume() == 0
     assert (OUT / "p2plib-images.json").exists() and TrainConfig.read(OUT / CONFIG).data == "alice/pairs"
 
