@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
 Metadata = Annotated[Path, arg(help="Your kernel-metadata.json: name, accelerator and sources of the kernel.")]
-Accelerator = Annotated[Literal["t4x2", "tpu", "cpu"] | None, arg(help="Overrides the one in the metadata.")]
+Accelerator = Annotated[
+    Literal["t4x2", "tpu", "tpu-v6e-8", "l4", "a100", "h100", "cpu"] | None,
+    arg(help="Overrides the one in the metadata. L4, A100 and H100 need an account that has them."),
+]
 KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]
 
 # Functions import what they call, so that `--help` is fast, without NumPy and Pillow.
@@ -53,10 +58,38 @@ def push(
     metadata: Metadata = Path("kernel-metadata.json"),
     accelerator: Accelerator = None,
     out: Folder = BUILT,
+    dataset: str | None = None,
+    license: str = "other",
+    original: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """Build, check and push a kernel; its session starts at once."""
-    build(config, metadata, accelerator, out)
-    _check_and_send(out)
+    """Build, check and push a kernel; its session starts at once. A folder of your own travels as a private data set.
+
+    Args:
+        dataset: Name of the data set for a folder of your own; default: "p2plib " and the folder's name.
+        license: Kaggle's name of its license, such as CC-BY-4.0; default: other.
+        original: Send the files as they are, not at the size of training.
+        dry_run: Say what would leave this computer, and send nothing.
+    """
+    from p2plib.kaggle import kernel, own_data, owner
+
+    made = owner.filled(kernel.Kernel.read(metadata))
+    own = own_data.plan(config, made, out, dataset)
+    there, made = own.attached(config, made) if own else (config, made.with_data(config.data))
+    _build(there, made, accelerator, out)
+    problems = _problems(out)
+    if own and (dry_run or not problems):
+        print(own.pack(config, original))
+    if problems:
+        raise KaggleError(problems)
+    if dry_run:
+        print("nothing was sent: this was a dry run")
+        return
+    if own:
+        own.send(license, out)
+    else:
+        (out / own_data.RECORD).unlink(missing_ok=True)  # of a former kernel
+    _send(out)
 
 
 def status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
@@ -95,15 +128,43 @@ def pull(
     print(client.pull(name, run or Path("runs", name.partition("/")[2]), only))
 
 
-def resume(accelerator: Accelerator = None, out: Folder = BUILT) -> None:
-    """Push the next part of a chain, which resumes the kernel built last with the same settings."""
-    from p2plib.kaggle import kernel
+def resume(accelerator: Accelerator = None, out: Folder = BUILT, sessions: int | None = None) -> int:
+    """Push the next part of a chain, which resumes the kernel built last with the same settings.
 
-    _build(TrainConfig.read(out / kernel.CONFIG), _built(out).next_part(), accelerator, out)
-    _check_and_send(out)
+    Args:
+        sessions: Go on by itself: follow each part to its end and push the next, until the training is complete or so
+            many parts were pushed; the exit status is 1 if it is not complete then.
+    """
+    from p2plib.kaggle import chain
+
+    if sessions is None:
+        _push_next(accelerator, out)
+        return 0
+    if sessions < 1:
+        raise KaggleError(f"sessions is {sessions}; it must be 1 or more.")
+    return 0 if chain.go_on(lambda: _built(out).id, lambda: _push_next(accelerator, out), sessions) else 1
 
 
-def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path) -> None:
+def _push_next(accelerator: str | None, out: Path) -> None:
+    """Push the next part; `out` holds it once Kaggle has taken it, and the former part until then."""
+    from p2plib.kaggle import kernel, own_data
+
+    config, made = TrainConfig.read(out / kernel.CONFIG), _built(out).next_part()
+    own_data.check_same(config, out)
+    with TemporaryDirectory(prefix=f".{out.resolve().name}.", dir=out.resolve().parent) as place:
+        new = Path(place)
+        try:
+            _build(config, made, accelerator, new, out)
+            if problems := _problems(new):
+                raise KaggleError(problems)
+            _send(new)
+        except KaggleError as error:
+            raise KaggleError(str(error).replace(str(new), str(out))) from error
+        for path in new.iterdir():
+            os.replace(path, out / path.name)
+
+
+def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path, shown: Path | None = None) -> None:
     from p2plib.kaggle import kernel
 
     if accelerator:
@@ -111,7 +172,7 @@ def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path
     folder = kernel.build(config, made, out)
     if (size := TrainConfig.read(folder / kernel.CONFIG).batch_size) != config.batch_size:
         print(f"batch_size is {size}, not {config.batch_size}, to divide by the devices of {made.accelerator}")
-    print(f"built: {folder}")
+    print(f"built: {shown or folder}")
 
 
 def _built(out: Path) -> Kernel:
@@ -120,11 +181,17 @@ def _built(out: Path) -> Kernel:
     return kernel.Kernel.read(out / kernel.METADATA)
 
 
-def _check_and_send(out: Path) -> None:
-    from p2plib.kaggle import client, preflight
+def _problems(out: Path) -> str:
+    """Why a built kernel cannot be pushed; empty if it can."""
+    from p2plib.kaggle import preflight
 
-    if problems := preflight.check(out):
-        raise KaggleError("\n".join([f"{out} was not pushed:", *problems]))
+    problems = preflight.check(out)
+    return "\n".join([f"{out} was not pushed:", *problems]) if problems else ""
+
+
+def _send(out: Path) -> None:
+    from p2plib.kaggle import client
+
     print(f"pushed: {client.push(out)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,7 +31,7 @@ def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
     if not (pairs := before.get("pairs")):
         with ThreadPoolExecutor() as pool:
             pairs = {
-                split: dict(zip([p.name for p in found], pool.map(_digest, found), strict=True))
+                split: dict(zip([p.name for p in found], pool.map(digest, found), strict=True))
                 for split, found in splits.items()
             }
     counts = {split: len(found) for split, found in splits.items()}
@@ -67,11 +68,11 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     if not record.get("pairs"):
         return dataset
     here, recorded = _here(dataset, record)
-    before = {name: digest for split in SPLITS for name, digest in recorded[split].items()}
+    before = {name: was for split in SPLITS for name, was in recorded[split].items()}
     known = [here[name] for name in before if name in here]
     with ThreadPoolExecutor() as pool:
         changed = [
-            pair.name for pair, now in zip(known, pool.map(_digest, known), strict=True) if now != before[pair.name]
+            pair.name for pair, now in zip(known, pool.map(digest, known), strict=True) if now != before[pair.name]
         ]
     wrong = {"missing": [name for name in before if name not in here], "changed": changed}
     if said := [f"{len(names)} {what} ({some(names, NAMED)})" for what, names in wrong.items() if names]:
@@ -108,25 +109,31 @@ def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
     here, recorded = _here(dataset, record)
     validated = recorded["val"]
     return bool(validated) and all(
-        was and name in here and _digest(here[name]) == was for name, was in validated.items()
+        was and name in here and digest(here[name]) == was for name, was in validated.items()
     )
 
 
 def _here(dataset: Dataset, record: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, dict[str, str]]]:
     """The pairs that a data set holds, by name, and by split the recorded ones under the names that they have in it.
 
-    Systems and archives write accents in different Unicode forms.
+    Systems and archives write accents in different Unicode forms, and what `kaggle push` packs has suffixes of its own.
     """
     here = {pair.name: pair for split in SPLITS for pair in dataset.listing.splits.get(split, [])}
     recorded = record["pairs"]
     known = {name for split in SPLITS for name in recorded[split]}
     others = {stem_key(name): name for name in here.keys() - known}
-    return here, {
-        split: {
-            name if name in here else others.get(stem_key(name), name): was for name, was in recorded[split].items()
-        }
-        for split in SPLITS
-    }
+    counts = [Counter(map(_bare, names)) for names in (here, known)]
+    bare = {_bare(name): name for name in others.values() if all(count[_bare(name)] <= 1 for count in counts)}
+
+    def found(name: str) -> str:
+        return name if name in here else others.get(stem_key(name)) or bare.get(_bare(name), name)
+
+    return here, {split: {found(name): was for name, was in recorded[split].items()} for split in SPLITS}
+
+
+def _bare(name: str) -> str:
+    """The name of a pair without the suffixes of its files."""
+    return stem_key(" | ".join(part.rpartition(".")[0] or part for part in name.split(" | ")))
 
 
 def found_again(data: str, record: Mapping[str, Any]) -> str:
@@ -146,14 +153,14 @@ def check_there(data: str) -> None:
         raise DataError(f"{data}: the folder of this run's images is not here; name where it is now with --data.")
 
 
-def _digest(pair: Pair) -> str | None:
+def digest(pair: Pair) -> str | None:
     """A hash of the content of a pair's files; None if a function makes it or a file is not there."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     if not all(path.is_file() for path in pair.files.values()):
         return None
     try:
         for path in pair.files.values():
-            digest.update(path.read_bytes())
+            found.update(path.read_bytes())
     except OSError:
         return None
-    return digest.hexdigest()[:16] if pair.files else None
+    return found.hexdigest()[:16] if pair.files else None

@@ -21,7 +21,7 @@ from typing import Literal
 from p2plib.errors import KaggleError
 from p2plib.files import read_json
 from p2plib.kaggle import manifest
-from p2plib.kaggle.command import UnclearError, run_kaggle, shown, without_secrets
+from p2plib.kaggle.command import CredentialsError, UnclearError, run_kaggle, shown, without_secrets
 from p2plib.kaggle.kernel import METADATA
 from p2plib.kaggle.log import SessionLog
 from p2plib.kaggle.manifest import MANIFEST, Entry
@@ -69,7 +69,7 @@ def push(folder: Path, seconds: int | None = None) -> str:
         KaggleError: it was not pushed, or was pushed under another name or without one of its sources.
     """
     limit = [] if seconds is None else ["-t", str(seconds)]
-    text = run_kaggle("push", "-p", str(Path(folder).resolve()), *limit)
+    text = run_kaggle("kernels", "push", "-p", str(Path(folder).resolve()), *limit)
     address = re.search(r"successfully pushed\. .* at (\S+)", text)
     if not address:
         if "Kernel push error" in text:
@@ -102,7 +102,7 @@ def status(kernel_id: str) -> Status:
     Raises:
         KaggleError: there is no such kernel, it is not yours, or Kaggle cannot be reached.
     """
-    text = run_kaggle("status", _checked(kernel_id))
+    text = run_kaggle("kernels", "status", _checked(kernel_id))
     found = re.search(r'has status "(?:\w+\.)?(\w+)"(?:\s+Failure message: "(.*)")?', text, re.DOTALL)
     if not found:
         raise KaggleError(f"{kernel_id}: Kaggle's answer says no status; try again later:\n{shown(text)}")
@@ -123,7 +123,7 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
         The final status; its state is COMPLETE on success.
 
     Raises:
-        KaggleError: the first status request fails, or several in a row.
+        KaggleError: the first status request fails, several in a row, or one for want of credentials.
     """
     now, log, pause, failures = status(kernel_id), SessionLog(kernel_id), poll, 0
     say(f"{kernel_id}: {now}")
@@ -138,7 +138,7 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
                 now, failures = status(kernel_id), 0
             except KaggleError as error:
                 failures += 1
-                if failures == PATIENCE:
+                if failures == PATIENCE or isinstance(error, CredentialsError):
                     raise
                 for line in str(error).splitlines():
                     say(line)
@@ -186,6 +186,23 @@ def pull(
             f"{run}: cannot be written ({error.strerror or error}); free disk space or give another folder."
         ) from error
     return run
+
+
+def complete(kernel_id: str) -> bool:
+    """Whether the training has ended for good, by the manifest of a kernel whose session has ended.
+
+    Args:
+        kernel_id: "owner/slug".
+
+    Raises:
+        KaggleError: its output has no manifest.
+    """
+    with TemporaryDirectory(prefix="p2plib-") as folder:
+        fault = _download(_checked(kernel_id), [MANIFEST], Path(folder))
+        try:
+            return manifest.complete(Path(folder, _RUN, MANIFEST))
+        except KaggleError as error:
+            raise KaggleError(f"{kernel_id}: its output has no {_RUN}/{MANIFEST}. {fault}".rstrip()) from error
 
 
 def _fetch(kernel_id: str, folder: Path, only: str, temporary: Path, say: Callable[[str], None]) -> list[str]:
@@ -248,7 +265,7 @@ def _download(kernel_id: str, names: Sequence[str], into: Path) -> str:
         choice = "|".join(re.escape(name) for name in names[start : start + _FILES_A_CALL])
         pattern = rf"^{_RUN}/(?:{choice})\Z"
         try:
-            run_kaggle("output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
+            run_kaggle("kernels", "output", kernel_id, "-p", str(into), "--quiet", "--file-pattern", pattern)
         except UnclearError as error:
             return str(error)
     return ""

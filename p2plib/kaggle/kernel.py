@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import hashlib
 import io
 import json
 import re
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,120 +17,12 @@ import p2plib
 from p2plib import files
 from p2plib.config import TrainConfig
 from p2plib.errors import ConfigError, KaggleError
-from p2plib.kaggle.mirrors import MIRRORS
-from p2plib.kaggle.session import DEVICES
+from p2plib.kaggle.accelerators import ACCELERATORS
+from p2plib.kaggle.metadata import CODE_FILE, METADATA, Kernel
 from p2plib.models import features
 
-CODE_FILE, METADATA, CONFIG = "p2plib-training.ipynb", "kernel-metadata.json", "config.json"
-"""Files written by `build`."""
-
-ACCELERATORS: dict[str, str | None] = {"t4x2": "NvidiaTeslaT4", "tpu": "TpuV5E8", "cpu": None}
-"""Kaggle's `machine_shape` by accelerator option."""
-
-_ID = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
-_FLAGS = ("is_private", "enable_gpu", "enable_tpu", "enable_internet")
-_READ = {"id", "title", "code_file", *_FLAGS, "machine_shape", "dataset_sources", "kernel_sources"}
-_FIXED: dict[str, Any] = {"language": "python", "kernel_type": "notebook"}
-_FIXED |= {"model_sources": [], "competition_sources": [], "keywords": []}
-"""Fields that are the same in all p2plib kernels."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """The contents of a `kernel-metadata.json`.
-
-    Raises:
-        KaggleError: the accelerator is not in `ACCELERATORS`, or an id is not "owner/slug".
-    """
-
-    id: str
-    """owner/slug; Kaggle derives the slug from the title."""
-    title: str
-    accelerator: str = "t4x2"
-    """A name in `ACCELERATORS`."""
-    internet: bool = field(default=False, kw_only=True)
-    private: bool = field(default=True, kw_only=True)
-    dataset_sources: tuple[str, ...] = field(default=(), kw_only=True)
-    """Attached data sets, owner/slug."""
-    kernel_sources: tuple[str, ...] = field(default=(), kw_only=True)
-    """The previous part to resume from, owner/slug; empty for a new run."""
-
-    def __post_init__(self) -> None:
-        """Check the accelerator and the format of every id."""
-        if self.accelerator not in ACCELERATORS:
-            raise KaggleError(f"The accelerator is {self.accelerator!r}; it must be one of {', '.join(ACCELERATORS)}.")
-        for name in (self.id, *self.dataset_sources, *self.kernel_sources):
-            if not isinstance(name, str) or not _ID.fullmatch(name):
-                raise KaggleError(f"{name!r} is not an id; write OWNER/SLUG, as in the address of the page on Kaggle.")
-
-    @classmethod
-    def read(cls, path: str | Path) -> Kernel:
-        """Read a `kernel-metadata.json`. Missing flags are off, except that kernels are private.
-
-        Raises:
-            KaggleError: the file is missing or invalid, or has a value that p2plib does not support.
-        """
-        try:
-            values = files.read_json(path)
-        except (OSError, ValueError) as error:
-            raise KaggleError(
-                f"{path}: cannot be read as kernel metadata ({error}); see the example in the README."
-            ) from error
-        try:
-            return cls._from_dict(values)
-        except KaggleError as error:
-            raise KaggleError(f"{path}: {error}") from error
-
-    @classmethod
-    def _from_dict(cls, values: Any) -> Kernel:
-        if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in ("id", "title")):
-            raise KaggleError("The fields id and title are missing; see the example in the README.")
-        odd = [name for name, value in values.items() if name not in _READ and value and value != _FIXED.get(name)]
-        if odd:
-            raise KaggleError(f"p2plib does not support this value of {', '.join(odd)}; remove it.")
-        return cls(
-            values["id"],
-            values["title"],
-            _accelerator(values),
-            internet=_flag(values, "enable_internet"),
-            private=_flag(values, "is_private", default=True),
-            dataset_sources=_sources(values, "dataset_sources"),
-            kernel_sources=_sources(values, "kernel_sources"),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """A complete `kernel-metadata.json`, since the defaults of Kaggle's command differ from its documentation."""
-        return {
-            "id": self.id,
-            "title": self.title,
-            "code_file": CODE_FILE,
-            "is_private": self.private,
-            "enable_gpu": self.accelerator == "t4x2",
-            "enable_tpu": self.accelerator == "tpu",
-            "enable_internet": self.internet,
-            "machine_shape": ACCELERATORS[self.accelerator] or "",
-            "dataset_sources": list(self.dataset_sources),
-            "kernel_sources": list(self.kernel_sources),
-            **_FIXED,
-        }
-
-    def with_data(self, data: str) -> Kernel:
-        """Attach the first known mirror of a catalog data set, unless something is attached or there is internet."""
-        mirrors = MIRRORS.get(data, ())
-        if self.internet or self.dataset_sources or not mirrors:
-            return self
-        return dataclasses.replace(self, dataset_sources=(mirrors[0].slug,))
-
-    def next_part(self) -> Kernel:
-        """The kernel that resumes from the output of this one; a kernel cannot use its own output.
-
-        "alice/my-run" is followed by "alice/my-run-part-2", then "alice/my-run-part-3"; titles change the same way.
-        """
-        part = re.fullmatch(r"(.+)-part-(\d+)", self.id)
-        number = int(part[2]) + 1 if part else 2
-        name = f"{part[1] if part else self.id}-part-{number}"
-        title = re.sub(r"\d[\d,]*(?=\D*$)", str(number), self.title) if part else f"{self.title} part {number}"
-        return dataclasses.replace(self, id=name, title=title, kernel_sources=(self.id,))
+CONFIG = "config.json"
+"""The training settings, beside the notebook and its metadata."""
 
 
 def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
@@ -153,7 +43,7 @@ def build(config: TrainConfig, kernel: Kernel, out: str | Path) -> Path:
         raise KaggleError(f"init is {config.init!r}, but a trained model is not carried to Kaggle yet; leave init out.")
     out = Path(out)
     with contextlib.suppress(ConfigError):  # `preflight.check` reports a batch that was chosen and does not divide
-        config = config.for_devices(DEVICES[kernel.accelerator])
+        config = config.for_devices(ACCELERATORS[kernel.accelerator].devices or 1)
     files.write_text(out / CODE_FILE, _json(notebook(config, kernel)))
     files.write_text(out / CONFIG, _json(config.to_dict()))
     files.write_text(out / METADATA, _json(kernel.to_dict()))
@@ -319,31 +209,3 @@ def _json(values: dict[str, Any]) -> str:
 
 def _digest(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-
-
-def _accelerator(values: dict[str, Any]) -> str:
-    """The accelerator in the metadata; `machine_shape` overrides the flags, as on Kaggle."""
-    shape = values.get("machine_shape")
-    if shape in (None, "", "None"):
-        return "tpu" if _flag(values, "enable_tpu") else "t4x2" if _flag(values, "enable_gpu") else "cpu"
-    name = next((name for name, known in ACCELERATORS.items() if known == shape), None)
-    if name is None:
-        known = ", ".join(f"{known} ({name})" for name, known in ACCELERATORS.items() if known)
-        raise KaggleError(f"machine_shape is {shape!r}; it must be {known}, or empty (cpu).")
-    return name
-
-
-def _flag(values: dict[str, Any], name: str, default: bool = False) -> bool:
-    value = values.get(name, default)
-    if isinstance(value, str):  # as in Kaggle's own template
-        value = {"true": True, "false": False}.get(value.lower(), value)
-    if not isinstance(value, bool):
-        raise KaggleError(f"{name} is {value!r}; it must be true or false.")
-    return value
-
-
-def _sources(values: dict[str, Any], name: str) -> tuple[str, ...]:
-    value = values.get(name) or []
-    if not isinstance(value, list):
-        raise KaggleError(f'{name} is {value!r}; it must be a list, such as ["OWNER/SLUG"].')
-    return tuple(value)

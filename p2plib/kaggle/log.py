@@ -18,7 +18,7 @@ class SessionLog:
     """Shows each log line of a session once, although a reopened stream starts from the first line."""
 
     def __init__(self, kernel_id: str) -> None:
-        self.command = command("logs", "--follow", kernel_id)
+        self.command = command("kernels", "logs", "--follow", kernel_id)
         self.process: subprocess.Popen[str] | None = None
         self.reader: Thread | None = None
         self.read = 0

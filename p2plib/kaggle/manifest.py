@@ -29,8 +29,12 @@ class Entry(NamedTuple):
     """64 hexadecimal digits."""
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, complete: bool = False) -> Path:
     """Write a manifest of every other file below `folder`, atomically. Call this last.
+
+    Args:
+        folder: the run folder.
+        complete: whether the training has ended for good; see `complete`.
 
     Returns:
         The path of the manifest.
@@ -41,7 +45,7 @@ def write(folder: Path) -> Path:
     target = folder / MANIFEST
     paths = [path for path in folder.rglob("*") if path.is_file() and path != target]
     entries = sorted(_describe(path, path.relative_to(folder).as_posix()) for path in paths)
-    values = {"format": 1, "files": [entry._asdict() for entry in entries]}
+    values = {"format": 1, "complete": complete, "files": [entry._asdict() for entry in entries]}
     write_text(target, json.dumps(values, indent=1) + "\n")
     return target
 
@@ -61,6 +65,16 @@ def read(path: Path) -> list[Entry]:
     for entry in entries:
         _check_name(entry.name)
     return entries
+
+
+def complete(path: Path) -> bool:
+    """Whether a manifest says that the training has ended for good; those of former versions never do.
+
+    Raises:
+        KaggleError: as `read`.
+    """
+    read(path)
+    return json.loads(path.read_text(encoding="utf-8")).get("complete") is True
 
 
 def check(path: Path, entry: Entry) -> None:

@@ -21,9 +21,10 @@ from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.errors import ConfigError, DataError, KaggleError, P2PError
 from p2plib.files import read_json, user_path
+from p2plib.kaggle.accelerators import ACCELERATORS
 from p2plib.kaggle.kernel import CODE_FILE, CONFIG, METADATA, Kernel, notebook
 from p2plib.kaggle.mirrors import MIRRORS
-from p2plib.kaggle.session import DEVICES, HOURS, MARGIN, TPU_HOURS
+from p2plib.kaggle.session import MARGIN
 from p2plib.registry import TASKS
 
 MAX_NOTEBOOK = 900_000
@@ -33,7 +34,8 @@ MAX_DISK = 20e9
 SMALL_FILES = 1e9
 """Generous reserve in bytes for sample grids, report, log and Kaggle's own files."""
 
-_PLACEHOLDER = re.compile(r"INSERT_|YOUR[-_ ]?(USER)?NAME", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"INSERT_|YOUR[-_ ]?(USER)?NAME", re.IGNORECASE)
+"""What a file has where a name is still to be filled in."""
 
 
 def check(folder: str | Path) -> list[str]:
@@ -42,7 +44,7 @@ def check(folder: str | Path) -> list[str]:
     Returns:
         The problems and how to fix them, a sentence or two each; empty if there are none.
     """
-    folder, found = Path(folder), list(_credentials())
+    folder, found = Path(folder), list(credentials())
     try:
         kernel, config = Kernel.read(folder / METADATA), TrainConfig.read(folder / CONFIG)
         found += [*_names(kernel), *_chain(kernel), *_data(kernel, config), *_settings(kernel, config)]
@@ -83,7 +85,7 @@ def _as_pushed(content: dict[str, Any]) -> dict[str, Any]:
 
 def _names(kernel: Kernel) -> Iterator[str]:
     name = kernel.id.partition("/")[2]
-    if placeholders := [x for x in (kernel.id, kernel.title, *kernel.dataset_sources) if _PLACEHOLDER.search(x)]:
+    if placeholders := [x for x in (kernel.id, kernel.title, *kernel.dataset_sources) if PLACEHOLDER.search(x)]:
         yield f"{METADATA}: {', '.join(map(repr, placeholders))} is a placeholder; replace it by your own value."
     if len(kernel.title) < 5 or len(name) < 5:
         yield f"{METADATA}: title {kernel.title!r} and slug {name!r} need at least 5 characters each; lengthen them."
@@ -97,8 +99,6 @@ def _names(kernel: Kernel) -> Iterator[str]:
 def _chain(kernel: Kernel) -> Iterator[str]:
     if kernel.id in kernel.kernel_sources:
         yield f"{METADATA}: a kernel cannot name itself in kernel_sources; continue in a new part with kaggle resume."
-    if len(kernel.kernel_sources) > 1:
-        yield f"{METADATA}: kernel_sources has {len(kernel.kernel_sources)} kernels; keep only the part to resume from."
 
 
 def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
@@ -108,11 +108,11 @@ def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
     except DataError as error:
         yield f"{CONFIG}: {error}"
     if data not in CATALOG:
-        if not any(_lies_in(data, source) for source in attached):
+        if not any(lies_in(data, source) for source in attached):
             yield (
                 f"{CONFIG}: data is {data!r}, neither a catalog name nor in an attached data set; upload the "
                 "pairs as a Kaggle data set, attach it (dataset_sources), and write data as OWNER/SLUG or "
-                "OWNER/SLUG/FOLDER."
+                "OWNER/SLUG/FOLDER, or let kaggle push send a folder of yours."
             )
     elif CATALOG[data].url and not kernel.internet:
         mirrors = [mirror.slug for mirror in MIRRORS.get(data, ())]
@@ -122,7 +122,7 @@ def _data(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
             yield f"{METADATA}: {data} is not attached; add {what} to dataset_sources, or set enable_internet to true."
 
 
-def _lies_in(data: str, source: str) -> bool:
+def lies_in(data: str, source: str) -> bool:
     """Whether `data` is the data set `source` or a folder in it: OWNER/SLUG, or a path below Kaggle's input."""
     below = re.sub(r"^(/kaggle|\.\.)/input/(datasets/)?", "", data)
     names = (source, source.partition("/")[2]) if below != data else (source,)
@@ -130,12 +130,12 @@ def _lies_in(data: str, source: str) -> bool:
 
 
 def _settings(kernel: Kernel, config: TrainConfig) -> Iterator[str]:
-    devices, hours = DEVICES[kernel.accelerator], TPU_HOURS if kernel.accelerator == "tpu" else HOURS
+    accelerator, hours = ACCELERATORS[kernel.accelerator], ACCELERATORS[kernel.accelerator].hours
     try:
-        config.for_devices(devices)
+        config.for_devices(accelerator.devices or 1)
     except ConfigError as error:
         yield f"{CONFIG}: {error}"
-    if kernel.accelerator == "tpu" and config.backend == "tensorflow":
+    if accelerator.kind == "tpu" and config.backend == "tensorflow":
         yield f"{CONFIG}: TensorFlow cannot use Kaggle's TPU; set backend to auto or jax."
     if (config.time_budget_seconds or 0) > hours * 3600 - MARGIN:
         yield (
@@ -215,8 +215,8 @@ def count_weights(config: TrainConfig) -> tuple[int, int]:
     return generator, discriminator
 
 
-def _credentials() -> Iterator[str]:
-    """Check that the kaggle package is installed and can find credentials, without showing them."""
+def credentials() -> Iterator[str]:
+    """Problems of the kaggle package, if it is not installed or can find no credentials, which are not shown."""
     try:
         metadata.version("kaggle")
     except metadata.PackageNotFoundError:

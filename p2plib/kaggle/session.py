@@ -13,8 +13,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +26,8 @@ from p2plib.config import TrainConfig
 from p2plib.data import download
 from p2plib.data.catalog import CATALOG
 from p2plib.errors import CheckpointError, DataError, KaggleError
-from p2plib.kaggle import manifest
+from p2plib.kaggle import manifest, pack
+from p2plib.kaggle.accelerators import HOURS, TPU_HOURS
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.registry import TASKS
 from p2plib.show.report import write_report
@@ -33,10 +36,6 @@ from p2plib.training.loop import say
 from p2plib.training.run import Progress
 from p2plib.training.state import read_progress, state_file
 
-DEVICES = {"t4x2": 2, "tpu": 8, "cpu": 1}
-"""Number of devices that share a batch, by accelerator."""
-HOURS, TPU_HOURS = 12, 9
-"""Kaggle's time limits for a session."""
 # The margin covers startup, an unexpectedly long first validation, the report, hashing about 2 GB, and Kaggle's own
 # saving. All of it takes minutes, but a session that runs out of time may lose everything.
 MARGIN = 30 * 60
@@ -101,7 +100,7 @@ def attach_data(config: TrainConfig, sources: Sequence[str] = ()) -> TrainConfig
             f"{data}: no such folder with {noun} is attached; attach the Kaggle data set that holds it "
             "(in kernel-metadata.json: dataset_sources)."
         )
-    return dataclasses.replace(config, data=str(_link(cache / "data" / folder.name, folder)))
+    return dataclasses.replace(config, data=str(_link(cache / "data" / Path(data).name, folder)))
 
 
 def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None = None) -> Path:
@@ -137,7 +136,7 @@ def train(config: TrainConfig, sources: Sequence[str] = (), resume: str | None =
     finally:
         if run.is_dir():
             files.remove_leftovers(run)
-            say(f"manifest: {manifest.write(run)}")
+            say(f"manifest: {manifest.write(run, _finished(run, config))}")
     return run
 
 
@@ -171,6 +170,7 @@ def _age() -> float:
 
 def _places(data: str, sources: Sequence[str]) -> Iterator[Path]:
     """Possible locations of the pairs of `data`, most likely first."""
+    yield from _packed(data)
     for mirror in MIRRORS.get(data, ()):
         if source := find_source(mirror.slug):
             yield source / mirror.folder
@@ -185,6 +185,22 @@ def _places(data: str, sources: Sequence[str]) -> Iterator[Path]:
             yield source.parent / below  # `below` starts with the source's own name
     if len(below.parts) > 1 and (source := find_source("/".join(below.parts[:2]))):
         yield source.joinpath(*below.parts[2:])
+
+
+def _packed(data: str) -> Iterator[Path]:
+    """The images of a data set "owner/slug" that `kaggle push` made, which Kaggle unpacks into a folder, or not."""
+    source = find_source(data) if re.fullmatch(r"[\w-]+/[\w-]+", data) else None
+    if source is None or not (source / pack.RECORD).is_file():
+        return
+    yield source / pack.FOLDER
+    if (source / pack.ARCHIVE).is_file():
+        unpacked = root() / "temp" / "p2plib" / "unpacked" / data
+        try:
+            with zipfile.ZipFile(source / pack.ARCHIVE) as archive:
+                archive.extractall(unpacked)
+        except zipfile.BadZipFile as error:
+            raise KaggleError(f"{data}: its {pack.ARCHIVE} is damaged ({error}); push the folder again.") from error
+        yield unpacked
 
 
 def _below_input(data: str) -> Path | None:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,15 @@ class Call(NamedTuple):
     authorization: str
 
 
+@dataclass
+class Blob:
+    """A file that is being uploaded."""
+
+    name: str
+    size: int
+    content: bytes = b""
+
+
 class Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
@@ -39,9 +49,47 @@ class Handler(BaseHTTPRequestHandler):
         self.server.calls.append(Call(name, body, self.headers["Authorization"] or ""))
         if self.server.fault:
             return self.send(*self.server.fault)
+        if name == "DownloadDataset":
+            return self.redirect(body)
         method = getattr(self.server, name, None)
         answer = method(body) if method else {"code": 404, "message": f"no {name}"}
-        self.send(200 if method else 404, json.dumps(answer).encode(), "application/json")
+        self.send(answer.get("code", 200), json.dumps(answer).encode(), "application/json")
+
+    def do_PUT(self) -> None:
+        """A part of an upload, or the question how much of it is here, as Google's storage takes them."""
+        blob = self.server.blobs[urlsplit(self.path).path.rsplit("/", 1)[-1]]
+        asked = (self.headers["Content-Range"] or "").startswith("bytes */")
+        room = self.server.cuts.pop(0) if self.server.cuts and not asked and blob.name.endswith(".zip") else None
+        length = int(self.headers["Content-Length"] or 0)
+        if room is not None:
+            length = min(length, max(room - len(blob.content), 0))
+        if not self.server.released.is_set() and not asked and blob.name.endswith(".zip"):
+            blob.content += self.rfile.read(length // 2)
+            self.server.stalled.set()
+            self.server.released.wait(20)
+            self.close_connection = True
+            return None
+        blob.content += self.rfile.read(length)
+        if len(blob.content) == blob.size:
+            return self.send(200, b"{}")
+        if not asked:
+            self.close_connection = True
+            return self.send(400, b"cut")
+        self.send_response(308)
+        if blob.content:
+            self.send_header("Range", f"bytes=0-{len(blob.content) - 1}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def redirect(self, body: dict[str, Any]) -> None:
+        version = self.server.datasets.get(f"{body['ownerSlug']}/{body['datasetSlug']}", [{}])[-1]
+        if body["fileName"] not in version:
+            return self.send(404, b'{"code": 404, "message": "Not found"}', "application/json")
+        self.server.files[body["fileName"]] = version[body["fileName"]]
+        self.send_response(302)
+        self.send_header("Location", f"{self.server.url}/files/{body['fileName']}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -99,6 +147,8 @@ class Server(ThreadingHTTPServer):
         """Status and body of every answer of the API."""
         self.pushed: dict[str, Any] = {}
         """What differs from success in the answer to a push."""
+        self.on_push: Callable[[str], None] = lambda slug: None
+        """Called with the name of each kernel that is pushed."""
         self.states: list[dict[str, str]] = [{"status": "COMPLETE"}]
         """Taken in turn, the last for ever."""
         self.files: dict[str, bytes | Answer] = {}
@@ -106,6 +156,16 @@ class Server(ThreadingHTTPServer):
         self.page_size = 20
         self.logs: list[list[str]] = [[]]
         """What a stream of the log brings, taken in turn, the last for ever."""
+        self.blobs: dict[str, Blob] = {}
+        """Uploads by token."""
+        self.cuts: list[int] = []
+        """An upload breaks off when so many bytes are there, taken in turn."""
+        self.datasets: dict[str, list[dict[str, bytes]]] = {}
+        """The versions of each data set, as files by name."""
+        self.dataset_states: list[str] = ["READY"]
+        """States of data sets that are there, taken in turn, the last for ever."""
+        self.refusal = ""
+        """Why no data set is taken."""
         self.stalled, self.released = threading.Event(), threading.Event()
         self.released.set()
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
@@ -136,12 +196,50 @@ class Server(ThreadingHTTPServer):
         return {"active": True, "username": "alice"}
 
     def SaveKernel(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if not self.pushed.get("error"):
+            self.on_push(body["slug"])
         lists = ("invalidTags", "invalidDatasetSources", "invalidCompetitionSources", "invalidKernelSources")
         address = f"https://www.kaggle.com/code/{body['slug']}"
         return {"url": address, "versionNumber": 3, "error": ""} | {key: [] for key in lists} | self.pushed
 
     def GetKernelSessionStatus(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+    def GetDatasetStatus(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        if f"{body['ownerSlug']}/{body['datasetSlug']}" not in self.datasets:
+            return {"code": 403, "message": "Permission 'datasets.get' was denied"}
+        return {"status": self.dataset_states.pop(0) if len(self.dataset_states) > 1 else self.dataset_states[0]}
+
+    def GetDatasetMetadata(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"info": {"datasetSlug": body["datasetSlug"], "ownerUser": body["ownerSlug"], "licenses": []}}
+
+    def ListDatasetFiles(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        """The files of the newest version; Kaggle unpacks archives."""
+        version = self.datasets[f"{body['ownerSlug']}/{body['datasetSlug']}"][-1]
+        names = [name.replace(".zip", "/train/0.png") for name in version]
+        return {
+            "datasetFiles": [{"name": name, "totalBytes": 1, "creationDate": "2026-01-01T00:00:00Z"} for name in names]
+        }
+
+    def StartBlobUpload(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        token = f"blob-{len(self.blobs)}"
+        self.blobs[token] = Blob(body["name"], int(body["contentLength"]))
+        return {"token": token, "createUrl": f"{self.url}/upload/{token}"}
+
+    def CreateDataset(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return self.version(f"{body['ownerSlug']}/{body['slug']}", body["files"])
+
+    def CreateDatasetVersion(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return self.version(f"{body['ownerSlug']}/{body['datasetSlug']}", body["body"]["files"])
+
+    def version(self, name: str, files: list[dict[str, Any]]) -> dict[str, Any]:
+        """A new version of a data set, from files that were uploaded to their ends."""
+        if self.refusal:
+            return {"status": "error", "error": self.refusal}
+        blobs = [self.blobs[file["token"]] for file in files]
+        assert all(len(blob.content) == blob.size for blob in blobs)
+        self.datasets.setdefault(name, []).append({blob.name: blob.content for blob in blobs})
+        return {"status": "ok", "url": f"https://www.kaggle.com/datasets/{name}", "error": ""}
 
     def ListKernelSessionOutput(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         start = int(body.get("pageToken") or 0)

@@ -6,10 +6,12 @@ laid out like /kaggle, and its output is handed to the next part. Three parts gi
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,7 @@ class Session:
         root = self.folder / pushed["slug"].replace("/", "-")
         datasets = {"vikramtiwari/pix2pix-dataset": self.mirror}
         for name in pushed.get("datasetDataSources", []):
-            self._mount(root / "input" / "datasets" / name, datasets[name])
+            self._mount(root / "input" / "datasets" / name, datasets.get(name) or self._unpack(name))
         for name in pushed.get("kernelDataSources", []):
             self._mount(root / "input" / "notebooks" / name, self.outputs[name])
         (root / "working").mkdir(parents=True)
@@ -68,6 +70,17 @@ class Session:
         files = {path.relative_to(root / "working").as_posix(): path for path in (root / "working").rglob("*")}
         self.server.files = {name: path.read_bytes() for name, path in files.items() if path.is_file()}
         return root / "working" / "run"
+
+    def _unpack(self, name: str) -> Path:
+        """What Kaggle makes of the newest version of a data set that was sent: archives become folders."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in self.server.datasets[name][-1].items():
+            if file.endswith(".zip"):
+                zipfile.ZipFile(io.BytesIO(content)).extractall(folder / file.removesuffix(".zip"))
+            else:
+                (folder / file).write_bytes(content)
+        return folder
 
     def _mount(self, place: Path, content: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -143,13 +156,21 @@ def test_the_plain_command_pushes_what_was_built(server, tmp_path, monkeypatch, 
     assert built == top
 
 
-def test_the_metadata_in_the_repository_only_want_a_name(server, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    Path("kernel-metadata.json").write_text((ROOT / "kernel-metadata.json").read_text())
-    assert main(["kaggle", "push", *OPTIONS.split(), "--batch-size", "8"]) == 1
-    [_, problem] = capsys.readouterr().err.strip().splitlines()
-    assert "YOUR-NAME" in problem and "placeholder" in problem
-    assert not server.calls
+@pytest.mark.parametrize("session", ["tensorflow"], indirect=True)
+def test_a_folder_of_ones_own_trains_there_and_is_judged_here(session, capsys):
+    for i in range(12):
+        for side, image in zip("AB", toy.city(i, 60), strict=True):
+            save_image(Path("my pairs", f"train{side}", f"{i}.png"), image)
+    options = ["--data", "my pairs", *OPTIONS.split()[4:], "--batch-size", "2"]
+    succeeds(capsys, "push", *options)
+    there = session.run()
+    assert read_progress(there / "checkpoints" / "state.npz")["epoch"] == 1
+    assert json.loads((there / MANIFEST).read_text())["complete"]
+    succeeds(capsys, "resume", "--sessions", "2")  # there is nothing left to do
+    assert [call.name for call in session.server.calls].count("SaveKernel") == 1
+    run = Path(succeeds(capsys, "pull").strip().splitlines()[-1])
+    assert main(["evaluate", str(run), "--data", "my pairs", "--split", "val"]) == 0
+    assert "l1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("session", ["tensorflow"], indirect=True)

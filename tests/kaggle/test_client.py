@@ -297,6 +297,7 @@ def test_no_kernel_at_all(name: str):
     "fault, message",
     [
         ((403, b"{}"), "check owner, slug"),
+        ((429, b"{}"), r"asked too often \(HTTP status 429\); wait"),
         ((500, b"{}"), r"HTTP status 500\), the fault is on its side; try again later"),
     ],
 )
@@ -307,7 +308,7 @@ def test_status_that_fails(server: Server, fault: tuple[int, bytes], message: st
     assert_tells(caught.value)
 
 
-@pytest.mark.parametrize("http", [404, 429])
+@pytest.mark.parametrize("http", [404, 409])
 def test_all_that_the_command_says_is_shown_where_it_is_not_understood(server: Server, http: int):
     server.fault = http, b"{}"
     failed, said = kaggle_says("status", KERNEL)

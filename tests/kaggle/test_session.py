@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from p2plib.data.dataset import open_dataset
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError, KaggleError, TrainingError
 from p2plib.inference.checkpoint import read_info
-from p2plib.kaggle import manifest, session
+from p2plib.kaggle import manifest, pack, session
 from p2plib.kaggle.mirrors import MIRRORS
 from p2plib.registry import TASKS
 from p2plib.training.state import read_progress
@@ -140,6 +141,32 @@ def test_a_folder_of_photos_is_found_for_a_task_that_makes_pairs_of_them(kaggle,
         session.attach_data(p2plib.TrainConfig(data="alice/my-photos"))
     config = session.attach_data(p2plib.TrainConfig(data="alice/my-photos", task="colorize"))
     assert len(training_pairs(config)) == 10
+
+
+@pytest.mark.parametrize("task", ["pairs", "colorize"])
+@pytest.mark.parametrize("way", ["in a folder of its name", "beside the record", "not at all"])
+def test_what_push_packed_is_found_however_kaggle_unpacks_it(kaggle, tiny_pairs, tmp_path, way, task):
+    config = p2plib.TrainConfig(data=str(tiny_pairs), image_size=32, task=task)
+    packed = pack.pack(config, tmp_path / "out")
+    source = kaggle / "input" / DATASETS.format("alice", "p2plib-city")
+    shutil.copytree(tmp_path / "out", source)
+    if way != "not at all":
+        with zipfile.ZipFile(source / pack.ARCHIVE) as archive:
+            archive.extractall(source / "images" if way == "in a folder of its name" else source)
+        (source / pack.ARCHIVE).unlink()
+    found = session.attach_data(dataclasses.replace(config, data="alice/p2plib-city"), ["alice/p2plib-city"])
+    assert found.data == str(kaggle / "temp/p2plib/data/p2plib-city")
+    splits = TASKS[task]().list(found.data).splits
+    assert {name: len(pairs) for name, pairs in splits.items()} == packed.counts == {"train": 10, "val": 3}
+
+
+def test_an_archive_that_was_damaged_is_named(kaggle, tiny_pairs):
+    source = kaggle / "input" / DATASETS.format("alice", "p2plib-city")
+    source.mkdir(parents=True)
+    for name in (pack.ARCHIVE, pack.RECORD):
+        (source / name).write_text("half")
+    with pytest.raises(KaggleError, match=r"alice/p2plib-city: its images\.zip is damaged"):
+        session.attach_data(p2plib.TrainConfig(data="alice/p2plib-city"))
 
 
 def test_a_folder_elsewhere_is_used_as_it_is(kaggle, tiny_pairs):

@@ -136,6 +136,8 @@ class PhotoTask(Task):
     from_photos = True
     names: ClassVar[tuple[str, str]]
     """The names of source and target."""
+    shrinks_first: ClassVar[bool] = False
+    """Whether `make_pair` shrinks a photo before all else, so that one shrunk earlier gives the same pair."""
 
     @abstractmethod
     def make_pair(

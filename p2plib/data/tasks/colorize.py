@@ -22,6 +22,7 @@ class Colorize(PhotoTask):
 
     name = "colorize"
     names = ("gray", "color")
+    shrinks_first = True
     keeps_lightness = True
     metrics = ("ab", "ab_grey")
     validation_metrics = ("ab",)
