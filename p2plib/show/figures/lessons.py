@@ -37,7 +37,7 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
 
 
 def symptoms(run: Kept, lesson: Lesson) -> Figure:
-    """L1 and GAN losses of a kept training, and its images: the source, what was generated, what was expected."""
+    """L1 and GAN losses of a kept training, and two of its images above the expected ones."""
     words = f"{run.title}: curves of L1 and of the GAN losses, and images"
     figure = Figure((9.4, 2.7), words, layout="constrained")
     axes = figure.subplots(1, 3)
@@ -45,8 +45,9 @@ def symptoms(run: Kept, lesson: Lesson) -> Figure:
         draw_panel(plot, panel, run.rows)
         plot.legend(fontsize=8)
     axes[1].axhline(np.log(2), color=GRAY, ls="--", lw=1)
-    axes[2].imshow(np.vstack([lesson.sources, run.image, lesson.targets]), interpolation="none")
-    axes[2].set_title("source, generated, expected", fontsize=11)
+    side = 2 * len(run.image)  # two images side by side
+    axes[2].imshow(np.vstack([run.image[:, :side], lesson.targets[:, :side]]), interpolation="none")
+    axes[2].set_title("generated (above), expected", fontsize=11)
     axes[2].set_axis_off()
     return figure
 
