@@ -49,7 +49,7 @@ def main() -> None:
         data = parts(asked.data, asked.few, Path(work))
 
         def run(name: str, pairs: str, **more: Any) -> Path:
-            config = TrainConfig(data=str(data[pairs]), run_dir=str(Path(work, name)), **shared | more)
+            config = TrainConfig(data=str(data[pairs]), run_dir=str(Path(work, "runs", name)), **shared | more)
             return p2plib.train(config, show=lambda snapshot: None)
 
         origin = asked.init or str(run("others", "others", train_time=f"{asked.seconds}s"))

@@ -121,7 +121,8 @@ frames.over_time(run)
 #
 # Six trainings with the paper's objective, from map to satellite photo, at 64 pixels. `python tools/lesson_runs.py ill`
 # makes them anew. Each curve has one value for every epoch; the dashed line at 0.693 is the loss of a discriminator
-# that answers 1/2 to everything.
+# $D$ that answers 1/2 to everything. Below: what each changes of the paper's settings (`few`: so many different
+# training pairs, the others are copies).
 
 # %%
 ill = lessons.lesson("ill")
@@ -136,7 +137,8 @@ for run_ in ill.runs:
 figures.symptoms(runs["healthy"], ill)
 
 # %% [markdown]
-# HEALTHY
+# Look for: both GAN losses settle away from the dashed line and stay there: $D$ is a little ahead of $G$, and neither
+# wins. L1 falls on training and validation images alike. From here on, look at images, not at losses.
 #
 # ### The discriminator is too strong
 
@@ -144,7 +146,11 @@ figures.symptoms(runs["healthy"], ill)
 figures.symptoms(runs["D too strong"], ill)
 
 # %% [markdown]
-# STRONG
+# Eight different training pairs, and a $D$ that is four times as wide and sees the whole image: it knows them by heart.
+#
+# Look for: the loss of $D$ goes to zero and that of $G$ climbs. Whatever $G$ does is found out, so it learns nothing
+# from $D$: the image is noise. Remedies: more pairs or `diff_augment=True`, a smaller `discriminator_filters`,
+# `discriminator_norm="spectral"`, more weight for L1 or a perceptual loss.
 #
 # ### The discriminator is lost
 
@@ -152,7 +158,11 @@ figures.symptoms(runs["D too strong"], ill)
 figures.symptoms(runs["D lost"], ill)
 
 # %% [markdown]
-# LOST
+# A $D$ of one filter that sees single pixels.
+#
+# Look for: both losses stay at the dashed line (mind the scale). $D$ finds no difference and so has nothing to say, and
+# the image is what L1 alone gives: right in its places and blurred. The numbers are the best of all six. Remedies: a
+# larger `receptive_field`, more `discriminator_filters`, more `gan_weight`.
 #
 # ### Learned by heart
 #
@@ -162,7 +172,9 @@ figures.symptoms(runs["D lost"], ill)
 figures.symptoms(runs["learned by heart"], ill)
 
 # %% [markdown]
-# HEART
+# Look for: L1 of the training images goes on falling, that of the validation images stays where it was after the first
+# epochs. The gap between them is what was learned by heart. Remedies: more pairs, `diff_augment=True`, `warp`, fewer
+# steps; `patience` ends such a run by itself.
 #
 # ### Collapsed
 
@@ -170,7 +182,9 @@ figures.symptoms(runs["learned by heart"], ill)
 figures.symptoms(runs["collapsed"], ill)
 
 # %% [markdown]
-# COLLAPSED
+# No L1 and no skips: nothing ties the image to its source but $D$.
+#
+# COLLAPSETEXT
 #
 # ### Checkerboards
 
@@ -178,7 +192,11 @@ figures.symptoms(runs["collapsed"], ill)
 figures.symptoms(runs["checkerboards"], ill)
 
 # %% [markdown]
-# CHECKER
+# Little L1, and an early end: 400 steps.
+#
+# Look for: a regular pattern of dots. Transposed convolutions reach neighboring pixels through different weights, and
+# the pattern of that shows until training has evened it out. Remedies: `upsampling="resize"`, which the default recipe
+# has; a longer training; more weight for L1.
 #
 # ## What each part brings
 #

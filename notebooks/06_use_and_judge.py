@@ -116,9 +116,9 @@ for steady in (False, True):
     print(f"{video.path.name}: {video.frames} frames, {video.rate:.0f} a second, flicker {video.flicker:.2f}")
 
 # %% tags=["nbval-ignore-output"]
-with av.open(tried / "flight.mp4") as before, av.open(tried / "steady-False.mp4") as after:
-    frames = [[frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)] for file in (before, after)]
-figures.image_grid({f"frame {i}": np.stack([side[i] for side in frames]) for i in range(0, 24, 6)})
+from p2plib.show.videos import videos
+
+videos(tried / "flight.mp4", tried / "steady-False.mp4", labels=(source, f"generated {target}"))
 
 # %% [markdown]
 # Look for: what moves with the ground, as it should, and what stays at its place in the frame or jumps. When the camera
