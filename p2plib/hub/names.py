@@ -1,7 +1,7 @@
 """Names of models on a hub: `hf://OWNER/NAME` and `kaggle://OWNER/MODEL`.
 
-Behind the name, `@` names a revision (Hugging Face: a branch, tag or commit; Kaggle: the number of a version), and `/` a
-file of the model, or an export folder.
+Behind the name, `@` names a revision (Hugging Face: a branch, tag or commit; Kaggle: the number of a version), and `/`
+a file of the model, or an export folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HUBS = {"hf": "Hugging Face", "kaggle": "Kaggle"}
 """The hubs, and what people call them."""
 
 # A `Path` keeps one of the two slashes, and on Windows it turns them round.
-_PREFIX = re.compile(r"(hf|kaggle):/{1,2}(?!/)")
+_PREFIX = re.compile(r"(hf|kaggle):/+")
 _REST = re.compile(r"(?P<owner>\w[\w.-]*)/(?P<model>\w[\w.-]*)(?:@(?P<revision>\w[\w.-]*))?(?:/(?P<file>[^@:]+))?")
 
 
