@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def explained(name: Name, error: BaseException, sending: bool = False) -> HubErr
         why = f"{hub} has had too many requests from you; wait some minutes and try again"
     elif code is not None and code >= 500:
         why = f"{hub} cannot answer now (HTTP status {code}), the fault is on its side; try again later"
+    elif code is None and any(isinstance(one, json.JSONDecodeError) for one in _chain(error)):
+        why = f"the answer is not {hub}'s, but perhaps that of a proxy or a login page in between; look at your network"
     elif code is None and is_connection(error):
         rest = "; what has arrived stays" if sending else ""
         why = f"the connection to {hub} failed or broke; check it and run the same again{rest}"
@@ -74,7 +77,7 @@ def status(error: BaseException) -> int | None:
         if code is None and (found := re.search(r"status code (\d{3})\b", str(one))):
             code = found[1]
         if str(code).isdigit():
-            return int(code)
+            return int(str(code))
     return None
 
 

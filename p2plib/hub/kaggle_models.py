@@ -76,31 +76,23 @@ def publish(name: Name, files: Mapping[str, Path], note: str, license: str) -> s
 
     Returns:
         The address of the model.
+
+    Raises:
+        HubError: there are more files than `kagglehub` sends one by one.
     """
     import kagglehub
+
+    if len(files) > MOST_FILES:
+        raise HubError(
+            f"{name}: kagglehub sends at most {MOST_FILES} files one by one, and these are {len(files)}; remove "
+            "exports that nobody needs."
+        )
 
     with tempfile.TemporaryDirectory(prefix="p2plib-") as folder:
         for path, local in files.items():
             place(local, Path(folder, path))
         kagglehub.model_upload(f"{name.repo}/{VARIATION}", folder, license_name=license, version_notes=note)
     return f"https://www.kaggle.com/models/{name.repo}"
-
-
-def check(name: Name, files: Mapping[str, Path], public: bool) -> None:
-    """See whether Kaggle could take this, before anything is sent.
-
-    Raises:
-        HubError: it could not.
-    """
-    if public:
-        raise HubError(
-            f"{name}: kagglehub makes models private; leave --public out, and make it public on its page afterwards."
-        )
-    if len(files) > MOST_FILES:
-        raise HubError(
-            f"{name}: kagglehub sends at most {MOST_FILES} files one by one, and these are {len(files)}; remove "
-            "exports that nobody needs."
-        )
 
 
 def _kept(name: Name, file: str) -> str | None:

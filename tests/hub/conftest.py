@@ -23,6 +23,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     for name in os.environ:
         if name.upper().startswith(("KAGGLE", "HF_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # for packages that are imported from now on
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("HF_HUB_CACHE", str(home / "hf"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(home / "kagglehub"))

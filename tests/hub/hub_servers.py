@@ -1,4 +1,4 @@
-"""As much of the Hugging Face Hub and of Kaggle's models as their packages need, on 127.0.0.1, with faults on demand."""
+"""As much of the Hugging Face Hub and of Kaggle's models as their packages need, on 127.0.0.1, and faults on demand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Fault:
     cut: float | None = None
     """The share of the body after which the connection is closed."""
     times: int = 10**6
-    body: bytes = b""
+    body: bytes = b"{}"
+    kind: str = "application/json"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.cut = fault.cut if fault else None
         with suppress(ConnectionError):  # the client went away
             if fault and fault.status:
-                return self.send(fault.status, fault.body, {"Content-Type": "text/plain"})
+                return self.send(fault.status, fault.body, {"Content-Type": fault.kind})
             self.server.answer(self, body)
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_one  # noqa: N815

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -115,7 +116,9 @@ def test_without_the_hub_and_without_the_cache(hub, server):
     ],
 )
 def test_a_hub_that_refuses(hub, server, status, message):
-    server.faults.append(Fault(ASKED[hub], status=status, body=f"{HF_TOKEN} {KAGGLE_TOKEN}".encode()))
+    server.faults.append(
+        Fault(ASKED[hub], status=status, body=json.dumps({"error": f"{HF_TOKEN} {KAGGLE_TOKEN}"}).encode())
+    )
     refused(f"{hub}://alice/maps", message)
 
 

@@ -44,5 +44,5 @@ def test_what_is_meant_as_a_name_and_is_none(text):
 
 
 def test_versions_on_kaggle_are_numbers():
-    with pytest.raises(HubError, match="counts versions.*kaggle://OWNER/MODEL, with @VERSION"):
+    with pytest.raises(HubError, match=r"counts versions.*kaggle://OWNER/MODEL, with @VERSION"):
         parse("kaggle://alice/maps@main")
