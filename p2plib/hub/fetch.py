@@ -6,6 +6,7 @@ was damaged here is fetched anew, and one that was changed there is refused. Not
 
 from __future__ import annotations
 
+import time
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -17,6 +18,12 @@ from p2plib.hub.names import Name
 
 PACKAGES = {"hf": "huggingface_hub", "kaggle": "kagglehub"}
 """The package for each hub; the extra `hub` installs both."""
+TRIES = 3
+"""How often a download that breaks off is gone on with."""
+BACKOFF = 1.0
+"""Seconds before that."""
+_BROKEN = ("ChunkedEncodingError", "DataCorruptionError", "ReadError", "RemoteProtocolError")
+"""Errors of downloads that had begun; some versions of the packages go on by themselves, and some do not."""
 _PROGRAMS = ("saved_model.pb",)
 """Files that mark a folder as a program for TensorFlow rather than as mere weights."""
 
@@ -68,7 +75,7 @@ def require(name: Name) -> None:
 def _listing(name: Name, source: Source) -> list[Entry]:
     """The manifest, read anew if it is damaged here."""
     try:
-        path = source.get(MANIFEST)
+        path = _get(source, MANIFEST)
     except Exception as error:
         if is_about_a_file(error):
             raise HubError(f"{name}: was not published by p2plib, for it has no {MANIFEST}; choose another.") from error
@@ -76,7 +83,7 @@ def _listing(name: Name, source: Source) -> list[Entry]:
     try:
         entries = _read(path)
     except (ValueError, LookupError, TypeError, RecursionError, OSError):
-        path = source.get(MANIFEST, again=True)
+        path = _get(source, MANIFEST, again=True)
         try:
             entries = _read(path)
         except (ValueError, LookupError, TypeError, RecursionError, OSError) as error:
@@ -121,13 +128,25 @@ def _folder(name: Name, entry: Entry, path: Path) -> Path:
 
 def _verified(name: Name, source: Source, entry: Entry) -> Path:
     """The file, fetched once more if the one in the cache is not what the manifest says."""
-    path = source.get(entry.name)
+    path = _get(source, entry.name)
     if not fault(path, entry):
         return path
-    path = source.get(entry.name, again=True)
+    path = _get(source, entry.name, again=True)
     if wrong := fault(path, entry):
         raise HubError(
             f"{name}: {entry.name} {wrong}; it was changed after it was published, so it is not used. Ask its owner to "
             "publish it anew."
         )
     return path
+
+
+def _get(source: Source, file: str, again: bool = False) -> Path:
+    """The file, whose download goes on if it breaks off."""
+    for attempt in range(1, TRIES):
+        try:
+            return source.get(file, again)
+        except Exception as error:  # each package has its own
+            if type(error).__name__ not in _BROKEN:
+                raise
+            time.sleep(BACKOFF * attempt)
+    return source.get(file, again)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,12 +20,6 @@ VARIATION = "keras/default"
 """Framework and variation, as Kaggle calls them."""
 MOST_FILES = 50
 """Of more files, `kagglehub` makes one archive, from which none can be fetched by name."""
-TRIES = 3
-"""How often a download that breaks off is gone on with."""
-BACKOFF = 1.0
-"""Seconds before that."""
-_BROKEN = ("ChunkedEncodingError", "DataCorruptionError")
-"""Errors of downloads that had begun."""
 
 
 class Source:
@@ -42,18 +35,14 @@ class Source:
             file: path in the model.
             again: download it although it is there.
         """
-        for attempt in range(1, TRIES + 1):
-            try:
-                path = self._get(file, again)
-                break
-            except Exception as error:  # each way of fetching has its own
-                version = None if self._version or status(error) else _kept(self._name, file)
-                if version is not None and is_connection(error):
-                    self._version = version
-                elif type(error).__name__ not in _BROKEN or attempt == TRIES:
-                    raise
-                else:
-                    time.sleep(BACKOFF * attempt)
+        try:
+            path = self._get(file, again)
+        except Exception as error:  # each way of fetching has its own
+            out_of_reach = not self._version and status(error) is None and is_connection(error)
+            self._version = _kept(self._name, file) if out_of_reach else self._version
+            if not out_of_reach or self._version is None:
+                raise
+            path = self._get(file, again)
         if self._version is None and (version := path.parents[len(Path(file).parts) - 1].name).isdigit():
             self._version = version
         return path

@@ -25,6 +25,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # for packages that are imported from now on
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home))
     monkeypatch.setenv("HF_HUB_CACHE", str(home / "hf"))
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(home / "kagglehub"))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)

@@ -13,6 +13,9 @@ from p2plib.errors import HubError
 from p2plib.hub.manifest import MANIFEST
 from p2plib.inference.checkpoint import find, read_info
 
+for package in ("huggingface_hub", "kagglehub"):
+    pytest.importorskip(package, reason="the extra 'hub' is not installed")
+
 HUBS = ["hf", "kaggle"]
 FILES = {"hf": r"^GET /alice/maps/resolve/", "kaggle": r"^GET /files/"}
 ASKED = {"hf": r"^HEAD /alice/maps/resolve/", "kaggle": r"GetModelInstance$"}

@@ -21,6 +21,9 @@ from p2plib.export.publish import publish
 from p2plib.hub.manifest import MANIFEST
 from p2plib.inference.checkpoint import INFO, CheckpointInfo, find, read_info
 
+for package in ("huggingface_hub", "kagglehub"):
+    pytest.importorskip(package, reason="the extra 'hub' is not installed")
+
 TO = {"hf": "hf://alice/maps", "kaggle": "kaggle://alice/maps"}
 LICENSE = {"hf": "mit", "kaggle": "MIT"}
 UPLOAD = {"hf": "^PUT /lfs/", "kaggle": "^PUT /upload/"}
