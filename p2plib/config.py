@@ -74,8 +74,8 @@ class TrainConfig:
     """Defaults for objective and networks. modern: sharp, realistic images soon. maps: the same for targets of flat
     colors and thin lines. paper: Isola et al. 2017. A setting that is given wins over the recipe's."""
     init: str | None = None
-    """Start from a trained model: a run folder (its best generator), a .keras file, or the name of a generator that
-    comes with p2plib. Weights that fit are taken, the rest is new. It is not needed to resume the run."""
+    """Start from a trained model: a run folder (its best generator), a .keras file, the name of a generator that comes
+    with p2plib, or hf://OWNER/NAME. Weights that fit are taken, the rest is new. Resuming the run needs it no more."""
     image_size: int = 256
     """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
     load: Literal["resize", "crop"] = "resize"

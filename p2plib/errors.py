@@ -40,5 +40,9 @@ class KaggleError(P2PError):
     """A problem with Kaggle, its command, or files from it."""
 
 
+class HubError(P2PError):
+    """A model hub, or a model on it, that cannot be used; nothing is lost, here or there."""
+
+
 class ExportError(P2PError):
     """A model that cannot be exported, or an exported model that cannot be used."""

@@ -90,6 +90,15 @@ def replacing_folder(target: str | Path) -> Iterator[Path]:
             os.replace(new, target)
 
 
+def place(source: Path, target: Path) -> None:
+    """Let a file be at another place, too: by a link, or as a copy where the system makes none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def check_writable(path: str | Path, folder: bool = False) -> None:
     """See whether a file can be written, or files in a folder, before the work that it is for; nothing is left there.
 

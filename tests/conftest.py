@@ -18,6 +18,8 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"p2plib-jax-cache-{os.getuid()}"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# The tests' own hub takes uploads by Git LFS. The package reads this once, and Keras imports it.
+os.environ["HF_HUB_DISABLE_XET"] = "1"
 
 import numpy as np
 import pytest

@@ -12,7 +12,7 @@ from fresh import run_and_list
 
 PACKAGE = Path(__file__).resolve().parents[1] / "p2plib"
 
-ORDER = ["", "data", "models", "inference", "evaluation", "training", "export", "show", "web", "kaggle", "cli"]
+ORDER = ["", "data", "hub", "models", "inference", "evaluation", "training", "export", "show", "web", "kaggle", "cli"]
 """The packages, from the ground up; "" are the modules beside them. Each imports from those before it, and itself."""
 
 GROUND = {"__init__", "config", "errors", "files", "quiet", "registry", "runtime"}

@@ -43,6 +43,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["features"],
         *extras["export"],
         *extras["kaggle"],
+        *extras["hub"],
         *extras["dev"],
     }
 

@@ -44,11 +44,11 @@ def evaluate(
         json: Where to write means, sets, protocol and images; default: evaluation-SPLIT.json next to the checkpoint.
     """
     from p2plib.evaluation.evaluate import in_words
-    from p2plib.inference.checkpoint import find
+    from p2plib.inference.checkpoint import home
 
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
-    beside = find(checkpoint).parent / f"evaluation-{split}"
+    beside = home(checkpoint) / f"evaluation-{split}"
     csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
     print(result.table())
     print(in_words(result.protocol))
@@ -75,10 +75,10 @@ def fcn_score(
     """
     from p2plib.evaluation.evaluate import in_words
     from p2plib.evaluation.fcn_score import fcn_score, prepare
-    from p2plib.inference.checkpoint import find
+    from p2plib.inference.checkpoint import home
 
     model = p2plib.load(checkpoint)
-    path = segmenter or find(checkpoint).with_name("segmenter.keras")
+    path = segmenter or home(checkpoint) / "segmenter.keras"
     if not path.exists():
         check_writable(path)
     result = fcn_score(model, prepare(path, model.info.config, epochs), data, split, limit)

@@ -18,7 +18,10 @@ from p2plib.config import TrainConfig
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 Data = Annotated[str | None, arg(help="Catalog name or folder; default: the checkpoint's training data.")]
-CheckpointPath = Annotated[Positional[Path], arg(metavar="CHECKPOINT", help="A .keras file, or a run folder.")]
+CheckpointPath = Annotated[
+    Positional[Path],
+    arg(metavar="CHECKPOINT", help="A .keras file, a run folder, or a model on a hub, such as hf://OWNER/NAME."),
+]
 Config = Annotated[TrainConfig, arg(name="")]
 SplitName = Literal["train", "val", "test"]
 ExtractorName = Annotated[

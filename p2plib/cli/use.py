@@ -1,4 +1,4 @@
-"""Commands that use a model: `translate`, `video`, `export`, `web`."""
+"""Commands that use a model: `translate`, `video`, `export`, `publish`, `web`."""
 
 from __future__ import annotations
 
@@ -99,6 +99,26 @@ def export(
     print(f"exported: {done.folder}")
 
 
+@explained_by("p2plib.export.publish:publish")
+def publish(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    /,
+    to: str,
+    license: str | None = None,
+    file: str | None = None,
+    public: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Publish a model with its card, metrics and exports on the Hugging Face Hub or Kaggle; private unless --public.
+
+    What leaves is listed with sizes before anything is sent. The same command again makes a new version.
+    """
+    from p2plib.export import publish as module
+
+    address = module.publish(run, to, license, file, public, dry_run)
+    print("nothing was sent (--dry-run)" if address is None else f'published: {address}; use: p2plib.load("{to}")')
+
+
 @explained_by("p2plib.web.serve:serve")
 def web(
     checkpoints: Annotated[Positional[tuple[Path, ...]], arg(metavar="CHECKPOINT")],
@@ -127,4 +147,10 @@ def web(
     serve(checkpoints or tuple(map(Path, shipped())), host, port, examples, limits)
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"translate": translate, "video": video, "export": export, "web": web}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "translate": translate,
+    "video": video,
+    "export": export,
+    "publish": publish,
+    "web": web,
+}

@@ -150,11 +150,12 @@ def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
         CheckpointError: see `p2plib.load`.
         ConfigError: a checkpoint is named twice.
     """
-    if len({find(path).resolve() for path in paths}) < len(paths):
+    found = list(map(find, paths))
+    if len({path.resolve() for path in found}) < len(paths):
         raise ConfigError("A checkpoint is named twice; name each once.")
     short = list(map(short_name, paths))
     names = short if len(set(short)) == len(short) else list(map(files.readable, paths))
-    return {name: load(path) for name, path in zip(names, paths, strict=True)}
+    return {name: load(path) for name, path in zip(names, found, strict=True)}
 
 
 def objective(checkpoint: Checkpoint) -> str:

@@ -23,6 +23,7 @@ from p2plib.data.dataset import open_dataset, spread
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, sized
+from p2plib.hub.names import parse
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.registry import TASKS
@@ -56,7 +57,7 @@ SCALES = {
 
 HEADER = """\
 ---
-library_name: keras
+{license}library_name: keras
 pipeline_tag: image-to-image
 tags:
 - pix2pix
@@ -65,7 +66,7 @@ tags:
 ---
 
 """
-"""Metadata for the Hugging Face Hub, harmless elsewhere. The owner must add the license."""
+"""Metadata for the Hugging Face Hub, harmless elsewhere. The license is the owner's to name: none is put in here."""
 
 
 def write_card(
@@ -90,7 +91,7 @@ def write_card(
         CheckpointError: there is no such checkpoint.
     """
     folder = Path(folder)
-    evaluation = evaluation or _evaluate(path)
+    evaluation = evaluation or evaluated(path)
     text = model_card(path, evaluation, name)
     if evaluation is None:
         (folder / "sample.jpg").unlink(missing_ok=True)
@@ -100,19 +101,32 @@ def write_card(
     return folder / "README.md"
 
 
-def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str | None = None) -> str:
+def model_card(
+    path: str | Path,
+    evaluation: Evaluation | None = None,
+    name: str | None = None,
+    license: str | None = None,
+    published: Path | None = None,
+) -> str:
     """Build the model card as Markdown; see `write_card`. It shows `sample.jpg` if there is an evaluation.
+
+    Args:
+        path: see `write_card`.
+        evaluation: see `write_card`.
+        name: see `write_card`.
+        license: named in the metadata, if it is given.
+        published: the file that goes out in place of the one at `path`.
 
     Raises:
         CheckpointError: there is no such checkpoint.
     """
     file = checkpoint.find(path)
-    run = file.parent.parent
+    run, out = file.parent.parent, published or file
     in_run = file.parent.name == "checkpoints" and (run / "config.json").exists()
     info = checkpoint.read_info(file)
     counts = _counts(info.config)
     sections = [
-        HEADER + _title(info),
+        HEADER.format(license=f"license: {json.dumps(license)}\n" if license else "") + _title(info),
         _sample_section(info, evaluation) if evaluation else "",
         "## Use\n\n" + _use(name or file.name, info),
         "## Data\n\n" + _table(_data(info.config, counts)),
@@ -120,7 +134,7 @@ def model_card(path: str | Path, evaluation: Evaluation | None = None, name: str
         "## Training\n\n" + _table(_training(info, run if in_run else None)),
         "## Settings\n\n" + _settings(info.config),
         "## Limits\n\n" + _list(_limits(info, file, counts, evaluation)),
-        "## File\n\n" + _table({"file": file.name, "bytes": file.stat().st_size, "SHA-256": _sha256(file)}),
+        "## File\n\n" + _table({"file": out.name, "bytes": out.stat().st_size, "SHA-256": _sha256(out)}),
     ]
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
@@ -159,7 +173,8 @@ def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, 
     }
 
 
-def _evaluate(path: str | Path) -> Evaluation | None:
+def evaluated(path: str | Path) -> Evaluation | None:
+    """Score a checkpoint on as many validation pairs as its training used; None if the data are not here."""
     model = checkpoint.load(path)
     try:
         return evaluate(model, limit=model.info.config.validation_pairs)
@@ -180,15 +195,22 @@ def _entry(config: TrainConfig) -> Entry | None:
     return CATALOG.get(config.data)
 
 
-def _data_name(data: str) -> str:
+def data_name(data: str) -> str:
     """The name of a data set, or the last part of a folder's path; the rest may reveal user names."""
     return data if data in CATALOG else re.split(r"[\\/]", data.rstrip("\\/"))[-1] or UNKNOWN
+
+
+def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the last part of each local path in its place, for the rest may reveal user names."""
+    init = config.get("init")
+    names = {"data": data_name(config["data"]), "init": init if not init or parse(init) else data_name(init)}
+    return dict(config) | names | {"run_dir": None}
 
 
 def _title(info: CheckpointInfo) -> str:
     source, target = map(_text, info.names)
     entry, size = _entry(info.config), info.config.image_size
-    data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(_data_name(info.config.data))}”"
+    data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(data_name(info.config.data))}”"
     does = f"takes a “{source}” image and generates the matching “{target}” image"
     made, works = "image pairs", "in RGB"
     task = TASKS[info.config.task]()
@@ -218,7 +240,7 @@ def _sample_section(info: CheckpointInfo, evaluation: Evaluation) -> str:
 
 def _use(name: str, info: CheckpointInfo) -> str:
     noise = "Dropout is off at inference, so an image always gives the same result"
-    can_turn_on = info.config.dropout and name.endswith(".keras")  # an exported model has none
+    can_turn_on = info.config.dropout and (name.endswith(".keras") or "://" in name)  # an exported model has none
     seed = "; `noise=1` (`--noise 1`) turns it on, with a seed" if can_turn_on else ""
     return (
         f"```python\nimport p2plib\nmodel = p2plib.load({json.dumps(name)})\n"
@@ -231,11 +253,11 @@ def _data(config: TrainConfig, counts: Mapping[str, int]) -> dict[str, Any]:
     entry = _entry(config)
     known = {"title": entry.title, "terms": entry.terms, "citation": entry.citation} if entry else {"terms": UNKNOWN}
     pairs = {f"{word} pairs": counts.get(split, UNKNOWN) for split, word in SPLITS.items()}
-    return {"name": _data_name(config.data)} | known | pairs | {"direction": f"{config.direction} (A is the left half)"}
+    return {"name": data_name(config.data)} | known | pairs | {"direction": f"{config.direction} (A is the left half)"}
 
 
 def _scores(evaluation: Evaluation) -> str:
-    protocol = evaluation.protocol | {"data": _data_name(str(evaluation.protocol["data"]))}
+    protocol = evaluation.protocol | {"data": data_name(str(evaluation.protocol["data"]))}
     protocol.pop("noise")  # "dropout" says it in words
     how = in_words(protocol, _text)
     numbers = {SCALES.get(name, name): f"{value:.4f}" for name, value in evaluation.mean.items()}
@@ -270,7 +292,7 @@ def _training(info: CheckpointInfo, run: Path | None) -> dict[str, Any]:
 def _settings(config: TrainConfig) -> str:
     """Settings that differ from the defaults, then all; without `run_dir`, a local path."""
     defaults = TrainConfig().to_dict()
-    values = config.to_dict() | {"data": _data_name(config.data)}
+    values = without_paths(config.to_dict())
     del values["run_dir"]
     chosen = {f"`{name}`": value for name, value in values.items() if value != defaults[name]}
     everything = _table({f"`{name}`": value for name, value in values.items()})

@@ -88,7 +88,8 @@ def export_model(
     if file.is_dir():
         raise ExportError(f"{file}: this is already an export; give a .keras file or a run folder.")
     require("tensorflow", *FORMATS[format].needs, *FORMATS[format].converters)
-    target = Path(out) if out else _beside(file) / "export" / (f"{format}-half" if half else format)
+    beside = _beside(checkpoint.home(path) / file.name)
+    target = Path(out) if out else beside / "export" / (f"{format}-half" if half else format)
     if target.exists() and format_of(target) != format and not _empty(target):
         raise ExportError(f"{target}: holds something other than {format}; give another folder.")
     check_writable(target.parent, folder=True)

@@ -28,6 +28,8 @@ from p2plib.data import record
 from p2plib.data.scale import Scale
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import readable, replacing
+from p2plib.hub import names
+from p2plib.hub.fetch import fetch
 from p2plib.inference import engines, kinds
 from p2plib.models import custom_layers
 from p2plib.registry import TASKS
@@ -108,11 +110,13 @@ def load(path: str | Path) -> Checkpoint:
 
     Args:
         path: a `.keras` file written by p2plib, a run folder (its best generator), an export folder, which needs
-            neither Keras nor a backend unless it holds a SavedModel, or the name of a generator that comes with p2plib
-            (see `shipped`).
+            neither Keras nor a backend unless it holds a SavedModel, the name of a generator that comes with p2plib
+            (see `shipped`), or that of a model on a hub: `hf://OWNER/NAME` or `kaggle://OWNER/MODEL`, with `@REVISION`
+            and `/FILE` behind it if you want.
 
     Raises:
         CheckpointError: there is no such file, or it is not a p2plib checkpoint.
+        HubError: the model cannot be had from the hub, or is not what was published.
         ExportError: the exported model cannot be opened on this machine.
     """
     path = find(path)
@@ -154,7 +158,9 @@ def _named_keras(path: Path) -> Iterator[Path]:
 
 
 def find(path: str | Path) -> Path:
-    """Resolve `path` to a generator: a file, the best of a run folder, an export folder, or a shipped one."""
+    """Resolve `path` to a generator: a file, the best of a run folder, an export folder, a shipped one, or a hub's."""
+    if name := names.parse(path):
+        return fetch(name)
     if not Path(path).exists() and str(path) in shipped():
         return SHIPPED / path / f"{path}.keras"
     path = started_from(Path(path))
@@ -170,9 +176,20 @@ def find(path: str | Path) -> Path:
     return inside[0]
 
 
+def here(path: str | Path) -> Path:
+    """Bring a model of a hub here, so that the hub is asked once; any other path stays as it is."""
+    return find(path) if names.parse(path) else Path(path)
+
+
+def home(path: str | Path) -> Path:
+    """The folder for what is made of a checkpoint: its own, or one called after the model if that is on a hub."""
+    name = names.parse(path)
+    return Path(name.model) if name else find(path).parent
+
+
 def _give() -> str:
-    names = ", ".join(shipped())
-    return f"give a .keras file, a run folder, an export folder, or one of {names}, which come with p2plib."
+    come = ", ".join(shipped())
+    return f"give a .keras file, a run folder, an export folder, one of {come}, which come with p2plib, or hf://OWNER/NAME."
 
 
 def started_from(path: Path) -> Path:
@@ -189,8 +206,11 @@ def shipped() -> list[str]:
 def short_name(path: str | Path) -> str:
     """Derive a short name for a checkpoint from its path.
 
-    `runs/a` is "a", `runs/a/checkpoints/last.keras` is "a/last", `runs/a/export/onnx` is "a/onnx", `b.keras` is "b".
+    `runs/a` is "a", `runs/a/checkpoints/last.keras` is "a/last", `runs/a/export/onnx` is "a/onnx", `b.keras` is "b",
+    `hf://alice/c` is "c".
     """
+    if on_hub := names.parse(path):
+        return on_hub.short
     path = Path(path).resolve()
     name = path.stem if path.suffix == ".keras" else path.name
     return readable(f"{path.parent.parent.name}/{name}" if path.parent.name in ("checkpoints", "export") else name)

@@ -21,6 +21,7 @@ import numpy as np
 
 from p2plib.config import TrainConfig
 from p2plib.errors import CheckpointError, ConfigError
+from p2plib.hub import names
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.training.state import state_file
@@ -109,7 +110,7 @@ def begin(
             "generator and base_filters, or leave init out."
         )
     lines = [
-        f"starting from {checkpoint.short_name(trained.path)} ({theirs}):",
+        f"starting from {checkpoint.short_name(_given(trained, config))} ({theirs}):",
         f"  generator: {_row(generator, taken)}",
     ]
     if discriminator and not trained.discriminator:
@@ -136,6 +137,11 @@ def take(network: keras.Model, weights: Mapping[str, np.ndarray]) -> set[str]:
         if variable.path in fitting:
             variable.assign(weights[variable.path])
     return fitting
+
+
+def _given(trained: Trained, config: TrainConfig) -> str | Path:
+    """The checkpoint as people know it: one from a hub lies in a cache, under another name."""
+    return config.init if config.init and names.parse(config.init) else trained.path
 
 
 def _by_layer(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -48,7 +48,7 @@ class Model:
     """
 
     def __init__(self, id: str, path: Path, folder: Path | None) -> None:
-        self.id, self.path, self.folder = id, path, folder
+        self.id, self.path, self.folder = id, checkpoint.here(path), folder
         self._rejected: Stamp | None = None
         self._loaded = self._load(_stamp(path))
 
