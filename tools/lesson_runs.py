@@ -1,7 +1,7 @@
 """Make what `p2plib.show.lessons` keeps: `python tools/lesson_runs.py [NAME ...]`.
 
 Short trainings on the toy set, from map to satellite photo. Those of `ill` have 64x64 pixels; all others have 128x128.
-Everything takes about 15 minutes on two CPU cores.
+Everything takes about 15 minutes on two CPU cores that do nothing else.
 """
 
 from __future__ import annotations
