@@ -184,7 +184,9 @@ figures.symptoms(runs["collapsed"], ill)
 # %% [markdown]
 # No L1 and no skips: nothing ties the image to its source but $D$.
 #
-# COLLAPSETEXT
+# Look for: L1 rises on training and validation images alike, and $D$ is sure of everything. The images have one motif
+# in common, whatever the source. A GAN that has found one way to please $D$ repeats it: mode collapse. Remedies: skips,
+# L1 or a perceptual loss, a lower `learning_rate`; and begin anew, since such a run does not come back.
 #
 # ### Checkerboards
 
