@@ -136,8 +136,8 @@ draw(model, drawing)
 # %% [markdown]
 # Without a running kernel, you see the drawing from above and its translation here; drag the divider.
 #
-# Or begin with the sketch of a photo, `draw(model, sketch(photo))`, and change it. **Before you run: the second row is
-# the first vase with the lower half of the second one. Blue or green?**
+# Or begin with the sketch of a photo, `draw(model, sketch(photos[0]))`, and change it. **Before you run: the second row
+# is the first vase with the lower half of the second one. Blue or green?**
 
 # %%
 changed = drawn["EDGES"][0].copy()
@@ -160,7 +160,8 @@ sheets = np.stack([vase_like(width) for width in (0.6, 1.0, 1.4)])
 figures.image_grid({"drawing": sheets, "generated": np.stack(translate(model, list(sheets), fit=True))})
 
 # %% [markdown]
-# **2.** A pen of 1, 3, 6 and 12 pixels. In training, strokes have at most three pixels of 256. Which pen is too thick?
+# **2.** A pen of 1, 3, 6 and 12 pixels. The fast run made strokes thicker by at most two of its 128 pixels, which are
+# four of these 256. Which pen is too thick?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 # None: even 12 pixels are taken for an outline, and only the rim gets a wrong color.
