@@ -29,10 +29,10 @@ LESSONS = {
     "collapse": ("04_training", "### Collapsed", "symptoms"),
     "checkerboards": ("04_training", "### Checkerboards", "symptoms"),
     "training over time": ("04_training", "## Going on", "over_time"),
-    "lambda": ("04_training", "### Lambda", "frames.frames"),
-    "skips": ("04_training", "### Skips", "frames.frames"),
-    "patch sizes": ("04_training", "### How much does the discriminator see at once?", "frames.frames"),
-    "the recipe's parts": ("04_training", "### From the paper's recipe to today's", "frames.frames"),
+    "lambda": ("04_training", "### Lambda", "frames.runs"),
+    "skips": ("04_training", "### Skips", "frames.runs"),
+    "patch sizes": ("04_training", "### How much does the discriminator see at once?", "frames.runs"),
+    "the recipe's parts": ("04_training", "### From the paper's recipe to today's", "frames.runs"),
 }
 """Notebook, heading, and what the section calls to show it."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from p2plib.data.image import GAP, read_rgb
 from p2plib.errors import CheckpointError, ConfigError
+from p2plib.show.lessons import Lesson
 from p2plib.show.widgets import Html, img_html
 
 # All frames stand in one row; the slider moves the row. Where styles are dropped, they stand one below the other.
@@ -55,6 +56,20 @@ def frames(images: Sequence[np.ndarray], labels: Sequence[str], title: str, star
         start=start, last=len(images) - 1, title=escape(title), shown=escape(labels[start]), figures=figures
     )
     return Html(f"<style>{STYLE}</style>{text}")
+
+
+def runs(lesson: Lesson, title: str, start: int = 0) -> Html:
+    """A slider over the trainings of a lesson: their sources, what each generated, and the expected images.
+
+    Args:
+        lesson: from `lessons.lesson`; the first two images of each training are shown.
+        title: what differs between the trainings.
+        start: which is shown at first; 0 are the sources.
+    """
+    both = 2 * len(lesson.sources)
+    images = [lesson.sources, *(run.image for run in lesson.runs), lesson.targets]
+    labels = ["source", *(run.label for run in lesson.runs), "expected"]
+    return frames([image[:, :both] for image in images], labels, title, start, quality=70)
 
 
 def over_time(run: str | Path, rows: int = 2) -> Html:

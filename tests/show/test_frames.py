@@ -9,7 +9,8 @@ import pytest
 
 from p2plib.data.image import save_image, tile_images
 from p2plib.errors import CheckpointError, ConfigError
-from p2plib.show.frames import frames, over_time
+from p2plib.show.frames import frames, over_time, runs
+from p2plib.show.lessons import lesson
 
 
 def plain(level: int, size: int = 8) -> np.ndarray:
@@ -47,3 +48,9 @@ def test_over_time_shows_the_first_rows_of_every_sample_grid_in_order(tmp_path):
 def test_a_run_without_samples_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no samples"):
         over_time(tmp_path)
+
+
+def test_the_runs_of_a_lesson_stand_between_their_sources_and_what_was_expected():
+    kept = lesson("skips")
+    labels = re.findall(r"<figcaption>(.*?)</figcaption>", runs(kept, "skips").text)
+    assert labels == ["source", *(run.label for run in kept.runs), "expected"]

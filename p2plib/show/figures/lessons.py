@@ -39,11 +39,11 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
 def symptoms(run: Kept, lesson: Lesson) -> Figure:
     """L1 and GAN losses of a kept training, and two of its images above the expected ones."""
     words = f"{run.title}: curves of L1 and of the GAN losses, and images"
-    figure = Figure((9.4, 2.7), words, layout="constrained")
+    figure = Figure((7.4, 2.2), words, layout="constrained")
     axes = figure.subplots(1, 3)
     for plot, panel in zip(axes[:2], PANELS[:2], strict=True):
         draw_panel(plot, panel, run.rows)
-        plot.legend(fontsize=8)
+        plot.legend(fontsize=7)
     axes[1].axhline(np.log(2), color=GRAY, ls="--", lw=1)
     side = 2 * len(run.image)  # two images side by side
     axes[2].imshow(np.vstack([run.image[:, :side], lesson.targets[:, :side]]), interpolation="none")
