@@ -218,10 +218,10 @@ frames.runs(weights, "weight of L1", start=1)
 
 # %% [markdown]
 # Look for: L1 alone answers with the median of all that could be there: trees, cars and roofs average out to a blur,
-# and its numbers are the best of all. With the paper's weight of 100 there is texture. With less, the GAN has more of a say
-# than it has learned to use in 600 steps, and the source is lost. The GAN alone knows from its source what is water,
-# and not much more. Which weight is best depends on the length of the training, too: a $D$ that has learned longer
-# deserves more of a say.
+# and its numbers are the best of all. With the paper's weight of 100 there is texture. With less, the GAN has more of a
+# say than it has learned to use in 600 steps, and the source is lost. The GAN alone knows from its source what is
+# water, and not much more. Which weight is best depends on the length of the training, too: a $D$ that has learned
+# longer deserves more of a say.
 #
 # ### Skips
 #

@@ -69,7 +69,7 @@ def runs(lesson: Lesson, title: str, start: int = 0) -> Html:
     both = 2 * len(lesson.sources)
     images = [lesson.sources, *(run.image for run in lesson.runs), lesson.targets]
     labels = ["source", *(run.label for run in lesson.runs), "expected"]
-    return frames([image[:, :both] for image in images], labels, title, start, quality=70)
+    return frames([image[:, :both] for image in images], labels, title, start, quality=55)
 
 
 def over_time(run: str | Path, rows: int = 2) -> Html:
@@ -89,4 +89,4 @@ def over_time(run: str | Path, rows: int = 2) -> Html:
     side = (sheets[0].shape[1] - 2 * GAP) // 3
     cut = [sheet[: rows * (side + GAP) - GAP] for sheet in sheets]
     steps = [int(re.sub(r"\D", "", path.stem)) for path in paths]
-    return frames(cut, [f"after {step:,} steps" for step in steps], "training time")
+    return frames(cut, [f"after {step:,} steps" for step in steps], "training time", quality=60)
