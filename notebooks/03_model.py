@@ -14,7 +14,7 @@
 # # The model
 #
 # Why pix2pix has two networks; the two, built step by step: their shapes, where the skips go, what the discriminator
-# sees of an image; and the objective and the step that train both. Takes about a minute on two CPU cores.
+# sees of an image; and the objective and the step that train both. Takes about 45 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 import os

@@ -14,7 +14,7 @@
 # # Training
 #
 # One configuration, one call, a display that follows; stopping and going on; how to read the curves of runs that go
-# well, and of runs that go wrong; and what each part of the objective brings. Takes about 60 seconds on two CPU cores.
+# well, and of runs that go wrong; and what each part of the objective brings. Takes about 70 seconds on two CPU cores.
 
 # %% tags=["parameters"]
 import os

@@ -14,7 +14,7 @@
 # # Use a model, and judge it
 #
 # Images of any size, folders, video; then honest numbers: is one model better than another, and does another network
-# recognize what was generated; and an export for other programs with its model card. Takes about 60 seconds on two CPU
+# recognize what was generated; and an export for other programs with its model card. Takes about 80 seconds on two CPU
 # cores.
 
 # %% tags=["parameters"]
@@ -132,7 +132,8 @@ videos(tried / "flight.mp4", tried / "steady-False.mp4", labels=(source, f"gener
 
 # %% tags=["nbval-ignore-output"]
 info = model.info.config
-more = TrainConfig(data="toy", direction="BtoA", image_size=128, base_filters=16, epochs=2, init="toy-satellite")
+small = {"image_size": 128, "base_filters": 16, "precision": "float32", "epochs": 2}
+more = TrainConfig(data="toy", direction="BtoA", init="toy-satellite", **small)
 names = ("best", "last") if RUN else ("shipped", "two epochs more")
 models = dict(zip(names, (model, load(Path(RUN or train(more)) / "checkpoints/last.keras")), strict=True))
 

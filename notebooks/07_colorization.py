@@ -14,7 +14,7 @@
 # # Black-and-white to color
 #
 # From plain photos, no pairs: what Lab is, a network that sees lightness and chooses colors, how bold these are, and
-# colors for an image of any size. Takes about two minutes on two CPU cores.
+# colors for an image of any size. Takes about 2 minutes on two CPU cores.
 
 # %% tags=["parameters"]
 import os

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Your own pairs
 #
-# From two folders of images to a trained model: look, check, decide, train, judge, use, export. Takes about 45 seconds
+# From two folders of images to a trained model: look, check, decide, train, judge, use, export. Takes about 75 seconds
 # on two CPU cores.
 
 # %% tags=["parameters"]

@@ -19,7 +19,7 @@ LESSONS = {
     "why adversarial": ("03_model", "## Why adversarial?", "figures.answers"),
     "blur against shift": ("03_model", "## What a judge sees that L1 does not", "image_grid"),
     "why D sees the source": ("03_model", "## Why the judge sees the source", "patch_map"),
-    "the step in plain sight": ("03_model", "## One step, in stock Keras", "train_on_batch"),
+    "the step in plain sight": ("03_model", "## One step, in stock Keras", "numbers = one_step("),
     "what D tells G": ("03_model", "## What the discriminator tells the generator", "as_colors"),
     "the field of a logit": ("03_model", "## What the discriminator tells the generator", "fields("),
     "healthy": ("04_training", "### Healthy", "symptoms"),

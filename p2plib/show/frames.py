@@ -48,8 +48,10 @@ def frames(images: Sequence[np.ndarray], labels: Sequence[str], title: str, star
     """
     if not len(images) or len(images) != len(labels):
         raise ConfigError(f"There are {len(images)} images and {len(labels)} labels; give one label for each image.")
+    scale = max(1, 512 // images[0].shape[1])
     figures = "\n".join(
-        f"<figure>{img_html(image, f'{title}: {label}', quality)}<figcaption>{escape(label)}</figcaption></figure>"
+        f"<figure>{img_html(image, f'{title}: {label}', quality, scale=scale)}"
+        f"<figcaption>{escape(label)}</figcaption></figure>"
         for image, label in zip(images, labels, strict=True)
     )
     text = _FRAMES.format(
