@@ -71,11 +71,9 @@ def publish(
     Args:
         run: a run folder (its best generator), or a .keras file.
         to: hf://OWNER/NAME or kaggle://OWNER/MODEL. It is created if it does not exist.
-        license: the license of the model, as the hub calls it: mit, apache-2.0, cc-by-4.0, ...; on Kaggle MIT,
-            Apache 2.0, CC BY 4.0, ... It must be named; the terms of the training data may limit the choice.
+        license: of the model, as the hub calls it: mit, on Kaggle MIT. The terms of the data may limit the choice.
         file: another checkpoint of the run, such as last.keras.
-        public: let everybody see it. By default, only you can until you change that on its page. Kaggle offers this
-            on its page only.
+        public: let everybody see it; by default, only you can. Kaggle offers this on the model's page only.
         dry_run: only list what would leave.
         say: called with each line of the list.
 
@@ -83,33 +81,22 @@ def publish(
         The address of the model; None after a dry run.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
-        ConfigError: the license is not named, or `to` is no name of a model.
-        HubError: the hub's package is missing, or the hub did not take it; what it had before is unchanged.
+        CheckpointError, ConfigError: there is no such checkpoint, the license is not named, `to` is no name of a model.
+        HubError: the hub's package is missing, or the hub did not take it; what it had is unchanged.
 
     Example:
         >>> publish("runs/maps", "hf://alice/maps", license="mit", dry_run=True)
     """
-    name = _target(to)
-    if public and name.hub == "kaggle":
-        raise ConfigError(
-            "kagglehub makes models private; leave --public out, and make it public on its page afterwards."
-        )
+    name = _target(to, public)
     path = _checkpoint(run, file)
-    info = checkpoint.read_info(path)
-    if not license or not license.strip():
-        raise ConfigError(_ask_for_license(info))
+    license = _named(license, info := checkpoint.read_info(path))
     if not dry_run:
         require(name)
     with tempfile.TemporaryDirectory(prefix="p2plib-publish-") as folder:
-        parcel = pack(path, info, name, license.strip(), Path(folder))
-        seen = (
-            "public" if public else "private, unless it is public there already" if name.hub == "kaggle" else "private"
-        )
-        say(f"{'Would leave' if dry_run else 'Leaves'} this computer for {name} ({seen}; license {license.strip()}):")
-        for line in parcel.lines():
+        parcel = pack(path, info, name, license, Path(folder))
+        for line in (_title(name, public, license, dry_run), *parcel.lines()):
             say(line)
-        return None if dry_run else _send(name, parcel, license.strip(), public)
+        return None if dry_run else _send(name, parcel, license, public)
 
 
 def pack(path: Path, info: CheckpointInfo, name: Name, license: str, folder: Path) -> Parcel:
@@ -143,10 +130,14 @@ def pack(path: Path, info: CheckpointInfo, name: Name, license: str, folder: Pat
     return parcel
 
 
-def _target(to: str) -> Name:
+def _target(to: str, public: bool) -> Name:
     name = parse(to)
     if name is None or name.revision or name.file:
         raise ConfigError(f"{to}: is no place for a model; give hf://OWNER/NAME or kaggle://OWNER/MODEL.")
+    if public and name.hub == "kaggle":
+        raise ConfigError(
+            "kagglehub makes models private; leave --public out, and make it public on its page afterwards."
+        )
     return name
 
 
@@ -160,10 +151,18 @@ def _checkpoint(run: str | Path, file: str | None) -> Path:
     return path
 
 
-def _ask_for_license(info: CheckpointInfo) -> str:
+def _title(name: Name, public: bool, license: str, dry_run: bool) -> str:
+    seen = "private, unless it is public there already" if name.hub == "kaggle" else "public" if public else "private"
+    return f"{'Would leave' if dry_run else 'Leaves'} this computer for {name} ({seen}; license {license}):"
+
+
+def _named(license: str | None, info: CheckpointInfo) -> str:
+    """The license, which nobody but the owner can choose."""
+    if license and license.strip():
+        return license.strip()
     entry = CATALOG.get(info.config.data)
     terms = f"are “{entry.terms}”" if entry else "are not known here"
-    return (
+    raise ConfigError(
         "Name the license that you publish the model under, such as --license mit or --license cc-by-4.0 (on Kaggle: "
         f"--license MIT or --license 'CC BY 4.0'); p2plib does not choose it for you, and the terms of the training "
         f"data {terms}."

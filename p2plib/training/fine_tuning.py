@@ -106,8 +106,8 @@ def begin(
     taken = take(generator, trained.generator)
     if not taken:
         raise ConfigError(
-            f"No layer of {trained.path} fits: its generator is {theirs}, and this run's is {mine}; choose the same "
-            "generator and base_filters, or leave init out."
+            f"No layer of {_given(trained, config)} fits: its generator is {theirs}, and this run's is {mine}; choose "
+            "the same generator and base_filters, or leave init out."
         )
     lines = [
         f"starting from {checkpoint.short_name(_given(trained, config))} ({theirs}):",
