@@ -82,6 +82,8 @@ figures.result_grid(result.sources[:2], result.generated[:2], result.targets[:2]
 # perceptual distance is lower for images that look more alike to a network that took no part in the training. `swd`,
 # the sliced Wasserstein distance, belongs to all images together: it is low if the patches of all generated images look
 # like those of all real ones, wherever they stand.
+#
+# **Guess: which images score best by SSIM, those with much water or those with many roofs?**
 
 # %% tags=["nbval-ignore-output"]
 lines = result.table().splitlines()
