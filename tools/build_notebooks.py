@@ -43,8 +43,8 @@ def build(source: Path) -> None:
         path.write_text(text, encoding="utf-8")
     state = "unchanged" if text == before else "written"
     seconds = time.monotonic() - started
-    print(f"{path.name}: {seconds:.0f} s, {len(text) / 1024:.0f} KiB, {state}", flush=True)
     record_time(source.with_name("times.json"), source.stem, seconds)
+    print(f"{path.name}: {seconds:.0f} s, {len(text) / 1024:.0f} KiB, {state}", flush=True)
 
 
 def record_time(path: Path, name: str, seconds: float) -> None:

@@ -95,6 +95,7 @@ ALL = (
     Command("kaggle status", lambda case: [case.image.name], False),
     Command("kaggle pull", lambda case: [case.image.name, "--run", case.out / "run"], False),
     Command("kaggle resume", lambda case: ["--out", case.out], False),
+    Command("publish", lambda case: [case.image, "--to", "hf://me/model", "--license", "mit"], False),
 )
 
 
