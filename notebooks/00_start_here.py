@@ -13,7 +13,8 @@
 # %% [markdown]
 # # Start here
 #
-# A first result in ten seconds, which notebook is for whom, and the words that all of them use. Takes about 10 seconds on two CPU cores.
+# A first result in ten seconds, which notebook is for whom, and the words that all of them use. Takes about 10 seconds
+# on two CPU cores.
 
 # %% tags=["parameters"]
 MODEL = "toy-satellite"  # or toy-map, toy-colors, vases: small generators that come with p2plib; or a run folder

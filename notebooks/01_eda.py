@@ -14,7 +14,8 @@
 # %% [markdown]
 # # A first look at the data
 #
-# What a pair is, what a data set of pairs holds, and what to check before training on it. Takes about 15 seconds on two CPU cores.
+# What a pair is, what a data set of pairs holds, and what to check before training on it. Takes about 15 seconds on two
+# CPU cores.
 
 # %% tags=["parameters"]
 import os

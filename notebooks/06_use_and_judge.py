@@ -14,7 +14,8 @@
 # # Use a model, and judge it
 #
 # Images of any size, folders, video; then honest numbers: is one model better than another, and does another network
-# recognize what was generated; and an export for other programs with its model card. Takes about 80 seconds on two CPU cores.
+# recognize what was generated; and an export for other programs with its model card. Takes about 80 seconds on two CPU
+# cores.
 
 # %% tags=["parameters"]
 import os

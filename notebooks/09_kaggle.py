@@ -14,7 +14,8 @@
 # # Training on Kaggle
 #
 # No GPU at hand? Kaggle lends two T4 for about 30 hours a week, and TPUs. Build one notebook that holds library and
-# settings, rehearse it here, push it, and bring the run home. The last of these notebooks. Takes about 30 seconds on two CPU cores.
+# settings, rehearse it here, push it, and bring the run home. The last of these notebooks. Takes about 30 seconds on
+# two CPU cores.
 
 # %% tags=["parameters"]
 import os

@@ -13,7 +13,8 @@
 # %% [markdown]
 # # Your own pairs
 #
-# From two folders of images to a trained model: look, check, decide, train, judge, use, export. Takes about 50 seconds on two CPU cores.
+# From two folders of images to a trained model: look, check, decide, train, judge, use, export. Takes about 50 seconds
+# on two CPU cores.
 
 # %% tags=["parameters"]
 import os
