@@ -32,6 +32,7 @@ from p2plib.inference.translate import translate
 VARIANTS: dict[str, dict[str, Any]] = {
     "modern": {},
     "maps": {"recipe": "maps"},
+    "maps-batch-norm": {"recipe": "maps", "norm": "batch", "discriminator_norm": "instance"},
     "paper": {"recipe": "paper"},
     "L1-alone": {"recipe": "paper", "gan_weight": 0.0},
     "without-perceptual": {"terms": {}},

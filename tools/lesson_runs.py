@@ -30,6 +30,8 @@ SMALL = SHARED | {"recipe": "paper", "image_size": 64, "receptive_field": 16, "e
 GROWING = ("ema", "upsampling", "generator", "terms", "l1_weight", "gan_weight")
 MODERN = {name: RECIPES["modern"][name] for name in GROWING}
 FEW = 8
+KEPT = {"epoch", "step", "l1", "gan", "discriminator", "val_l1", "val_perceptual", "val_ssim"}
+"""Columns of the log."""
 
 RUNS: dict[str, dict[str, dict[str, Any]]] = {
     "lambda": {
@@ -94,13 +96,11 @@ def trained(config: TrainConfig) -> tuple[list[dict[str, float]], dict[str, floa
     """Train; the log, the scores and the images of the last generator."""
     run = train(config)
     model = load(run / "checkpoints" / "last.keras")
-    scores = {name: round(evaluate(model).mean[name], 3) for name in ("perceptual", "l1")}
+    means = evaluate(model).mean
+    scores = {name: round(means[name], 3) for name in ("perceptual", "l1")}
     images = translate(model, list(shown(config.image_size)[:, 0]))
     rows = [{name: round(value, 4) for name, value in row.items() if name in KEPT} for row in read_log(run / "log.csv")]
     return rows, scores, np.hstack(images)
-
-
-KEPT = {"epoch", "step", "l1", "gan", "discriminator", "val_l1", "val_perceptual", "val_ssim"}
 
 
 def shown(size: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def make(name: str, work: Path, done: dict[str, Any]) -> None:
         kept.append({"title": title, "settings": changes, "scores": scores, "rows": rows if name == "ill" else []})
         images.append(image)
     sources, targets = (np.hstack(list(shown(base["image_size"])[:, side])) for side in (0, 1))
-    (LESSONS / f"{name}.json").write_text(json.dumps(kept, indent=None) + "\n", encoding="utf-8")
+    (LESSONS / f"{name}.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
     Image.fromarray(np.vstack([sources, targets, *images])).save(LESSONS / f"{name}.jpg", quality=85, subsampling=0)
 
 

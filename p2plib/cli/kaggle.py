@@ -8,21 +8,27 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from tyro.conf import Positional, arg
 
 from p2plib.cli.texts import Config
 from p2plib.config import TrainConfig
 from p2plib.errors import KaggleError
+from p2plib.kaggle.accelerators import ACCELERATORS
 
 if TYPE_CHECKING:
     from p2plib.kaggle.kernel import Kernel
 
 Folder = Annotated[Path, arg(help="The folder of the built kernel.")]
 Metadata = Annotated[Path, arg(help="Your kernel-metadata.json: name, accelerator and sources of the kernel.")]
+# Names live only in the table: the command line lists them, type checkers see plain strings.
+if TYPE_CHECKING:
+    AcceleratorName: TypeAlias = str
+else:
+    AcceleratorName = Literal[tuple(ACCELERATORS)]
 Accelerator = Annotated[
-    Literal["t4x2", "tpu", "tpu-v6e-8", "l4", "a100", "h100", "cpu"] | None,
+    AcceleratorName | None,
     arg(help="Overrides the one in the metadata. L4, A100 and H100 need an account that has them."),
 ]
 KernelId = Annotated[Positional[str | None], arg(metavar="OWNER/SLUG", help="Default: the kernel built last.")]

@@ -25,9 +25,10 @@ _CACHE = {"hf": "HF_HUB_CACHE", "kaggle": "KAGGLEHUB_CACHE"}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 _NETWORK = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "hf_xet")
 """Packages whose errors without a HTTP status are about the connection."""
-# Credentials that an answer might echo: tokens, keys, headers.
+# Credentials that an answer might echo: tokens, keys, headers, and the address that an upload goes to.
 _SECRET = re.compile(
     r"\bhf_\w+|KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+|(?<=://)[^/\s@]+@"
+    r"|(?<=upload_id=)[\w.%-]+"
 )
 
 
@@ -97,8 +98,13 @@ def is_about_a_file(error: BaseException) -> bool:
 
 def said(error: BaseException) -> str:
     """The words of an error in one line, without credentials."""
-    text = _SECRET.sub("***", " ".join(str(error).split())).rstrip(". ")
+    text = without_secrets(" ".join(str(error).split())).rstrip(". ")
     return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def without_secrets(text: str) -> str:
+    """The text with credentials masked."""
+    return _SECRET.sub("***", text)
 
 
 @contextlib.contextmanager

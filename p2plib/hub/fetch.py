@@ -82,11 +82,11 @@ def _listing(name: Name, source: Source) -> list[Entry]:
         raise
     try:
         entries = _read(path)
-    except (ValueError, LookupError, TypeError, RecursionError, OSError):
+    except (OSError, ValueError):
         path = _get(source, MANIFEST, again=True)
         try:
             entries = _read(path)
-        except (ValueError, LookupError, TypeError, RecursionError, OSError) as error:
+        except (OSError, ValueError) as error:
             raise HubError(f"{name}: its {MANIFEST} is not p2plib's ({said(error)}); choose another.") from error
     if bad := next((entry.name for entry in entries if leads_out(entry.name)), None):
         raise HubError(f"{name}: the file name {bad!r} in its {MANIFEST} is refused, it leads out of the folder.")

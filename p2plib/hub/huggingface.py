@@ -87,7 +87,7 @@ def _published(name: Name, there: set[str]) -> set[str]:
     text = Source(name).get(MANIFEST).read_text(encoding="utf-8")
     try:
         return {entry.name for entry in from_json(text)}
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except ValueError as error:
         raise HubError(
             f"{name}: holds something else, for its {MANIFEST} is not p2plib's ({said(error)}); choose another name."
         ) from error

@@ -40,9 +40,12 @@ def from_json(text: str) -> list[Entry]:
     """The inverse of `to_json`; the names are not checked.
 
     Raises:
-        ValueError, LookupError, TypeError, RecursionError: it is no manifest.
+        ValueError: it is no manifest.
     """
-    return [_entry(**values) for values in json.loads(text)["files"]]
+    try:
+        return [_entry(**values) for values in json.loads(text)["files"]]
+    except (LookupError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def fault(path: Path, entry: Entry) -> str:

@@ -20,8 +20,9 @@ from typing import Literal
 
 from p2plib.errors import KaggleError
 from p2plib.files import read_json
+from p2plib.hub.faults import without_secrets
 from p2plib.kaggle import manifest
-from p2plib.kaggle.command import CredentialsError, UnclearError, run_kaggle, shown, without_secrets
+from p2plib.kaggle.command import CredentialsError, UnclearError, run_kaggle, shown
 from p2plib.kaggle.kernel import METADATA
 from p2plib.kaggle.log import SessionLog
 from p2plib.kaggle.manifest import MANIFEST, Entry

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2plib.errors import KaggleError
+from p2plib.hub.faults import without_secrets
 
 TIMEOUT = 300.0
 """Timeout of a command in seconds, except downloads."""
 
-# Credentials that a response might echo: tokens, keys, headers, and the address that an upload goes to.
-_SECRET = re.compile(
-    r"KGAT_\w+|\b[0-9a-f]{32}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Basic )\S+|(?<=Bearer )\S+|(?<=upload_id=)[\w.%-]+"
-)
 # How requests, by which the command talks, names the HTTP status of a failure: "403 Client Error: Forbidden for url".
 _HTTP = re.compile(r"\b([45]\d\d) (?:Client|Server) Error\b")
 _BAR = re.compile(r"\r[^\r\n]*")
@@ -121,8 +118,3 @@ def _fault(arguments: Sequence[str], text: str) -> KaggleError:
 def shown(text: str) -> str:
     """All that a command said, for a person to read."""
     return without_secrets(text).strip() or "(It printed nothing.)"
-
-
-def without_secrets(text: str) -> str:
-    """The text with credentials masked."""
-    return _SECRET.sub("***", text)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from p2plib.kaggle.command import command, pipes, without_secrets
+from p2plib.hub.faults import without_secrets
+from p2plib.kaggle.command import command, pipes
 
 LAST_LINES = 60.0
 """Seconds that `follow` waits for the rest of the log after the session has ended."""

@@ -44,7 +44,7 @@ def read(path: Path) -> list[Entry]:
     """
     try:
         entries = form.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         why = "a web page was saved instead" if form.is_page(path) else error
         raise KaggleError(f"{path}: cannot be read as a manifest of p2plib ({why}); download it again.") from error
     for entry in entries:

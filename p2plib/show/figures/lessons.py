@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from p2plib.registry import GAN_LOSSES
 from p2plib.show.figures.common import BLUE, GRAY, GREEN, VERMILION, Figure
 from p2plib.show.figures.results import PANELS, draw_panel
 from p2plib.show.lessons import Kept, Lesson
@@ -44,7 +45,7 @@ def symptoms(run: Kept, lesson: Lesson) -> Figure:
     for plot, panel in zip(axes[:2], PANELS[:2], strict=True):
         draw_panel(plot, panel, run.rows)
         plot.legend(fontsize=7)
-    axes[1].axhline(np.log(2), color=GRAY, ls="--", lw=1)
+    axes[1].axhline(GAN_LOSSES["vanilla"].undecided, color=GRAY, ls="--", lw=1)
     side = 2 * len(run.image)  # two images side by side
     axes[2].imshow(np.vstack([run.image[:, :side], lesson.targets[:, :side]]), interpolation="none")
     axes[2].set_title("generated (above), expected", fontsize=11)
