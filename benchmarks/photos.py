@@ -37,7 +37,7 @@ def measure(config: TrainConfig) -> tuple[float, float, float]:
     rates = []
     for _ in range(2):
         start = time.perf_counter()
-        split.load(size=config.load_size)
+        split.load(size=config.load_shape)
         rates.append(len(split) / (time.perf_counter() - start))
     data = Batches(dataset, config)
     steps = 2000 // config.batch_size

@@ -115,14 +115,14 @@ def main() -> None:
     shared |= {"checkpoint_every": 10**6, "sample_every": 10**6}
     dataset = open_dataset(TrainConfig(**shared))
     loaded = dataset[asked.split].load()
-    extractor = standardized(lite2(), loaded.images[:, 1])
+    extractor = standardized(lite2(), loaded.targets)
     generated, steps, objectives = {}, {}, {}
     with tempfile.TemporaryDirectory() as work:
         for variant in asked.variants:
             for seed in range(asked.seeds):
                 name = f"{variant}-{seed}" if asked.seeds > 1 else variant
                 model = trained(TrainConfig(**shared | VARIANTS[variant] | {"seed": seed}), Path(work, name))
-                images = translate(model, list(loaded.images[:, 0]), fit=not dataset.crop)
+                images = translate(model, list(loaded.sources), fit=not dataset.crop)
                 generated[name], steps[name], objectives[name] = np.stack(images), model.info.step, objective(model)
     for name, _, folder in (text.partition("=") for text in asked.outputs):
         generated[name] = outputs(Path(folder), loaded.names, asked.size)
@@ -133,7 +133,7 @@ def main() -> None:
         protocol |= {"epochs": asked.epochs} if asked.epochs else {"seconds": asked.seconds}
         result = evaluate.judge(dataset, asked.split, loaded, images, protocol, extractor, palette=None)
         found[name] = dataclasses.replace(
-            result, sets=result.sets | vividness(loaded.images[:, 1], images) | {"steps": steps[name]}
+            result, sets=result.sets | vividness(loaded.targets, images) | {"steps": steps[name]}
         )
     comparison = Comparison(found, objectives, dataset.names)
     comparison.write_json(asked.out / "quality.json")

@@ -81,10 +81,9 @@ print(report.table())
 # Sixty pairs, evenly spread over `train`, as source and target.
 
 # %%
-both, shown, _ = data["train"].load(limit=60)
-sources, targets = both[:, 0], both[:, 1]
+sources, targets, shown, _ = data["train"].load(limit=60)
 names = data.names
-print(names, both.shape, both.dtype)
+print(names, sources.shape, sources.dtype)
 
 # %%
 figures.pair_sheet(sources[:6], targets[:6], names, shown[:6])
@@ -216,10 +215,11 @@ def look_up(questions):
 
 
 # %%
-honest = data["val"].load(limit=20).images
-leaky = np.concatenate([both[:10], honest[10:]])
-for name, split in {"honest": honest, "half leaked": leaky}.items():
-    errors = np.abs(to_float(look_up(split[:, 0])) - to_float(split[:, 1]))
+questions, answers, _, _ = data["val"].load(limit=20)
+honest = questions, answers
+leaky = np.concatenate([sources[:10], questions[10:]]), np.concatenate([targets[:10], answers[10:]])
+for name, (asked, expected) in {"honest": honest, "half leaked": leaky}.items():
+    errors = np.abs(to_float(look_up(asked)) - to_float(expected))
     print(f"{name:12} L1 {errors.mean():.3f}")
 
 # %% [markdown]
@@ -262,12 +262,11 @@ print(f"all {most}: {shares[most]:.0%} of the pixels, 1 of {len(shares)} classes
 # **3.** The "model" above looks its answers up among 60 pairs. How much better is it with three times as many?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
-questions = honest[:, 0]
 for count in (60, 180):
-    memory = data["train"].load(limit=count).images
-    distances = np.abs(thumbnails(questions)[:, None] - thumbnails(memory[:, 0])).mean(axis=-1)
-    answers = memory[distances.argmin(axis=1), 1]
-    print(f"{count} pairs: L1 {np.abs(to_float(answers) - to_float(honest[:, 1])).mean():.3f}")
+    memory = data["train"].load(limit=count)
+    distances = np.abs(thumbnails(questions)[:, None] - thumbnails(memory.sources)).mean(axis=-1)
+    found = memory.targets[distances.argmin(axis=1)]
+    print(f"{count} pairs: L1 {np.abs(to_float(found) - to_float(answers)).mean():.3f}")
 
 # %% [markdown]
 # Looking up does not learn: no stored map fits a new place, however many there are.

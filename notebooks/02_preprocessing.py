@@ -48,7 +48,7 @@ if catalog.find(DATA).url:
 config = TrainConfig(data=DATA, image_size=SIZE, batch_size=4)
 dataset = open_dataset(config)
 names = dataset.names
-print(f"{names[0]} to {names[1]}: load size {config.load_size}, image size {config.image_size}")
+print(f"{names[0]} to {names[1]}: load size {config.load_shape[0]}, image size {config.image_size}")
 
 # %% [markdown]
 # ## Decode
@@ -89,7 +89,7 @@ figures.pair_sheet(np.stack(careless), np.stack(careful), ("convert", "read_rgb"
 
 # %%
 halves = dataset["train"].read(1)
-loaded = np.stack([resize_image(half, config.load_size, config.load_size) for half in halves])
+loaded = np.stack([resize_image(half, *config.load_shape) for half in halves])
 top, left = 4, 12
 cropped = loaded[:, top : top + SIZE, left : left + SIZE]
 flipped = cropped[:, :, ::-1]
@@ -105,7 +105,7 @@ figures.steps(stages, names, windows={"load size": (top, left, SIZE)})
 # changes only the numbers, and nothing is lost on the way back.
 
 # %%
-spare = config.load_size - SIZE
+spare = config.load_shape[0] - SIZE
 print("crops and flips of one pair:", 2 * (spare + 1) ** 2)
 print("to [-1, 1] and back is exact:", np.array_equal(to_uint8(normalized), flipped))
 
@@ -262,12 +262,12 @@ for name, half in zip(names, to_float(loaded), strict=True):
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 for size in (256, 512):
-    pair = 2 * TrainConfig(image_size=size).load_size ** 2 * 3  # bytes
+    pair = 2 * math.prod(TrainConfig(image_size=size).load_shape) * 3  # bytes
     print(f"{size}x{size}: {4 * 2**30 // pair:,} pairs")
 
 # %% [markdown]
 # ## What to try next
 #
-# - Set `augment="none"` in `TrainConfig`: `load_size` becomes the image size, and every epoch sees the same views.
+# - Set `augment="none"` in `TrainConfig`: `load_shape` becomes that of the image, and every epoch sees the same views.
 # - Would a flip up and down suit your images? For aerial photos it does no harm; a house front has its sky above.
 # - Next notebook: `03_model`, the networks that these batches feed.

@@ -156,7 +156,7 @@ if catalog.find(DATA).url:
     download.get(DATA)
 config = TrainConfig(data=DATA, recipe="paper")
 dataset = open_dataset(config)
-sources, targets = np.moveaxis(dataset["train"].load(limit=2).images, 1, 0)
+sources, targets, _, _ = dataset["train"].load(limit=2)
 names = dataset.names
 print(f"{names[0]} to {names[1]}, {sources.shape}")
 
@@ -430,7 +430,7 @@ fields(critic, drawings[0], made[0])
 # paper's.
 
 # %%
-from p2plib.config import RECIPES
+from p2plib.recipes import RECIPES
 
 for name, value in RECIPES["modern"].items():
     print(f"{name:12} {value!s:22} (paper: {RECIPES['paper'][name]})")

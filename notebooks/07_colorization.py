@@ -51,8 +51,8 @@ config = full if FULL else fast
 # teach the network to paint gray.
 
 # %%
-both, names, left_out = open_dataset(config)["val"].load(2)
-print(both.shape, names, f"{len(left_out)} left out")
+grays, photos, names, left_out = open_dataset(config)["val"].load(2)
+print(photos.shape, names, f"{len(left_out)} left out")
 
 # %% [markdown]
 # ## Lab: light and color apart
@@ -61,7 +61,6 @@ print(both.shape, names, f"{len(left_out)} left out")
 # 100; a goes from green to red, b from blue to yellow, and both are 0 for gray.
 
 # %%
-photos = both[:, 1]
 lab = color.rgb_to_lab(photos / 255)
 for name, plane in zip("Lab", np.moveaxis(lab, -1, 0), strict=True):
     print(f"{name}: {plane.min():6.1f} to {plane.max():6.1f}, mean {plane.mean():6.1f}")

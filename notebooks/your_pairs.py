@@ -113,8 +113,8 @@ print(*lines, sep="\n")
 
 # %%
 data = open_dataset(TrainConfig(data=DATA, image_size=128, skip_broken=True))
-pairs, names, _ = data["train"].load(6)
-figures.pair_sheet(pairs[:, 0], pairs[:, 1], data.names, names)
+sources, targets, names, _ = data["train"].load(6)
+figures.pair_sheet(sources, targets, data.names, names)
 
 # %% [markdown]
 # Look for: each side where it belongs, and edges that are at the same place in both. Then look for what A cannot tell,
@@ -168,7 +168,7 @@ for name, value in config.to_dict().items():
 
 # %%
 before = load("toy-satellite")
-sources, targets = np.moveaxis(data["val"].load(2).images, 1, 0)
+sources, targets, _, _ = data["val"].load(2)
 figures.result_grid(sources, np.stack(translate(before, list(sources))), targets, data.names)
 
 # %% [markdown]

@@ -1,7 +1,4 @@
-"""`TrainConfig`: all settings of a training run, shared by command line, notebooks, Kaggle and checkpoints.
-
-`RECIPES` holds named sets of defaults for the objective and the networks.
-"""
+"""`TrainConfig`: all settings of a training run, shared by command line, notebooks, Kaggle and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,8 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from p2plib.durations import seconds
 from p2plib.errors import ConfigError
 from p2plib.files import read_json
+from p2plib.recipes import RECIPES
 from p2plib.registry import DISCRIMINATORS, GAN_LOSSES, GENERATORS, TASKS, TERMS, Registry
 
 # Names live only in the registries: the command line lists the built-in ones, type checkers see plain strings.
@@ -23,34 +22,6 @@ if TYPE_CHECKING:
 else:
     GeneratorName, DiscriminatorName = Literal[tuple(GENERATORS)], Literal[tuple(DISCRIMINATORS)]
     GanLossName, TaskName = Literal[tuple(GAN_LOSSES)], Literal[tuple(TASKS)]
-
-_MODERN: dict[str, Any] = {
-    "generator": "lean",
-    "upsampling": "resize",
-    "l1_weight": 10.0,
-    "gan_weight": 2.0,
-    "terms": {"perceptual": 30.0},
-    "ema": 0.995,
-    "batch_size": 4,
-    "learning_rate": 4e-4,
-}
-RECIPES: dict[str, dict[str, Any]] = {
-    "modern": _MODERN,
-    "maps": _MODERN | {"l1_weight": 100.0, "gan_weight": 1.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
-    "paper": {
-        "generator": "unet",
-        "upsampling": "transpose",
-        "l1_weight": 100.0,
-        "gan_weight": 1.0,
-        "terms": {},
-        "ema": 0.0,
-        "batch_size": 1,
-        "learning_rate": 2e-4,
-    },
-}
-"""The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `maps`: the
-same for targets of flat colors and thin lines, such as maps and labels, whose colors must not drift. `paper`: Isola et
-al. 2017."""
 
 _RECIPE: Any = object()  # the default of a field that the recipe, or another field, decides
 
@@ -76,8 +47,9 @@ class TrainConfig:
     init: str | None = None
     """Start from a trained model: a run folder (its best generator), a .keras file, the name of a generator that comes
     with p2plib, or hf://OWNER/NAME. Weights that fit are taken, the rest is new. Resuming the run needs it no more."""
-    image_size: int = 256
-    """Height and width of the networks' images in pixels; a power of two from 32 to 1024."""
+    image_size: int | str = 256
+    """Height and width of the networks' images in pixels, or both as HEIGHTxWIDTH, such as 256x512; multiples of 32,
+    up to 1024."""
     load: Literal["resize", "crop"] = "resize"
     """How pairs come to this size. resize: each as a whole, right for images that are one thing, such as facades or
     shoes. crop: windows at the images' own scale, random in training and central in validation, for images that would
@@ -86,8 +58,25 @@ class TrainConfig:
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
     """Architecture of the generator. modern and maps: lean; paper: unet."""
-    target_channels: Literal[None, 1, 3] = None
-    """Channels of the generated images: 3, or 1 for gray without any tint. None: 1 if all training targets are gray."""
+    source_channels: int | None = None
+    """Channels of the sources, from 1 to 16. None: those of the training images; alpha counts if it is named."""
+    target_channels: int | None = None
+    """The same for the generated images. For 8-bit images, 1 is gray without any tint. None: 1 if all training targets
+    are gray."""
+    source_range: tuple[float, float] | None = None
+    """The stored values of sources that the network sees as -1 and 1. None: all that their type has for 8 bits; else
+    chosen from the training images."""
+    target_range: tuple[float, float] | None = None
+    """The same for targets; generated values lie within."""
+    source_window: tuple[float, float] | None = None
+    """Choose the range of the sources by these percentiles of the training images, such as 1 99; what lies beyond is
+    clipped."""
+    target_window: tuple[float, float] | None = None
+    """The same for targets."""
+    source_scale: Literal["linear", "log"] = "linear"
+    """How the range of the sources is divided. log: finer for small values."""
+    target_scale: Literal["linear", "log"] = "linear"
+    """The same for targets."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
     256 pixels and more."""
@@ -189,6 +178,7 @@ class TrainConfig:
             if (value := getattr(self, name)) is not None and value < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         self._check_image_size()
+        self._check_values()
         for name in ("dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
@@ -208,13 +198,30 @@ class TrainConfig:
         _ = self.time_budget_seconds, self.train_time_seconds
 
     def _check_image_size(self) -> None:
-        size = self.image_size
-        if size not in (32, 64, 128, 256, 512, 1024):
-            raise ConfigError(f"image_size is {size}; it must be 32, 64, 128, 256, 512 or 1024.")
+        height, width = self.shape
+        object.__setattr__(self, "image_size", height if height == width else f"{height}x{width}")
+        if any(side % 32 or not 32 <= side <= 1024 for side in (height, width)):
+            raise ConfigError(f"image_size is {self.image_size}; its sides must be multiples of 32, from 32 to 1024.")
         least = {70: 32, 286: 128}.get(self.receptive_field, 0) * (1 + (self.discriminator == "multiscale"))
-        if size < least:
+        if min(height, width) < least:
             what = f"A receptive field of {self.receptive_field} pixels ({self.discriminator})"
-            raise ConfigError(f"{what} needs image_size {least} or more, not {size}.")
+            raise ConfigError(f"{what} needs image_size {least} or more, not {self.image_size}.")
+
+    def _check_values(self) -> None:
+        for side in ("source", "target"):
+            channels, window = getattr(self, f"{side}_channels"), getattr(self, f"{side}_window")
+            if channels is not None and not 1 <= channels <= 16:
+                raise ConfigError(f"{side}_channels is {channels}; it must be from 1 to 16.")
+            for name in (f"{side}_range", f"{side}_window"):
+                if (limits := getattr(self, name)) is None:
+                    continue
+                object.__setattr__(self, name, (float(limits[0]), float(limits[1])))
+                if not limits[0] < limits[1]:
+                    raise ConfigError(f"{name} is {limits[0]:g} to {limits[1]:g}; the first must be the smaller one.")
+            if window and not 0 <= window[0] < window[1] <= 100:
+                raise ConfigError(f"{side}_window is {window[0]:g} to {window[1]:g}; percentiles are from 0 to 100.")
+            if window and getattr(self, f"{side}_range"):
+                raise ConfigError(f"{side}_range and {side}_window both choose the range; leave one of them out.")
 
     def _check_warm_up(self) -> None:
         if self.warmup_epochs > self.epochs:
@@ -224,10 +231,23 @@ class TrainConfig:
                 raise ConfigError(f"An L1 warm-up needs both L1 and GAN; with {name} 0, set warmup_epochs to 0.")
 
     @property
-    def load_size(self) -> int:
-        """Side of training pairs in pixels before the jitter: 286/256 of the image size; without jitter the same."""
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the networks' images in pixels.
+
+        Raises:
+            ConfigError: `image_size` is neither a number nor two.
+        """
+        sides = re.fullmatch(r"(\d+)(?:[xX](\d+))?", str(self.image_size).strip())
+        if not sides:
+            raise ConfigError(f"image_size is {self.image_size!r}; write a number, or HEIGHTxWIDTH such as 256x512.")
+        return int(sides[1]), int(sides[2] or sides[1])
+
+    @property
+    def load_shape(self) -> tuple[int, int]:
+        """Height and width of training pairs before the jitter: 286/256 of the shape; without jitter the same."""
         jitters = self.augment != "none" and self.load == "resize"
-        return round(self.image_size * 286 / 256) if jitters else self.image_size
+        height, width = (round(side * 286 / 256) if jitters else side for side in self.shape)
+        return height, width
 
     @property
     def time_budget_seconds(self) -> float | None:
@@ -328,22 +348,3 @@ CHANGEABLE = frozenset(
     | {"sample_every", "memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
 )
 """Fields that a resumed run may change; the others define the run."""
-
-
-def seconds(duration: str, what: str = "time_budget") -> float:
-    """Parse a duration such as "8.5h", "90m", "200s" or "1h30m" (a bare number means seconds).
-
-    Raises:
-        ConfigError: the text is not a positive duration.
-    """
-    text = duration.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        total = float(text)
-    elif re.fullmatch(r"(\d+(\.\d+)?[hms])+", text):
-        unit = {"h": 3600, "m": 60, "s": 1}
-        total = sum(float(number) * unit[letter] for number, _, letter in re.findall(r"(\d+(\.\d+)?)([hms])", text))
-    else:
-        total = 0.0
-    if total <= 0:
-        raise ConfigError(f"{what} is {duration!r}, which is no duration; write for example 8.5h, 90m or 200s.")
-    return total

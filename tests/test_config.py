@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2plib.config import CHANGEABLE, RECIPES, TrainConfig, seconds
+from p2plib.config import CHANGEABLE, TrainConfig
+from p2plib.durations import seconds
 from p2plib.errors import ConfigError
 from p2plib.models import GENERATORS
+from p2plib.recipes import RECIPES
 
 
 def test_the_recipe_paper_is_the_papers():
@@ -17,7 +19,7 @@ def test_the_recipe_paper_is_the_papers():
     assert (config.l1_weight, config.learning_rate, config.batch_size, config.dropout) == (100, 2e-4, 1, 0.5)
     assert (config.generator, config.upsampling, config.gan_loss) == ("unet", "transpose", "vanilla")
     assert (config.terms, config.ema, config.diff_augment) == ({}, 0, False)
-    assert config.load_size == 286
+    assert config.load_shape == (286, 286)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -114,7 +116,7 @@ def test_configs_of_earlier_versions_resize():
 
 
 def test_crops_know_no_jitter():
-    assert TrainConfig(load="crop").load_size == TrainConfig(augment="none").load_size == 256
+    assert TrainConfig(load="crop").load_shape == TrainConfig(augment="none").load_shape == (256, 256)
 
 
 def test_unknown_settings_are_named():

@@ -17,9 +17,9 @@ from PIL import Image
 
 import p2plib
 from p2plib import TrainConfig, evaluate, load, train, translate
-from p2plib.config import RECIPES
 from p2plib.data.dataset import open_dataset
 from p2plib.data.image import save_image, tile_images
+from p2plib.recipes import RECIPES
 from p2plib.registry import GENERATORS
 from p2plib.show.report import read_log
 
@@ -86,7 +86,8 @@ def few_pairs(folder: Path, count: int) -> str:
     """The toy set with fewer different training pairs: copies of them fill an epoch."""
     dataset = open_dataset(TrainConfig(data="toy", direction="AtoB", image_size=256))
     for split, different in (("train", count), ("val", 50)):
-        images = dataset[split].load(different).images
+        loaded = dataset[split].load(different)
+        images = list(zip(loaded.sources, loaded.targets, strict=True))
         for i in range(len(dataset[split])):
             save_image(folder / split / f"{i}.png", tile_images([list(images[i % different])], gap=0))
     return str(folder)
@@ -98,14 +99,15 @@ def trained(config: TrainConfig) -> tuple[list[dict[str, float]], dict[str, floa
     model = load(run / "checkpoints" / "last.keras")
     means = evaluate(model).mean
     scores = {name: round(means[name], 3) for name in ("perceptual", "l1")}
-    images = translate(model, list(shown(config.image_size)[:, 0]))
+    images = translate(model, list(shown(config.shape[0])[0]))
     rows = [{name: round(value, 4) for name, value in row.items() if name in KEPT} for row in read_log(run / "log.csv")]
     return rows, scores, np.hstack(images)
 
 
-def shown(size: int) -> np.ndarray:
-    """Three validation pairs, uint8 (3, 2, S, S, 3): source and target."""
-    return open_dataset(TrainConfig(data="toy", direction="BtoA", image_size=size))["val"].load(3).images
+def shown(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sources and targets of three validation pairs, uint8 (3, S, S, 3) each."""
+    loaded = open_dataset(TrainConfig(data="toy", direction="BtoA", image_size=size))["val"].load(3)
+    return loaded.sources, loaded.targets
 
 
 def make(name: str, work: Path, done: dict[str, Any]) -> None:

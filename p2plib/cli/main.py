@@ -18,9 +18,10 @@ from tyro.extras import subcommand_cli_from_dict
 import p2plib
 from p2plib.cli import data, evaluate, kaggle, use
 from p2plib.cli.texts import REGISTRY, Config
-from p2plib.config import RECIPES, TrainConfig
+from p2plib.config import TrainConfig
 from p2plib.errors import P2PError, WriteError
 from p2plib.files import shell
+from p2plib.recipes import RECIPES
 
 PROG = "python -m p2plib"
 

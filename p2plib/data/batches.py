@@ -2,6 +2,9 @@
 
 Every random choice depends only on (seed, epoch, position), so a run that resumes at any step sees the same batches as
 an uninterrupted one.
+
+Both sides of a pair lie in one array (H, W, C), the source's channels first, so that whatever moves pixels moves both
+alike. It is uint8 where both sides are 8-bit RGB, else float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -9,17 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from p2plib import quiet
 from p2plib.data.dataset import Dataset, Split
 from p2plib.data.image import is_gray, window
+from p2plib.data.kind import Kinds
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
-
-Sides = TypeVar("Sides", np.ndarray, tuple[np.ndarray, np.ndarray])
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -33,7 +35,7 @@ GRID = 4
 class Batches:
     """The training pairs of a data set, as an infinite sequence of shuffled batches, changed at random.
 
-    Decoded pairs are kept in memory, as uint8 at load size, if they fit the memory budget. Otherwise they are read
+    Decoded pairs are kept in memory, at load size, if they fit the memory budget. Otherwise they are read
     from disk in every epoch. With `load` "crop", pairs are kept or read at their own size, which may differ, and give
     one random window in each epoch. Pairs that are too small for it are enlarged.
 
@@ -45,7 +47,7 @@ class Batches:
         count: number of pairs.
         left_out: the problems of the pairs that are not used: broken, or useless for the task.
         enlarged: how many pairs are smaller than a window, and therefore enlarged.
-        target_channels: channels of the images to generate: 1 if all targets are gray, else 3.
+        target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3.
         steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
             epoch leaves out different ones.
 
@@ -58,22 +60,25 @@ class Batches:
         self.config = config
         self.task = dataset.task
         self.errors: list[DataError] = []
-        self.enlarged, self._gray = 0, not dataset.task.keeps_lightness
-        split, size = dataset["train"], config.load_size
+        self.kinds = dataset.kinds
+        self.enlarged, self._gray = 0, not dataset.task.keeps_lightness and dataset.target.plain
+        split, shape = dataset["train"], config.load_shape
+        channels, width = dataset.source.channels + dataset.target.channels, 1 if _plain(self.kinds) else 4
         self._memory: tf.Tensor | list[np.ndarray] | None = None
         if config.load == "crop":
             self.split = self._read_whole(split)
-        elif len(split) * 2 * size * size * 3 <= config.memory_budget * 2**30:
-            arrays, self.split = split.usable(lambda pair: self._seen(split.resize(pair, size)))
+        elif len(split) * shape[0] * shape[1] * channels * width <= config.memory_budget * 2**30:
+            arrays, self.split = split.usable(lambda pair: self._joined(split.resize(pair, shape)))
             self._memory = _tensorflow().constant(np.stack(arrays))
         else:  # decode once, so that broken pairs are named now and not hours later
-            _, self.split = split.usable(lambda pair: len(self._seen(split.sides(pair))))
+            _, self.split = split.usable(lambda pair: self._joined(split.sides(pair)).ndim)
         # Which sides are label maps, whose colors are not to be mixed.
         self.labels = [bool(config.warp and dataset.classes(side)) for side in ("source", "target")]
         self.left_out = list(self.split.left_out)
         self.count = len(self.split)
-        self.target_channels = config.target_channels or (1 if self._gray else 3)
-        if self.target_channels == 1 and not self._gray:
+        plain = dataset.target.plain
+        self.target_channels = config.target_channels or (1 if self._gray else dataset.target.channels)
+        if plain and self.target_channels == 1 and not self._gray:
             raise DataError(
                 f"{dataset.data}: target_channels is 1, but there are colors in {dataset.target.name}; leave "
                 "target_channels out, or make these images gray."
@@ -91,13 +96,13 @@ class Batches:
         Returns:
             The pairs that can be used.
         """
-        size, budget = self.config.image_size, self.config.memory_budget * 2**30
+        shape, budget = self.config.shape, self.config.memory_budget * 2**30
         total, lock = 0, Lock()
 
         def read(pair: Pair) -> tuple[np.ndarray | None, bool]:
             nonlocal total
-            both, enlarged = split.whole(pair, size)
-            self._seen(both)
+            sides, enlarged = split.whole(pair, shape)
+            both = self._joined(sides)
             with lock:  # `usable` calls from several threads
                 total += both.nbytes
                 return both if total <= budget else None, enlarged
@@ -108,11 +113,11 @@ class Batches:
         self.enlarged = sum(enlarged for _, enlarged in results)
         return used
 
-    def _seen(self, both: Sides) -> Sides:
-        """The pair itself, once it is noted whether its target has colors."""
-        if self._gray and not is_gray(both[1]):  # several threads call this, and none may set it back
+    def _joined(self, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Both sides in one array; it is noted whether the target has colors."""
+        if self._gray and not is_gray(sides[1]):  # several threads call this, and none may set it back
             self._gray = False
-        return both
+        return join(sides, self.kinds)
 
     @property
     def in_memory(self) -> bool:
@@ -137,7 +142,7 @@ class Batches:
             step: within the epoch, counted from 0.
 
         Returns:
-            An infinite dataset of (source, target), each float32 (batch_size, S, S, 3) in [-1, 1].
+            An infinite dataset of (source, target), each float32 (batch_size, H, W, C) in [-1, 1].
         """
         tf = _tensorflow()
         load, batch, per_epoch = self._loader(), self.config.batch_size, self.steps_per_epoch
@@ -153,24 +158,28 @@ class Batches:
         def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
             draw = epoch * self.count + position
             both = self._augment(self._warp(load(index, draw), draw), draw)
-            both = tf.cast(both, tf.float32) / 127.5 - 1.0
-            return both[0], both[1]
+            if both.dtype == tf.uint8:
+                both = tf.cast(both, tf.float32) / 127.5 - 1.0
+            return both[..., : self.kinds[0].channels], both[..., self.kinds[0].channels :]
 
         dataset = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(indices).skip(step * batch)
         dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
     def _loader(self) -> Callable[[Any, Any], Any]:
-        """A TensorFlow function from a pair's index, and what seeds a random window, to uint8 (2, L, L, 3)."""
+        """A TensorFlow function from a pair's index, and what seeds a random window, to both sides in one array."""
         tf = _tensorflow()
-        size, crop, memory = self.config.load_size, self.config.load == "crop", self._memory
+        shape, crop, memory = self.config.load_shape, self.config.load == "crop", self._memory
+        dtype, channels = tf.uint8 if _plain(self.kinds) else tf.float32, sum(kind.channels for kind in self.kinds)
         if memory is not None and not crop:
             return lambda index, draw: memory[index]
 
         def one(i: int, where: np.ndarray) -> np.ndarray:
             if not crop:
-                return self.split.resized(i, size)
-            return window(self.split.whole(self.split.pairs[i], size)[0] if memory is None else memory[i], size, where)
+                return join(self.split.resized(i, shape), self.kinds)
+            if memory is not None:
+                return window(memory[i], shape, where)
+            return window(join(self.split.whole(self.split.pairs[i], shape)[0], self.kinds), shape, where)
 
         def read(index: np.ndarray, where: np.ndarray) -> np.ndarray:
             try:
@@ -181,22 +190,25 @@ class Batches:
 
         def load(index: Any, draw: Any) -> Any:
             where = tf.random.stateless_uniform([2], [self.config.seed, draw])
-            return tf.ensure_shape(tf.numpy_function(read, [index, where], tf.uint8), (2, size, size, 3))
+            return tf.ensure_shape(tf.numpy_function(read, [index, where], dtype), (*shape, channels))
 
         return load
 
     def _augment(self, both: Any, draw: Any) -> Any:
         """Jitter and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
         tf = _tensorflow()
-        size, spare = self.config.image_size, self.config.load_size - self.config.image_size
+        (height, width), (tall, wide) = self.config.shape, self.config.load_shape
         if self.config.augment == "none":
             return both
-        if spare:
-            corner = tf.random.stateless_uniform([2], [self.config.seed, draw], 0, spare + 1, tf.int32)
-            both = tf.slice(both, [0, corner[0], corner[1], 0], [2, size, size, 3])
+        if tall > height:
+            seed, spare = [self.config.seed, draw], (tall - height, wide - width)
+            top, left = (
+                tf.random.stateless_uniform([2], seed, 0, room + 1, tf.int32)[i] for i, room in enumerate(spare)
+            )
+            both = tf.slice(both, [top, left, 0], [height, width, both.shape[-1]])
         if self.config.augment == "jitter_flip":
             coin = tf.random.stateless_uniform([], [self.config.seed + 1, draw])
-            both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [2]), lambda: both)
+            both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [1]), lambda: both)
         return self._redraw(both, draw) if self.task.redraws else both
 
     def _warp(self, both: Any, draw: Any) -> Any:
@@ -207,13 +219,15 @@ class Batches:
         if not self.config.warp:
             return both
         tf = _tensorflow()
-        last = self.config.load_size - 1
+        shape = self.config.load_shape
         coarse = tf.random.stateless_uniform([GRID, GRID, 2], [self.config.seed + 2, draw], -1, 1)
-        field = tf.image.resize(coarse, [last + 1, last + 1], "gaussian")  # its weights are positive: within [-1, 1]
-        places = tf.stack(tf.meshgrid(*[tf.range(last + 1, dtype=tf.float32)] * 2, indexing="ij"), -1)
-        places = tf.abs(places + field * self.config.warp * (last + 1))
+        field = tf.image.resize(coarse, shape, "gaussian")  # its weights are positive: within [-1, 1]
+        places = tf.stack(tf.meshgrid(*(tf.range(side, dtype=tf.float32) for side in shape), indexing="ij"), -1)
+        places = tf.abs(places + field * self.config.warp * min(shape))
+        last = tf.constant(shape, tf.float32) - 1
         places = last - tf.abs(last - places)  # what lies beyond the border is mirrored
-        return tf.stack([_sample(both[i], places, labels) for i, labels in enumerate(self.labels)])
+        sides = tf.split(both, [kind.channels for kind in self.kinds], -1)
+        return tf.concat([_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True)], -1)
 
     def _redraw(self, both: Any, draw: Any) -> Any:
         """Let the task vary the source; the target stays the same."""
@@ -222,12 +236,24 @@ class Batches:
         def redraw(source: np.ndarray, draw: np.ndarray) -> np.ndarray:
             return self.task.redraw(source, (self.config.seed, int(draw)))
 
-        source = tf.numpy_function(redraw, [both[0], draw], tf.uint8)
-        return tf.stack([tf.ensure_shape(source, both.shape[1:]), both[1]])
+        source, target = both[..., : self.kinds[0].channels], both[..., self.kinds[0].channels :]
+        redrawn = tf.ensure_shape(tf.numpy_function(redraw, [source, draw], tf.uint8), source.shape)
+        return tf.concat([redrawn, target], -1)
+
+
+def join(sides: tuple[np.ndarray, np.ndarray], kinds: Kinds) -> np.ndarray:
+    """Source and target, stored values (H, W, C), in one array: uint8 if both are 8-bit RGB, else in [-1, 1]."""
+    if not _plain(kinds):
+        sides = kinds[0].to_float(sides[0]), kinds[1].to_float(sides[1])
+    return np.concatenate(sides, axis=-1)
+
+
+def _plain(kinds: Kinds) -> bool:
+    return kinds[0].plain and kinds[1].plain
 
 
 def _sample(image: Any, places: Any, nearest: bool) -> Any:
-    """The colors of a uint8 image (S, S, 3) at places (S, S, 2) inside of it, row and column: nearest or bilinear."""
+    """The values of an image (H, W, C) at places (H, W, 2) inside of it, row and column: nearest or bilinear."""
     tf = _tensorflow()
     if nearest:
         return tf.gather_nd(image, tf.cast(tf.round(places), tf.int32))
@@ -238,7 +264,7 @@ def _sample(image: Any, places: Any, nearest: bool) -> Any:
         for column, right in ((low, 1 - part[..., 1:]), (high, part[..., 1:])):
             corner = tf.cast(tf.stack([row[..., 0], column[..., 1]], -1), tf.int32)
             total += down * right * tf.cast(tf.gather_nd(image, corner), tf.float32)
-    return tf.cast(tf.round(total), tf.uint8)
+    return tf.cast(tf.round(total), tf.uint8) if image.dtype == tf.uint8 else total
 
 
 def _tensorflow() -> Any:

@@ -11,6 +11,7 @@ from typing import Literal, TypedDict
 import numpy as np
 
 from p2plib.data import toy
+from p2plib.data.kind import Kinds
 from p2plib.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
@@ -40,8 +41,9 @@ class Entry:
         citation: whom to cite.
         classes: if side B is labels, the color of each class (RGB, 0 to 255); the first one is the usual background.
         photos: the data set holds photos, at any depth, for the tasks that make pairs of photos.
-        make: `make(index, size)` returns pair number `index`: A and B, uint8 (size, size, 3). For data sets without
-            a download.
+        make: `make(index, size)` returns pair number `index`: A and B, (size, size, C) each. For data sets without a
+            download.
+        kinds: what A and B are, where `make` makes other images than 8-bit RGB.
         mirrors: further addresses of the same archive, which are tried in turn when `url` fails.
         sha256: the archive's SHA-256 in hexadecimal digits; another archive is refused. None accepts any.
     """
@@ -58,6 +60,7 @@ class Entry:
     classes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     photos: bool = False
     make: Callable[[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+    kinds: Kinds | None = None
     mirrors: tuple[str, ...] = ()
     sha256: str | None = None
 

@@ -21,7 +21,8 @@ from p2plib.data.image import (
     resize_image,
     tile_images,
 )
-from p2plib.data.pairs import Pair, PairError, Problem
+from p2plib.data.pairs import Pair
+from p2plib.data.problems import PairError, Problem
 from p2plib.errors import DataError
 from p2plib.files import shell
 from p2plib.registry import TASKS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,8 +14,11 @@ import numpy as np
 from p2plib.data import statistics
 from p2plib.data.catalog import Direction, Entry, entry_of
 from p2plib.data.formats import OUTSIDE
-from p2plib.data.image import Color, ImageKind, enlarge_image, resize_image, window
-from p2plib.data.pairs import Listing, Pair, PairError, Problem
+from p2plib.data.image import Color, Shape, enlarge_image, resize_image, sides, window
+from p2plib.data.kind import ImageKind, Kinds
+from p2plib.data.measure import measured
+from p2plib.data.pairs import Listing, Pair
+from p2plib.data.problems import NAMED, PairError, Problem, refuse_broken, say_left_out
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -28,8 +30,6 @@ Item = TypeVar("Item")
 
 HELD_OUT = 0.1
 """Share of the training pairs that is kept for validation when a data set has no split of that name."""
-NAMED = 10
-"""How many pairs an error names at most."""
 PALETTE_FROM = 40
 """How many images of a split, evenly spaced, are searched for the colors of label classes."""
 
@@ -37,8 +37,10 @@ PALETTE_FROM = 40
 class Loaded(NamedTuple):
     """Decoded pairs of a split."""
 
-    images: np.ndarray
-    """uint8 (N, 2, S, S, 3): the source, then the target."""
+    sources: np.ndarray
+    """Stored values (N, H, W, C); what they are says the data set's `source`."""
+    targets: np.ndarray
+    """The same for its `target`."""
     names: list[str]
     """The N pairs' names."""
     left_out: list[Problem]
@@ -52,7 +54,8 @@ class Split:
     Attributes:
         pairs: the pairs, as A and B.
         direction: which side is the source.
-        size: height and width in pixels that pairs are brought to.
+        shape: height and width in pixels that pairs are brought to.
+        kinds: what sources and targets are.
         skip_broken: leave broken pairs out, instead of raising an error that names them.
         left_out: the files that form no pair, and the pairs that turned out to be broken or useless for the task.
         crop: pairs come to their size by a crop of the center at their own scale, and are not resized as a whole.
@@ -60,7 +63,8 @@ class Split:
 
     pairs: Sequence[Pair]
     direction: Direction
-    size: int
+    shape: Shape
+    kinds: Kinds
     skip_broken: bool = False
     left_out: tuple[Problem, ...] = ()
     crop: bool = False
@@ -79,36 +83,37 @@ class Split:
         return self.pairs[i].name
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and target of pair `i` at their own size: uint8 (H, W, 3) each.
+        """Source and target of pair `i` at their own size: stored values (H, W, C) each.
 
         Raises:
             PairError: the pair cannot be used; the message says why.
         """
         return self.sides(self.pairs[i])
 
-    def resized(self, i: int, size: int | None = None) -> np.ndarray:
-        """Pair `i`, both sides at one size: uint8 (2, S, S, 3), the source first. Raises as `read`.
+    def resized(self, i: int, size: int | Shape | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target of pair `i` at one size: stored values (H, W, C) each. Raises as `read`.
 
         They are resized without a crop or, with `crop`, cut out of the center as they are.
         """
-        return self.resize(self.pairs[i], size or self.size)
+        return self.resize(self.pairs[i], size or self.shape)
 
     def spread(self, count: int) -> Split:
         """At most `count` of the pairs, evenly spaced from the first to the last (0: all)."""
         return replace(self, pairs=spread(self.pairs, count))
 
-    def load(self, limit: int = 0, size: int | None = None) -> Loaded:
+    def load(self, limit: int = 0, size: int | Shape | None = None) -> Loaded:
         """Decode pairs and bring them to one size as `resized` does, without augmentation.
 
         Args:
             limit: at most this many, evenly spaced over the split; 0 means all.
-            size: height and width in pixels; None means that of the data set.
+            size: height and width in pixels, or one number for both; None means that of the data set.
 
         Raises:
             DataError: pairs are broken and `skip_broken` is off, or none can be used; the message names them.
         """
-        arrays, used = self.spread(limit).usable(lambda pair: self.resize(pair, size or self.size))
-        return Loaded(np.stack(arrays), used.names, list(used.left_out))
+        pairs, used = self.spread(limit).usable(lambda pair: self.resize(pair, size or self.shape))
+        sources, targets = (np.stack(side) for side in zip(*pairs, strict=True))
+        return Loaded(sources, targets, used.names, list(used.left_out))
 
     def originals(self, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """Source and target of at most `limit` pairs, evenly spaced (0: all), at their own size. Raises as `load`."""
@@ -134,7 +139,7 @@ class Split:
             results = list(pool.map(attempt, self.pairs))
         good = [(result, pair) for result, pair in zip(results, self.pairs, strict=True) if not _failed(result)]
         unused = [result for result in results if _failed(result)]
-        _refuse_broken(unused, self.skip_broken)
+        refuse_broken(unused, self.skip_broken)
         left_out = (*self.left_out, *unused)
         if not good:
             raise DataError("No pair can be used; " + say_left_out(left_out, NAMED))
@@ -142,28 +147,34 @@ class Split:
 
     def sides(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Source and target of a pair. Raises as `read`."""
-        a, b = pair.read()
-        return (a, b) if self.direction == "AtoB" else (b, a)
+        source, target = self.kinds
+        if self.direction == "AtoB":
+            return pair.read((source, target))
+        b, a = pair.read((target, source))
+        return a, b
 
-    def resize(self, pair: Pair, size: int) -> np.ndarray:
+    def resize(self, pair: Pair, size: int | Shape) -> tuple[np.ndarray, np.ndarray]:
         """Read one pair and bring it to a size: see `resized`."""
         if self.crop:
-            return window(self.whole(pair, size)[0], size)
-        return np.stack([resize_image(side, size, size) for side in self.sides(pair)])
+            source, target = self.whole(pair, size)[0]
+            return window(source, size), window(target, size)
+        source, target = self.sides(pair)
+        return resize_image(source, *sides(size)), resize_image(target, *sides(size))
 
-    def whole(self, pair: Pair, size: int) -> tuple[np.ndarray, bool]:
-        """Read one pair to cut windows of `size` pixels out of it.
+    def whole(self, pair: Pair, size: int | Shape) -> tuple[tuple[np.ndarray, np.ndarray], bool]:
+        """Read one pair to cut windows of this size out of it.
 
         Both sides have one size here as everywhere: a pair whose sides differ is broken, and never made to fit.
 
         Returns:
-            uint8 (2, H, W, 3), the source first, at its own scale; whether it had to be enlarged for the window to fit.
+            Source and target at their own scale; whether they had to be enlarged for the window to fit.
 
         Raises:
             PairError: as `read`.
         """
-        both = self.sides(pair)
-        return np.stack([enlarge_image(side, size) for side in both]), min(both[0].shape[:2]) < size
+        source, target = self.sides(pair)
+        small = any(length < side for length, side in zip(source.shape[:2], sides(size), strict=True))
+        return (enlarge_image(source, size), enlarge_image(target, size)), small
 
 
 @dataclass(frozen=True)
@@ -175,9 +186,9 @@ class Dataset:
         entry: its entry in the catalog, if it has one.
         task: what is learned from it.
         direction: which side is the source: AtoB or BtoA.
-        source: name and classes of the sources.
-        target: name and classes of the targets.
-        size: height and width in pixels that pairs are brought to.
+        source: what the sources are: name, classes, channels, type and range of their values.
+        target: what the targets are.
+        shape: height and width in pixels that pairs are brought to.
         listing: its pairs by split.
         held_out: the seed that chooses a tenth of `train` for validation; None if there is a split `val`.
         skip_broken: leave broken pairs out, instead of raising an error that names them.
@@ -191,12 +202,17 @@ class Dataset:
     direction: Direction
     source: ImageKind
     target: ImageKind
-    size: int
+    shape: Shape
     listing: Listing
     held_out: int | None
     skip_broken: bool = False
     crop: bool = False
     chosen: Mapping[str, frozenset[str]] | None = None
+
+    @property
+    def kinds(self) -> Kinds:
+        """What sources and targets are."""
+        return self.source, self.target
 
     @property
     def names(self) -> tuple[str, str]:
@@ -231,14 +247,14 @@ class Dataset:
         if where not in self.listing.splits:
             raise DataError(f"{self.data}: there is no split {name!r}; it has {', '.join(self.listing.splits)}.")
         unpaired = self.listing.unpaired.get(where, [])
-        _refuse_broken(unpaired, self.skip_broken)
+        refuse_broken(unpaired, self.skip_broken)
         pairs = self.listing.splits[where]
         if chosen is not None:
             pairs = [pair for found in self.listing.splits.values() for pair in found if pair.name in chosen]
         elif divided:
             pairs = self._divide(pairs, name)
         broken = tuple(problem for problem in unpaired if problem.broken)
-        return Split(pairs, self.direction, self.size, self.skip_broken, broken, self.crop)
+        return Split(pairs, self.direction, self.shape, self.kinds, self.skip_broken, broken, self.crop)
 
     def classes(self, side: Literal["source", "target"], split: str = "train") -> dict[str, Color] | None:
         """The classes of the sources or targets; None if these are not labels.
@@ -248,8 +264,9 @@ class Dataset:
         Raises:
             DataError: the split cannot be used.
         """
-        if self.entry or self.task.from_photos:
-            return dict((self.source if side == "source" else self.target).classes) or None
+        kind = self.source if side == "source" else self.target
+        if self.entry or self.task.from_photos or not kind.plain:
+            return dict(kind.classes) or None
         originals = self[split].originals(PALETTE_FROM)
         return statistics.label_palette([pair[side == "target"] for pair in originals])
 
@@ -275,11 +292,15 @@ class Dataset:
         return [pairs[i] for i in sorted(order[:cut] if name == "val" else order[cut:])]
 
 
-def open_dataset(config: TrainConfig) -> Dataset:
-    """Open the data set of a configuration. Its files are listed once and not read.
+def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
+    """Open the data set of a configuration. Its files are listed once.
+
+    Only what is not 8-bit RGB is also read, to find the range of its values.
 
     Args:
-        config: the fields `data`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are used.
+        config: the fields `data`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are used, and
+            those on channels and ranges.
+        kinds: what sources and targets are, if that is decided, as for a trained model; None: found in the images.
 
     Raises:
         DataError: the data set does not exist, is not downloaded yet, has no images or two layouts, or does not suit
@@ -289,13 +310,14 @@ def open_dataset(config: TrainConfig) -> Dataset:
     task = TASKS[config.task]()
     entry = entry_of(config.data)
     crop = config.load == "crop"  # then photos must not be shrunk
-    listing = task.list(config.data, None if crop else 2 * config.image_size)
+    listing = task.list(config.data, None if crop else 2 * max(config.shape))
     direction = direction_of(config)
     a, b = task.sides(entry)
-    source, target = (a, b) if direction == "AtoB" else (b, a)
+    named = (a, b) if direction == "AtoB" else (b, a)
+    source, target = kinds or (named if task.from_photos else measured(named, listing, direction, config))
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
-    size, skip = config.image_size, config.skip_broken
-    return Dataset(config.data, entry, task, direction, source, target, size, listing, held_out, skip, crop)
+    shape, skip = config.shape, config.skip_broken
+    return Dataset(config.data, entry, task, direction, source, target, shape, listing, held_out, skip, crop)
 
 
 def direction_of(config: TrainConfig) -> Direction:
@@ -310,25 +332,5 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def say_left_out(problems: Sequence[Problem], limit: int | None = None) -> str:
-    """A message about pairs that were left out: the number of each kind, then at most `limit` of the problems."""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(problem.kind for problem in problems).items())
-    return f"{len(problems)} pair(s) are left out ({kinds}):" + _lines(problems, limit)
-
-
 def _failed(result: Any) -> bool:
     return isinstance(result, Problem)
-
-
-def _refuse_broken(problems: Sequence[Problem], skip_broken: bool) -> None:
-    broken = [problem for problem in problems if problem.broken]
-    if broken and not skip_broken:
-        raise DataError(
-            f"{len(broken)} broken pair(s); fix or remove them, or leave them out with --skip-broken:"
-            + _lines(broken, NAMED)
-        )
-
-
-def _lines(problems: Sequence[Problem], limit: int | None) -> str:
-    more = len(problems) - len(problems[:limit])
-    return "".join(f"\n  {line}" for line in [*problems[:limit], *[f"... and {more} more"] * (more > 0)])

@@ -1,12 +1,14 @@
-"""Images as arrays: read any file as 8-bit RGB, resize, convert to the networks' range and back, save."""
+"""Images as arrays: read any file as 8-bit RGB, resize, convert to the networks' range and back, save.
+
+Files of more bits or other channels are read as they are by `values`.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,11 @@ GAP = 4
 """Pixels between the images of a sheet."""
 TINT = 4
 """Levels between the channels of a gray image at most; lossy formats add up to 2."""
+
+
+def sides(image_size: int | Shape) -> Shape:
+    """Height and width of images whose size is given as one number or both."""
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
 
 
 def max_pixels() -> int:
@@ -46,16 +53,8 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # 64 MB: editors
 
 Color = tuple[int, int, int]
 """Red, green and blue, 0 to 255."""
-
-
-@dataclass(frozen=True)
-class ImageKind:
-    """What the images of one side of a data set are: 8-bit RGB, and labels where they have classes."""
-
-    name: str
-    """For example "satellite"."""
-    classes: Mapping[str, Color] = field(default_factory=dict)
-    """The color of each class, if the catalog has it."""
+Shape = tuple[int, int]
+"""Height and width in pixels."""
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -256,14 +255,20 @@ def read_class_numbers(path: str | Path) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, height: int, width: int, labels: bool = False) -> np.ndarray:
-    """Resize a uint8 image (H, W, C) or (H, W), antialiased unless it is `labels`; returns uint8 (height, width, C).
+    """Resize an image (H, W, C) or (H, W), antialiased unless it is `labels`; returns (height, width, C) of its type.
 
     The triangle ("bilinear") filter, widened when shrinking, never overshoots: label colors keep clean edges.
     """
     if image.shape[:2] == (height, width):
         return image
-    filter = Image.Resampling.NEAREST if labels else Image.Resampling.BILINEAR
-    return np.array(Image.fromarray(image).resize((width, height), filter))
+    size, filter = (width, height), Image.Resampling.NEAREST if labels else Image.Resampling.BILINEAR
+    if image.dtype == np.uint8 and (image.ndim == 2 or image.shape[-1] == 3):
+        return np.array(Image.fromarray(image).resize(size, filter))
+    channels = [
+        Image.fromarray(channel.astype(np.float32)).resize(size, filter) for channel in np.moveaxis(image, -1, 0)
+    ]
+    values = np.stack([np.asarray(channel) for channel in channels], -1)
+    return (values if image.dtype == np.float32 else np.rint(values)).astype(image.dtype)
 
 
 def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:
@@ -273,27 +278,28 @@ def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:
     return resize_image(image, height, width)
 
 
-def enlarge_image(image: np.ndarray, side: int) -> np.ndarray:
-    """Enlarge a uint8 image until its shorter side has `side` pixels; one that is large enough stays as it is."""
-    scale = side / min(image.shape[:2])
+def enlarge_image(image: np.ndarray, size: int | Shape) -> np.ndarray:
+    """Enlarge an image until `size` (one side or both) fits into it; one that is large enough stays as it is."""
+    scale = max(side / length for side, length in zip(sides(size), image.shape[:2], strict=True))
     height, width = (round(length * scale) if scale > 1 else length for length in image.shape[:2])
     return resize_image(image, height, width)
 
 
-def window(images: np.ndarray, size: int, where: Sequence[float] | np.ndarray = (0.5, 0.5)) -> np.ndarray:
-    """Cut the same square out of images, at their own scale.
+def window(image: np.ndarray, size: int | Shape, where: Sequence[float] | np.ndarray = (0.5, 0.5)) -> np.ndarray:
+    """Cut a rectangle out of an image, at its own scale.
 
     Args:
-        images: (..., H, W, 3), no side shorter than `size`.
-        size: side of the square in pixels.
+        image: (H, W, C), no smaller than `size`.
+        size: height and width of the rectangle, or one number for both.
         where: down and across, from 0 to below 1: equal parts of this range are the possible places. Default: center.
 
     Returns:
-        (..., size, size, 3).
+        (height, width, C).
     """
-    spare = [length - size for length in images.shape[-3:-1]]
+    height, width = sides(size)
+    spare = image.shape[0] - height, image.shape[1] - width
     top, left = (int(float(part) * (room + 1)) for part, room in zip(where, spare, strict=True))
-    return images[..., top : top + size, left : left + size, :]
+    return image[top : top + height, left : left + width]
 
 
 def to_float(images: np.ndarray) -> np.ndarray:

@@ -31,39 +31,14 @@ import numpy as np
 from p2plib.data import layout
 from p2plib.data.formats import count_others, files_below, is_image, unsupported
 from p2plib.data.image import header, read_oriented
+from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.layout import SPLITS as SPLITS
+from p2plib.data.problems import PairError, Problem
+from p2plib.data.values import read_values
 from p2plib.errors import DataError
 from p2plib.files import readable
 
 MIN_ASPECT = 1.8
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A fault of one pair, or a note on it.
-
-    Attributes:
-        name: the pair's name, or that of a file without a partner.
-        kind: a category, in one or two words.
-        detail: one clause: what was found and, for a broken pair, what to do.
-        broken: training refuses (or skips) the pair. False for a note.
-    """
-
-    name: str
-    kind: str
-    detail: str
-    broken: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.detail}."
-
-
-class PairError(DataError):
-    """A pair that cannot be used; `problem` says why."""
-
-    def __init__(self, problem: Problem):
-        super().__init__(problem)
-        self.problem = problem
 
 
 class Pair(Protocol):
@@ -77,10 +52,14 @@ class Pair(Protocol):
     def files(self) -> dict[str, Path]:
         """Its files by their content ("A", "B", "A|B" or "photo"); empty if a function makes the pair."""
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """A and B: uint8 (H, W, 3) each, of the same size. Raises PairError."""
+    def read(self, kinds: Kinds | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """A and B: stored values (H, W, C) each, of the same height and width. Raises PairError.
 
-    def views(self) -> dict[str, np.ndarray]:
+        Args:
+            kinds: what A and B are; None: 8-bit RGB.
+        """
+
+    def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """The images that the checker examines, by name: both sides, or the photo that the pair is made of."""
 
 
@@ -101,20 +80,46 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
 
-def read_or_refuse(path: Path, name: str, side: str = "", upright: bool = True) -> tuple[np.ndarray, int | None]:
-    """Read a file of a pair, and its EXIF orientation, as `image.read_oriented` does.
+def read_or_refuse(
+    path: Path, name: str, side: str = "", upright: bool = True, kind: ImageKind | None = None
+) -> tuple[np.ndarray, int | None]:
+    """Read a file of a pair, and its EXIF orientation, as `image.read_oriented` or `read_as` does.
 
     Args:
         path: the file.
         name: the pair's name.
         side: which side the file is, for the message, if there is more than one file.
         upright: see `image.read_oriented`.
+        kind: what it is; None: 8-bit RGB. Other images have no EXIF orientation.
 
     Raises:
-        PairError: it cannot be read.
+        PairError: it cannot be read, or is something else.
     """
     with refused(path, name, side):
-        return read_oriented(path, upright)
+        return read_oriented(path, upright) if kind is None or kind.plain else (read_as(path, kind), None)
+
+
+def read_as(path: Path, kind: ImageKind) -> np.ndarray:
+    """Read an image of a kind, ordinary or not: stored values (H, W, C).
+
+    Gray images become color where three channels are expected, and lose channels that are all equal where one is.
+
+    Raises:
+        DataError: it cannot be read, or its channels or its type differ.
+    """
+    if kind.plain:
+        return read_oriented(path)[0]
+    values = read_values(path)
+    if values.shape[-1] == 1 and kind.channels == 3:
+        values = np.repeat(values, 3, axis=-1)
+    elif kind.channels == 1 and values.shape[-1] == 3 and (values == values[..., :1]).all():
+        values = values[..., :1]
+    elif kind.channels < values.shape[-1] == 4 and kind.dtype == "uint8":
+        values = values[..., : kind.channels]
+    if values.shape[-1] != kind.channels or values.dtype != kind.dtype:
+        found = f"{values.shape[-1]} channels of {values.dtype}"
+        raise DataError(f"{path}: holds {found}, not {kind.channels} of {kind.dtype} as the others; convert it.")
+    return values
 
 
 @contextmanager
@@ -168,17 +173,17 @@ class FilePair:
         """The files by their content: "A" and "B", or "A|B"."""
         return {"A|B": self.a} if self.b is None else {"A": self.a, "B": self.b}
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Decode both images as `image.read_rgb` does.
+    def read(self, kinds: Kinds | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Decode both images as `read_as` does.
 
         Returns:
-            A and B: uint8 (H, W, 3) each, of the same size.
+            A and B: stored values (H, W, C) each, of the same size.
 
         Raises:
             PairError: unreadable, of different sizes, or not two halves side by side.
         """
-        a, b = self.read_sides()
-        if a.shape != b.shape:
+        a, b = self.read_sides(kinds)
+        if a.shape[:2] != b.shape[:2]:
             raise self.different_sizes(a, b)
         return a, b
 
@@ -186,27 +191,30 @@ class FilePair:
         """The error that says so."""
         return self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
 
-    def views(self) -> dict[str, np.ndarray]:
+    def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """A and B. Raises PairError as `read`."""
-        return dict(zip("AB", self.read(), strict=True))
+        return dict(zip("AB", self.read(kinds), strict=True))
 
-    def read_sides(self) -> tuple[np.ndarray, np.ndarray]:
+    def read_sides(self, kinds: Kinds | None = None) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, but A and B may differ in size."""
         if self.b is None:
-            return self._halves(self._joined())
-        (a, turn_a), (b, turn_b) = (read_or_refuse(path, self.name, side) for side, path in self.files.items())
+            return self._halves(self._joined(kinds[0] if kinds else None))
+        (a, turn_a), (b, turn_b) = (
+            read_or_refuse(path, self.name, side, kind=kind)
+            for (side, path), kind in zip(self.files.items(), kinds or (None, None), strict=True)
+        )
         if detail := _turned_apart({"A": turn_a, "B": turn_b}, {"A": a.shape[:2], "B": b.shape[:2]}):
             raise self._error("orientation", detail)
         return a, b
 
-    def _joined(self) -> np.ndarray:
+    def _joined(self, kind: ImageKind | None) -> np.ndarray:
         """A side-by-side file. Its EXIF orientation is applied only if it then becomes wide enough.
 
         Otherwise it is left over from one of the photos that the halves were made of.
         """
-        image, _ = read_or_refuse(self.a, self.name, upright=False)
+        image, _ = read_or_refuse(self.a, self.name, upright=False, kind=kind)
         tall = image.shape[0] >= MIN_ASPECT * image.shape[1]
-        return read_or_refuse(self.a, self.name)[0] if tall else image
+        return read_or_refuse(self.a, self.name, kind=kind)[0] if tall else image
 
     def _halves(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = image.shape[:2]
@@ -228,7 +236,7 @@ class FilePair:
 
 @dataclass(frozen=True)
 class MadePair:
-    """A pair that a function makes when it is read: `make(index, size)` returns A and B, uint8 (size, size, 3)."""
+    """A pair that a function makes when it is read: `make(index, size)` returns A and B, (size, size, C) each."""
 
     name: str
     index: int
@@ -240,11 +248,11 @@ class MadePair:
         """None."""
         return {}
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """A and B: uint8 (size, size, 3) each."""
+    def read(self, kinds: Kinds | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """A and B: stored values (size, size, C) each."""
         return self.make(self.index, self.size)
 
-    def views(self) -> dict[str, np.ndarray]:
+    def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """A and B."""
         return dict(zip("AB", self.read(), strict=True))
 

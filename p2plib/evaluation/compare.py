@@ -13,7 +13,7 @@ import numpy as np
 from p2plib import files
 from p2plib.data.dataset import spread
 from p2plib.errors import ConfigError, DataError
-from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, without_infinity
+from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, say_shape, without_infinity
 from p2plib.inference.checkpoint import find, load, short_name
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def compare(
         if len(set(found.values())) > 1:
             raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models of one {kind}.")
     first = next(iter(checkpoints.values())).info
-    size = max(model.size for model in checkpoints.values())
+    size = say_shape(max(model.shape for model in checkpoints.values()))
     evaluations = {
         name: evaluate(model, data or first.config.data, split, limit, noise, extractor=extractor, size=size)
         for name, model in checkpoints.items()

@@ -16,6 +16,7 @@ import numpy as np
 from p2plib import files
 from p2plib.data import record
 from p2plib.data.dataset import Dataset, Loaded, open_dataset
+from p2plib.data.image import Shape
 from p2plib.evaluation import distances, metrics
 from p2plib.inference.translate import translate
 from p2plib.models import features
@@ -40,9 +41,10 @@ class Evaluation:
     scores: dict[str, np.ndarray]
     """Values (N,) by metric name. l1 is on [-1, 1]; psnr, ssim and ms_ssim are for images on [0, 1]; perceptual is
     there if the weights of its network are. Labels only: accuracy is the share of correct pixels. Colorizers only: ab
-    is the mean color error in units of CIE Lab, and ab_grey is that of the gray source, the baseline."""
+    is the mean color error in units of CIE Lab, and ab_grey is that of the gray source, the baseline. mae, for targets
+    other than 8-bit RGB, is the mean absolute error in stored values, with their unit."""
     sources: np.ndarray
-    """uint8 (N, S, S, 3), like `generated` and `targets`."""
+    """uint8 (N, H, W, 3), like `generated` and `targets`: as people see them, whatever their values are."""
     generated: np.ndarray
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)
@@ -96,7 +98,7 @@ def evaluate(
     extractor: distances.Extractor | None = None,
     palette: Mapping[str, Sequence[int]] | Literal["auto"] | None = "auto",
     fid: bool | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
 ) -> Evaluation:
     """Score a checkpoint on a split, at one size without crops; where training `load` was crop, on center crops.
 
@@ -119,7 +121,7 @@ def evaluate(
     dataset = opened(checkpoint, data, size)
     loaded = dataset[split].load(limit)
     # crops keep their scale
-    generated = translate(checkpoint, list(loaded.images[:, 0]), noise, fit=not dataset.crop)
+    generated = translate(checkpoint, list(loaded.sources), noise, fit=not dataset.crop)
     dropout = "off" if noise is None else f"on, seed {noise}"
     protocol = conditions(checkpoint.info.step, dataset, split, len(loaded.names)) | {
         "noise": noise,
@@ -144,15 +146,20 @@ def judge(
         dataset: where the pairs are from.
         split: its split.
         loaded: the pairs, from `dataset[split].load()`.
-        generated: uint8 (N, S, S, 3), in the order of `loaded`.
+        generated: stored values (N, H, W, C), in the order of `loaded`.
         protocol: how the images were made.
         extractor: as for `evaluate`.
         palette: as for `evaluate`.
         fid: as for `evaluate`.
     """
-    sources, targets = loaded.images[:, 0], loaded.images[:, 1]
-    protocol = dict(protocol) | {"ms_ssim_scales": metrics.scales(dataset.size)}
-    scores = metrics.score(targets, generated, sources, _wanted(dataset))
+    source, target = dataset.kinds
+    protocol = dict(protocol) | {"ms_ssim_scales": metrics.scales(min(dataset.shape))}
+    scores = metrics.score(loaded.targets, generated, loaded.sources, _wanted(dataset), dataset.kinds)
+    sources, targets, generated = (
+        source.preview(loaded.sources),
+        target.preview(loaded.targets),
+        target.preview(generated),
+    )
     sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
         accuracy, labels = _label_scores(targets, generated, colors)
@@ -167,7 +174,7 @@ def judge(
     return Evaluation(protocol, loaded.names, scores, sources, generated, targets, sets, len(dataset[split]))
 
 
-def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = None) -> Dataset:
+def opened(checkpoint: Checkpoint, data: str | None = None, size: int | str | None = None) -> Dataset:
     """Open the data set for an evaluation: the checkpoint's training data unless `data` is given, at any size.
 
     Training data that were moved keep the split that the run made of them.
@@ -179,7 +186,7 @@ def opened(checkpoint: Checkpoint, data: str | None = None, size: int | None = N
     if not data:
         record.check_there(config.data)
     config = dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size)
-    dataset, known = open_dataset(config), checkpoint.record
+    dataset, known = open_dataset(config, checkpoint.info.kinds), checkpoint.record
     return dataset if data and not record.holds_same(dataset, known) else record.kept(dataset, known)
 
 
@@ -198,14 +205,19 @@ def conditions(step: int, dataset: Dataset, split: str, count: int) -> dict[str,
         "split": split,
         "pictures": count,
         "direction": dataset.direction,
-        "size": dataset.size,
+        "size": say_shape(dataset.shape),
         "crops": "center" if dataset.crop else "none",
     }
 
 
-def sized(size: int, crop: bool) -> str:
-    """How the images of an evaluation came to their size, in words."""
-    pixels = f"{size} x {size} pixels"
+def say_shape(shape: Shape) -> int | str:
+    """Height and width as `image_size` has them: one number for squares, HEIGHTxWIDTH for others."""
+    return shape[0] if shape[0] == shape[1] else f"{shape[0]}x{shape[1]}"
+
+
+def sized(size: int | str, crop: bool) -> str:
+    """How the images of an evaluation came to their size, given as `image_size` has it, in words."""
+    pixels = f"{str(size).replace('x', ' x ') if isinstance(size, str) else f'{size} x {size}'} pixels"
     return f"the center {pixels} at the images' own scale" if crop else f"resized to {pixels} without crops"
 
 

@@ -24,11 +24,11 @@ from p2plib.config import TrainConfig
 from p2plib.data import statistics
 from p2plib.data.batches import Batches
 from p2plib.data.dataset import direction_of, open_dataset
-from p2plib.data.image import to_float
+from p2plib.data.image import Shape, to_float
 from p2plib.data.statistics import Color
 from p2plib.errors import CheckpointError, DataError
 from p2plib.evaluation import metrics
-from p2plib.evaluation.evaluate import conditions, opened
+from p2plib.evaluation.evaluate import conditions, opened, say_shape
 from p2plib.files import replacing
 from p2plib.inference.translate import generate
 
@@ -54,7 +54,7 @@ class Segmenter:
     data: str
     direction: str
     """Direction of the pairs, from labels to photo."""
-    size: int
+    size: int | str
     epochs: int
     seed: int
     load: str = "resize"  # files of earlier versions do not say
@@ -121,7 +121,7 @@ def train_segmenter(
     data = Batches(dataset, dataclasses.replace(config, batch_size=batch_size))
     keras.utils.set_random_seed(seed)
     with runtime.one_device(), runtime.dtype_policy("float32"), data.plain_errors():
-        model = _build(config.image_size, len(palette))
+        model = _build(config.shape, len(palette))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=plan.xla)
         for epoch in tqdm(range(epochs), desc="segmenter", unit="epoch", leave=False, disable=None):
@@ -206,20 +206,20 @@ def fcn_score(
         CheckpointError: the segmenter works at another size or scale.
     """
     dataset = opened(checkpoint, data)
-    if segmenter.size != dataset.size:
+    if segmenter.size != (size := say_shape(dataset.shape)):
         raise CheckpointError(
-            f"The segmenter works at {segmenter.size} pixels, the generator at {dataset.size}; train a new segmenter."
+            f"The segmenter works at {segmenter.size} pixels, the generator at {size}; train a new segmenter."
         )
     if (segmenter.load == "crop") != dataset.crop:
         raise CheckpointError(
             f"The segmenter was made with load {segmenter.load}, unlike the generator; train a new one."
         )
-    both = dataset[split].load(limit).images
-    labels = np.stack([statistics.nearest(source, segmenter.palette) for source in both[:, 0]])
-    photos = {"generated": generate(checkpoint.generator, both[:, 0]), "real": both[:, 1]}
+    loaded = dataset[split].load(limit)
+    labels = np.stack([statistics.nearest(source, segmenter.palette) for source in loaded.sources])
+    photos = {"generated": generate(checkpoint.generator, loaded.sources), "real": loaded.targets}
     classes = len(segmenter.palette)
     matrices = {name: metrics.count(labels, segmenter.label(shown), classes) for name, shown in photos.items()}
-    protocol = conditions(checkpoint.info.step, dataset, split, len(both)) | {
+    protocol = conditions(checkpoint.info.step, dataset, split, len(labels)) | {
         "dropout": "off",
         "classes": classes,
         "most_common_class": round(float(matrices["real"].sum(1).max() / matrices["real"].sum()), 4),
@@ -228,14 +228,14 @@ def fcn_score(
     return FcnScore(protocol, **{name: metrics.label_scores(matrix) for name, matrix in matrices.items()})
 
 
-def _build(size: int, classes: int) -> keras.Model:
+def _build(shape: Shape, classes: int) -> keras.Model:
     """The generator's U-Net with few filters and one output logit per class."""
     import keras
 
     from p2plib.models.layers import upsample
     from p2plib.models.unet import unet
 
-    base = unet(size, FILTERS)
+    base = unet(shape, FILTERS)
     features = base.get_layer("up1_activation").output
     logits = upsample(features, "logits", classes, "transpose", dtype="float32")
     return keras.Model(base.input, logits, name="segmenter")

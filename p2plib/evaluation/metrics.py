@@ -1,7 +1,7 @@
 """How close generated images are to the expected ones. Each metric is a function that returns one number per image.
 
 All take uint8 arrays (N, H, W, 3), the images as saved, so that numbers can be reproduced from files. They process one
-image at a time to limit memory.
+image at a time to limit memory. Images of other values come on the same scale, from 0 to 255, as float32 (N, H, W, C).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from p2plib.data import color, statistics
+from p2plib.data.kind import PLAIN, Kinds
 from p2plib.registry import METRICS
 
 
@@ -87,20 +88,36 @@ VALIDATION = ("l1", "psnr", "ssim")
 
 
 def score(
-    targets: np.ndarray, generated: np.ndarray, sources: np.ndarray, names: Iterable[str] = COMMON
+    targets: np.ndarray,
+    generated: np.ndarray,
+    sources: np.ndarray,
+    names: Iterable[str] = COMMON,
+    kinds: Kinds = PLAIN,
 ) -> dict[str, np.ndarray]:
     """Compute metrics of generated images against the targets.
 
     Args:
-        targets: uint8 (N, H, W, 3), like `generated` and `sources`.
+        targets: stored values (N, H, W, C), like `generated`; uint8 and C = 3 unless `kinds` differ.
         generated: the generated images.
         sources: the images they were generated from.
         names: metric names in `registry.METRICS`.
+        kinds: what sources and targets are.
 
     Returns:
-        Values (N,) by metric name.
+        Values (N,) by metric name. Where targets are not 8-bit RGB, the common metrics are over the range of their
+        values, the others see images as people do, and `mae` is the mean absolute error in stored values.
     """
-    return {name: METRICS[name](targets, generated, sources) for name in names}
+    source, target = kinds
+    if target.plain:
+        shown = source.preview(sources)
+        return {name: METRICS[name](targets, generated, shown) for name in names}
+    levels, seen = (
+        [function(values) for values in (targets, generated)] + [source.preview(sources)]
+        for function in (target.levels, target.preview)
+    )
+    scores = {name: METRICS[name](*(levels if name in COMMON else seen)) for name in names}
+    errors = [np.abs(x.astype(np.float64) - y).mean() for x, y in zip(targets, generated, strict=True)]
+    return scores | {"mae": np.array(errors)}
 
 
 def means(scores: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -209,7 +209,7 @@ def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _title(info: CheckpointInfo) -> str:
     source, target = map(_text, info.names)
-    entry, size = _entry(info.config), info.config.image_size
+    entry, (height, width) = _entry(info.config), info.config.shape
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(data_name(info.config.data))}”"
     does = f"takes a “{source}” image and generates the matching “{target}” image"
     made, works = "image pairs", "in RGB"
@@ -223,7 +223,7 @@ def _title(info: CheckpointInfo) -> str:
         f"# {source} to {target}, by pix2pix\n\n"
         f"This model {does}. It is the generator of a conditional GAN (pix2pix, "
         f"[Isola et al. 2017](https://arxiv.org/abs/1611.07004)), trained with p2plib on {made} of {data}. It works at "
-        f"{size} x {size} pixels, {works}."
+        f"{height} x {width} pixels, {works}."
     )
 
 
@@ -304,15 +304,15 @@ def _limits(
     info: CheckpointInfo, file: Path, counts: Mapping[str, int], evaluation: Evaluation | None
 ) -> Iterable[str]:
     """Limits that follow from the records and from the kind of model."""
-    config, train, size = info.config, counts.get("train"), info.config.image_size
+    config, train, (height, width) = info.config, counts.get("train"), info.config.shape
     few = "" if train is None or train >= FEW_PAIRS else " These are few: expect poor results on images unlike them."
     yield f"It was trained on a single data set of {train or 'an unknown number of'} training pairs.{few}"
     yield "It was not tested on other kinds of images."
     yield "Its output is a guess in the style of its training images, not a record of what is there."
     if TASKS[config.task].keeps_lightness:
-        yield f"Its colors have {size} x {size} pixels, enlarged to the photo, so colors of small objects bleed."
+        yield f"Its colors have {height} x {width} pixels, enlarged to the photo, so colors of small objects bleed."
     else:
-        yield f"It sees {size} x {size} pixels at a time, without finer detail or anything beyond them."
+        yield f"It sees {height} x {width} pixels at a time, without finer detail or anything beyond them."
     if config.gan_weight == 0:
         yield "It was trained without a discriminator: expect images that are too smooth."
     if not config.train_time and info.epoch < config.epochs:

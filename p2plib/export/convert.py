@@ -19,7 +19,7 @@ import numpy as np
 
 from p2plib import runtime
 from p2plib.data.dataset import open_dataset
-from p2plib.data.image import to_float
+from p2plib.data.image import resize_image
 from p2plib.errors import DataError, ExportError
 from p2plib.export import card
 from p2plib.files import check_writable, replacing_folder
@@ -115,15 +115,20 @@ def parity_images(model: checkpoint.Checkpoint) -> tuple[str, np.ndarray]:
     """Source images for comparing engines: validation images if available, else toy images.
 
     Returns:
-        A description, and uint8 (8, S, S, 3), or fewer from a small validation split.
+        A description, and stored values (8, H, W, C), or fewer from a small validation split.
     """
     config = model.info.config
     try:
-        images = open_dataset(config)["val"].load(IMAGES).images[:, 0]
+        images = open_dataset(config, model.info.kinds)["val"].load(IMAGES).sources
         return f"{len(images)} validation images", images
     except DataError:
         pass  # data moved or damaged; any images can reveal differences
-    return f"{IMAGES} toy images", np.stack([model.task.example(i, model.size)[0] for i in range(IMAGES)])
+    source = model.kinds[0]
+    if not source.plain:
+        noise = np.random.default_rng(0).uniform(-1, 1, (IMAGES, *model.shape, source.channels))
+        return f"{IMAGES} images of noise", source.to_values(noise)
+    toys = [model.task.example(i, max(model.shape))[0] for i in range(IMAGES)]
+    return f"{IMAGES} toy images", np.stack([resize_image(toy, *model.shape) for toy in toys])
 
 
 def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> tuple[float, float]:
@@ -132,10 +137,10 @@ def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> 
     Args:
         model: checkpoint with the Keras generator.
         engine: the exported generator.
-        images: uint8 (N, S, S, 3).
+        images: stored values (N, H, W, C).
     """
     with runtime.one_device():
-        sources = [to_float(image[None]) for image in images]  # one at a time limits memory
+        sources = [model.kinds[0].to_float(image[None]) for image in images]  # one at a time limits memory
         pairs = [(model.generator.predict_on_batch(x), engine.predict_on_batch(x)) for x in sources]
     differences = 127.5 * np.abs([np.asarray(one) - two for one, two in pairs])
     return float(differences.max()), float(differences.mean())

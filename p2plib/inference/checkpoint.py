@@ -25,6 +25,8 @@ import numpy as np
 from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data import record
+from p2plib.data.image import Shape
+from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.scale import Scale
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import readable, replacing
@@ -64,14 +66,15 @@ class CheckpointInfo:
     """Mean validation metrics at this step; empty if not computed."""
     scale: Scale | None = None
     """The sizes of its training images; None if it saw them at their own scale, and in files of earlier versions."""
+    kinds: Kinds | None = None
+    """What sources and targets are; None if both are 8-bit RGB."""
 
     def to_json(self) -> str:
         """Serialize as JSON."""
         values = {"format": 1, **vars(self), "config": self.config.to_dict()}
-        if self.scale is None:
-            del values["scale"]
-        else:
-            values["scale"] = self.scale._asdict()
+        values["scale"] = self.scale._asdict() if self.scale else None
+        values["kinds"] = [kind.to_json() for kind in self.kinds] if self.kinds else None
+        values = {name: value for name, value in values.items() if value is not None or name not in ("scale", "kinds")}
         return json.dumps(values, indent=1)
 
     @classmethod
@@ -82,6 +85,8 @@ class CheckpointInfo:
         values.pop("export", None)  # only exported models have it: format, precision, parity
         if sizes := values.get("scale"):
             values["scale"] = Scale(tuple(sizes["median"]), tuple(sizes["largest"]))
+        if kinds := values.get("kinds"):
+            values["kinds"] = ImageKind.from_json(kinds[0]), ImageKind.from_json(kinds[1])
         return cls(**values | {"config": TrainConfig.from_dict(values["config"]), "names": tuple(values["names"])})
 
 
@@ -95,9 +100,20 @@ class Checkpoint:
     """Which pairs its run trained and validated on, if it lies in a run folder; see `data.record`."""
 
     @property
-    def size(self) -> int:
+    def shape(self) -> Shape:
         """Height and width of the generator's images in pixels."""
-        return self.info.config.image_size
+        return self.info.config.shape
+
+    @property
+    def size(self) -> int:
+        """The longer side of the generator's images in pixels; of square ones, both."""
+        return max(self.shape)
+
+    @property
+    def kinds(self) -> Kinds:
+        """What its sources and targets are."""
+        source, target = self.info.names
+        return self.info.kinds or (ImageKind(source), ImageKind(target))
 
     @property
     def task(self) -> Task:

@@ -27,7 +27,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
-from p2plib.data.image import count_images, read_rgb
+from p2plib.data.image import Shape, count_images, read_rgb
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
 from p2plib.inference.translate import translate
@@ -103,7 +103,7 @@ def translate_files(
     todo = [job for job in jobs if job.target not in finished]
     done = Translated(skipped=[job.target for job in jobs if job.target in finished])
     with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        for batch in _batches(todo, checkpoint.size, done):
+        for batch in _batches(todo, checkpoint.shape, done):
             sources = [image for _, image in batch]
             generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
             for (job, source), result in zip(batch, generated, strict=True):
@@ -113,7 +113,7 @@ def translate_files(
     return done
 
 
-def _batches(jobs: Sequence[_Job], size: int, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
+def _batches(jobs: Sequence[_Job], shape: Shape, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
     """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. What is odd is noted in `done`."""
     small: list[tuple[_Job, np.ndarray]] = []
     for job, (image, count) in _ahead(_read, jobs):
@@ -121,7 +121,7 @@ def _batches(jobs: Sequence[_Job], size: int, done: Translated) -> Iterator[list
             done.several[job.source] = count
         if isinstance(image, DataError):
             done.failed[job.source] = str(image)
-        elif max(image.shape[:2]) > size:
+        elif image.shape[0] > shape[0] or image.shape[1] > shape[1]:
             yield [(job, image)]
         else:
             small.append((job, image))

@@ -2,7 +2,7 @@
 
 Tiles are spread evenly over the image and slightly beyond its borders, where the image is mirrored (the overlap-tile
 strategy of Ronneberger et al. 2015, arXiv 1505.04597). Overlapping tiles are blended with raised-cosine weights that
-fall to zero at each tile's edge and sum to 1 at every pixel. Blending happens before rounding to 8 bits.
+fall to zero at each tile's edge and sum to 1 at every pixel. Blending happens before rounding.
 """
 
 from __future__ import annotations
@@ -14,51 +14,57 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from p2plib.data.image import to_uint8
+from p2plib.data.image import Shape, sides
+from p2plib.data.kind import PLAIN, ImageKind
 
 DELAY = 1.0
 """Seconds before an image's progress bar appears."""
 
 Function = Callable[[np.ndarray], np.ndarray]
-"""Maps uint8 images (N, S, S, 3) to float arrays of the same shape in [-1, 1], each image independently."""
+"""Maps stored images (N, H, W, C) to float arrays (N, H, W, C) in [-1, 1], each image independently."""
 
 
 def tiled(
     function: Function,
     image: np.ndarray,
-    size: int,
+    size: int | Shape,
     overlap: int | None = None,
     batch_size: int = 8,
     progress: bool = False,
+    kind: ImageKind = PLAIN[1],
 ) -> np.ndarray:
     """Translate one image of any size in tiles.
 
-    Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by size // 16, because
+    Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by a 16th of it, because
     a network is least accurate at its borders. An image of exactly the network's size is one tile, without padding.
 
-    Memory holds uint8 copies of source and result plus one row of float tiles, so it grows with the width only.
+    Memory holds copies of source and result plus one row of float tiles.
 
     Args:
         function: the network.
-        image: uint8 (H, W, 3).
-        size: side of a tile, S, in pixels.
-        overlap: minimum overlap of neighboring tiles in pixels, from 0 (hard edges) to size - 1; None means size // 4.
+        image: (H, W, C).
+        size: height and width of a tile in pixels, or one number for both.
+        overlap: minimum overlap of neighboring tiles in pixels, from 0 (hard edges) to less than a tile; None means a
+            quarter of it.
         batch_size: tiles per call of the network.
         progress: show a progress bar on stderr if it takes more than a second.
+        kind: what the result is.
 
     Returns:
-        uint8 (H, W, 3).
+        Stored values (H, W, C).
     """
-    overlap = size // 4 if overlap is None else overlap
-    height, width = image.shape[:2]
-    top, left = padding = [_border(length, size) for length in (height, width)]
+    (height, width), shape = image.shape[:2], sides(size)
+    top, left = padding = [_border(length, side) for length, side in zip((height, width), shape, strict=True)]
     padded = np.pad(image, [*padding, (0, 0)], mode="reflect")
-    rows, columns = (axis(length, size, overlap) for length in padded.shape[:2])
-    tiles = (padded[y : y + size, x : x + size] for y in rows.starts for x in columns.starts)
+    rows, columns = (
+        axis(length, side, side // 4 if overlap is None else overlap)
+        for length, side in zip(padded.shape[:2], shape, strict=True)
+    )
+    tiles = (padded[y : y + shape[0], x : x + shape[1]] for y in rows.starts for x in columns.starts)
     count = len(rows.starts) * len(columns.starts)
     results = batched(function, tiles, batch_size)
     outputs = tqdm(results, "tiles", count, leave=False, delay=DELAY, disable=not progress)
-    return _blend(outputs, rows, columns)[top[0] : top[0] + height, left[0] : left[0] + width]
+    return _blend(outputs, rows, columns, kind)[top[0] : top[0] + height, left[0] : left[0] + width]
 
 
 def _border(length: int, size: int) -> tuple[int, int]:
@@ -108,16 +114,16 @@ def axis(length: int, size: int, overlap: int) -> Axis:
     return Axis(starts, np.array(weights, np.float32), length)
 
 
-def _blend(tiles: Iterable[np.ndarray], rows: Axis, columns: Axis) -> np.ndarray:
-    """Blend float tiles, given row by row, into one image: uint8 (H, W, 3)."""
-    size, outputs = rows.weights.shape[1], iter(tiles)
-    result = np.empty((rows.length, columns.length, 3), np.uint8)
-    band = np.zeros((size, columns.length, 3), np.float32)
+def _blend(tiles: Iterable[np.ndarray], rows: Axis, columns: Axis, kind: ImageKind) -> np.ndarray:
+    """Blend float tiles, given row by row, into one image of stored values (H, W, C)."""
+    size, wide, outputs = rows.weights.shape[1], columns.weights.shape[1], iter(tiles)
+    result = np.empty((rows.length, columns.length, kind.channels), kind.dtype)
+    band = np.zeros((size, columns.length, kind.channels), np.float32)
     for y, below, vertical in zip(rows.starts, [*rows.starts[1:], rows.length], rows.weights, strict=True):
         for x, horizontal in zip(columns.starts, columns.weights, strict=True):
-            band[:, x : x + size] += next(outputs) * (vertical[:, None] * horizontal)[..., None]
+            band[:, x : x + wide] += next(outputs) * (vertical[:, None] * horizontal)[..., None]
         done = below - y  # no later tile reaches these rows
-        result[y:below] = to_uint8(band[:done])
+        result[y:below] = kind.to_values(band[:done])
         band[: size - done] = band[done:].copy()
         band[size - done :] = 0
     return result

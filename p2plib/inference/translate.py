@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from p2plib import runtime
-from p2plib.data.image import resize_image, to_float, to_uint8
-from p2plib.errors import ConfigError
+from p2plib.data.image import Shape, resize_image
+from p2plib.data.kind import PLAIN, ImageKind, Kinds
+from p2plib.errors import ConfigError, DataError
 from p2plib.inference.tiling import Function, batched, tiled
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Generator(Protocol):
     """A `keras.Model`, or the engine of an exported model."""
 
     def predict_on_batch(self, x: np.ndarray) -> Any:
-        """Map float32 (N, S, S, 3) in [-1, 1] to the same shape and range."""
+        """Map float32 sources (N, H, W, C) in [-1, 1] to generated images of that size and range."""
 
 
 def translate(
@@ -44,26 +45,31 @@ def translate(
 
     Args:
         checkpoint: from `p2plib.load`.
-        images: uint8 arrays (H, W, 3).
+        images: arrays (H, W, C) of stored values; uint8 (H, W, 3) unless the model was trained on others.
         noise: None turns dropout off. A number seeds the paper's test-time dropout, the same for every image and tile.
         batch_size: images or tiles per call of the network; it does not change the result.
         fit: resize images of any size to the generator and back.
         progress: show a progress bar on stderr while an image is translated in tiles.
 
     Returns:
-        uint8 arrays, each the size of its source.
+        Arrays of stored values, each of the size of its source; uint8 (H, W, 3) unless the model was trained on others.
 
     Raises:
         ConfigError: noise was requested, but the model is an exported one.
+        DataError: an image has other channels or another type than those it was trained on.
     """
-    size, task = checkpoint.size, checkpoint.task
+    shape, task, (source, target) = checkpoint.shape, checkpoint.task, checkpoint.kinds
+    for image in images:
+        _check(image, source)
     places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
-    with _running(checkpoint.generator, noise) as network:
+    with _running(checkpoint.generator, noise, source) as network:
         batch_size = batch_size if noise is None else 1
-        resized = (resize_image(image, size, size) for image, at in zip(images, places, strict=True) if not at)
+        resized = (resize_image(image, *shape) for image, at in zip(images, places, strict=True) if not at)
         fitted = batched(network, resized, batch_size)
         return [
-            _in_tiles(network, image, at, size, batch_size, progress) if at else task.finish(next(fitted), image)
+            _in_tiles(network, image, at, shape, target, batch_size, progress)
+            if at
+            else task.finish(next(fitted), image, target)
             for image, at in zip(images, places, strict=True)
         ]
 
@@ -73,52 +79,60 @@ def tiled_at(checkpoint: Checkpoint, height: int, width: int, fit: bool = False)
 
     See `translate`, which decides by this.
     """
-    size, scale = checkpoint.size, checkpoint.info.scale
-    if fit or checkpoint.task.keeps_lightness or max(height, width) <= size:
+    (tall, wide), scale = checkpoint.shape, checkpoint.info.scale
+    if fit or checkpoint.task.keeps_lightness or (height <= tall and width <= wide):
         return None
     if scale is None:
         return height, width
     if height <= scale.largest[0] and width <= scale.largest[1]:
         return None
-    at = max(1, round(height * size / scale.median[0])), max(1, round(width * size / scale.median[1]))
-    return at if max(at) > size else None
+    at = max(1, round(height * tall / scale.median[0])), max(1, round(width * wide / scale.median[1]))
+    return at if at[0] > tall or at[1] > wide else None
+
+
+def _check(image: np.ndarray, source: ImageKind) -> None:
+    expected = f"{source.dtype} (H, W, {source.channels})"
+    if image.ndim != 3 or image.shape[-1] != source.channels or image.dtype != source.dtype:
+        raise DataError(f"The model takes images of {expected}, not {image.dtype} {image.shape}; convert them first.")
 
 
 def _in_tiles(
-    network: Function, image: np.ndarray, at: tuple[int, int], size: int, batch_size: int, progress: bool
+    network: Function, image: np.ndarray, at: Shape, shape: Shape, target: ImageKind, batch_size: int, progress: bool
 ) -> np.ndarray:
-    generated = tiled(network, resize_image(image, *at), size, None, batch_size, progress)
+    generated = tiled(network, resize_image(image, *at), shape, None, batch_size, progress, target)
     return resize_image(generated, *image.shape[:2])
 
 
-def generate(generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8) -> np.ndarray:
-    """Run the generator on uint8 images (N, S, S, 3) of its own size; returns the same shape, uint8."""
-    with _running(generator, noise) as network:
+def generate(
+    generator: Generator, sources: np.ndarray, noise: int | None = None, batch_size: int = 8, kinds: Kinds = PLAIN
+) -> np.ndarray:
+    """Run the generator on images of its own size: stored values (N, H, W, C), uint8 RGB unless `kinds` differ."""
+    with _running(generator, noise, kinds[0]) as network:
         generated = batched(network, sources, batch_size if noise is None else 1)
-        return np.stack([to_uint8(image) for image in generated])
+        return np.stack([kinds[1].to_values(image) for image in generated])
 
 
 @contextmanager
-def _running(generator: Generator, noise: int | None) -> Iterator[Function]:
-    """Within this block, the generator as a function of uint8 images; with noise, it takes one at a time."""
+def _running(generator: Generator, noise: int | None, source: ImageKind) -> Iterator[Function]:
+    """Within this block, the generator as a function of stored images; with noise, it takes one at a time."""
     keras = sys.modules.get("keras")  # an exported model may run without it
     if noise is not None and not (keras and isinstance(generator, keras.Model)):
         raise ConfigError("Noise needs the Keras checkpoint: an exported model has no dropout.")
 
     def network(sources: np.ndarray) -> np.ndarray:
         if noise is None:
-            return generator.predict_on_batch(to_float(sources))
-        return _with_noise(generator, sources, noise)
+            return generator.predict_on_batch(source.to_float(sources))
+        return _with_noise(generator, source.to_float(sources), noise)
 
     with runtime.one_device():
         yield network
 
 
 def _with_noise(generator: Any, source: np.ndarray, noise: int) -> np.ndarray:
-    """Translate one image (1, S, S, 3) with dropout on; one at a time, because the mask depends on the batch."""
+    """Translate one image (1, H, W, C) in [-1, 1] with dropout on; one at a time: the mask depends on the batch."""
     from keras import ops
 
     from p2plib.models.layers import set_seeds
 
     set_seeds(generator, noise)
-    return ops.convert_to_numpy(generator(to_float(source), training=True))
+    return ops.convert_to_numpy(generator(source, training=True))

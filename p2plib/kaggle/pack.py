@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, replace
 from json import dumps
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
 
 from p2plib.data.dataset import Dataset, Split, open_dataset
-from p2plib.data.image import shrink_image
+from p2plib.data.image import Shape, shrink_image
 from p2plib.data.pairs import Pair
 from p2plib.data.record import digest
 from p2plib.data.tasks.base import PhotoPair, folder_of
@@ -122,13 +122,19 @@ class _Packer:
         self.taken = Counter(path.with_suffix("") for path in paths)
         self.lock = Lock()
 
-    def side(self, split: str, pair: Pair) -> int | None:
-        """The side in pixels at which a pair travels, of a photo the shorter one; None: as it is."""
-        if self.original or not pair.files or any(self.taken[path.with_suffix("")] > 1 for path in pair.files.values()):
+    def side(self, split: str, pair: Pair) -> int | Shape | None:
+        """Height and width at which a pair travels, of a photo the shorter side; None: as it is."""
+        plain = self.dataset.source.plain and self.dataset.target.plain
+        if (
+            self.original
+            or not plain
+            or not pair.files
+            or any(self.taken[path.with_suffix("")] > 1 for path in pair.files.values())
+        ):
             return None
         if isinstance(pair, PhotoPair):
             return pair.size if pair.task.shrinks_first else None
-        return self.config.load_size if split == "train" else self.config.image_size
+        return self.config.load_shape if split == "train" else self.config.shape
 
     def fingerprint(self, splits: dict[str, Split]) -> str:
         """A hash of all that decides what is packed; the files are read, not decoded."""
@@ -164,17 +170,17 @@ class _Packer:
                     _, used[name] = split.usable(add)
         return used
 
-    def members(self, pair: Pair, split: Split, side: int | None) -> tuple[dict[str, bytes], bool]:
+    def members(self, pair: Pair, split: Split, side: int | Shape | None) -> tuple[dict[str, bytes], bool]:
         """The files of a pair, by name in the archive, and whether they are resized. Raises PairError as `read`."""
         if side is None:
-            pair.views()  # it must be readable
+            split.sides(pair)  # it must be readable
             return dict(self._originals(pair)), False
         if isinstance(pair, PhotoPair):
-            images = [shrink_image(pair.views()["photo"], side)]
+            images = [shrink_image(pair.views()["photo"], cast(int, side))]
             if pair.task.fault(images[0]):  # too few colors are left to see that it has some
                 return dict(self._originals(pair)), False
         else:
-            both = replace(split, direction="AtoB").resize(pair, side)
+            both = replace(split, direction="AtoB").resize(pair, cast(Shape, side))
             images = list(both) if len(pair.files) == 2 else [np.hstack(list(both))]
         contents = [_png(image) for image in images]
         if sum(path.stat().st_size for path in pair.files.values()) <= sum(map(len, contents)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from p2plib.data.kind import PLAIN, Kinds
 from p2plib.registry import DISCRIMINATORS, GENERATORS, TASKS
 
 if TYPE_CHECKING:
@@ -15,42 +16,63 @@ if TYPE_CHECKING:
     from p2plib.config import TrainConfig
 
 
-def build_generator(config: TrainConfig) -> keras.Model:
+def build_generator(config: TrainConfig, kinds: Kinds = PLAIN) -> keras.Model:
     """Build the generator for `config` under the current dtype policy.
 
-    Its function in `registry.GENERATORS` gets the keywords image_size, base_filters, norm, upsampling and dropout, and
-    colorizes=True if the task predicts only colors (see `models.colorizer`). With `target_channels` 1, its images are
-    made gray.
+    Its function in `registry.GENERATORS` gets the keywords image_size, base_filters, norm, upsampling and dropout,
+    colorizes=True if the task predicts only colors (see `models.colorizer`), and source_channels and target_channels if
+    these are not 3. With `target_channels` 1, its 8-bit images are made gray.
+
+    Args:
+        config: the settings.
+        kinds: what sources and targets are.
     """
-    colorizes = {"colorizes": True} if TASKS[config.task].keeps_lightness else {}
+    more: dict[str, Any] = {"colorizes": True} if TASKS[config.task].keeps_lightness else {}
     generator = GENERATORS[config.generator](
-        image_size=config.image_size,
+        image_size=_size(config),
         base_filters=config.base_filters,
         norm=config.norm,
         upsampling=config.upsampling,
         dropout=config.dropout,
-        **colorizes,
+        **more | _channels(kinds),
     )
-    if config.target_channels != 1:
+    if config.target_channels != 1 or not kinds[1].plain:
         return generator
     from p2plib.models.colorizer import gray  # imports Keras
 
     return gray(generator)
 
 
-def build_discriminator(config: TrainConfig) -> keras.Model | None:
+def build_discriminator(config: TrainConfig, kinds: Kinds = PLAIN) -> keras.Model | None:
     """Build the discriminator for `config`; None if the GAN weight is 0.
 
-    Its function in `registry.DISCRIMINATORS` gets the keywords image_size, base_filters, norm and receptive_field.
+    Its function in `registry.DISCRIMINATORS` gets the keywords image_size, base_filters, norm and receptive_field, and
+    source_channels and target_channels if these are not 3.
+
+    Args:
+        config: the settings.
+        kinds: what sources and targets are.
     """
     if config.gan_weight == 0:
         return None
     return DISCRIMINATORS[config.discriminator](
-        image_size=config.image_size,
+        image_size=_size(config),
         base_filters=config.discriminator_filters or config.base_filters,
         norm=config.norm if config.discriminator_norm == "same" else config.discriminator_norm,
         receptive_field=config.receptive_field,
+        **_channels(kinds),
     )
+
+
+def _size(config: TrainConfig) -> int | tuple[int, int]:
+    """One number for squares, height and width for other rectangles."""
+    height, width = config.shape
+    return height if height == width else (height, width)
+
+
+def _channels(kinds: Kinds) -> dict[str, int]:
+    named = {"source_channels": kinds[0].channels, "target_channels": kinds[1].channels}
+    return {name: count for name, count in named.items() if count != 3}
 
 
 def custom_layers() -> dict[str, Any]:

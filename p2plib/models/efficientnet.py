@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from p2plib.data.image import Shape, sides
 from p2plib.models.features import arrays
 from p2plib.registry import FEATURES
 
@@ -17,21 +18,21 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 @FEATURES.register("lite0")
-def lite0(*, image_size: int, blocks: Sequence[int] | None = None) -> keras.Model:
+def lite0(*, image_size: int | Shape, blocks: Sequence[int] | None = None) -> keras.Model:
     """EfficientNet-Lite0: 16 blocks, by default the activations after blocks 0, 2 and 4. See `features.network`."""
     return _build("lite0", image_size, (0, 2, 4) if blocks is None else blocks)
 
 
 @FEATURES.register("lite2")
-def lite2(*, image_size: int, blocks: Sequence[int] | None = None) -> keras.Model:
+def lite2(*, image_size: int | Shape, blocks: Sequence[int] | None = None) -> keras.Model:
     """EfficientNet-Lite2: 21 blocks, by default those after 0, 3, 6, 14 and 20. See `features.network`."""
     return _build("lite2", image_size, (0, 3, 6, 14, 20) if blocks is None else blocks)
 
 
-def _build(name: str, image_size: int, blocks: Sequence[int]) -> keras.Model:
+def _build(name: str, image_size: int | Shape, blocks: Sequence[int]) -> keras.Model:
     """Build the layers that the weights tell of. Images in [-1, 1] are what these networks were trained on."""
     weights = arrays(name, blocks)
-    inputs = keras.Input((image_size, image_size, 3), name=f"{name}_images")
+    inputs = keras.Input((*sides(image_size), 3), name=f"{name}_images")
     x, stage, outputs = _conv(inputs, f"{name}_stem", weights, "stem", 2), 0, []
     for i in range(max(blocks) + 1):
         channels_in, channels_out = x.shape[-1], weights[f"b{i}/project/w"].shape[-1]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2plib.data.download import cache_dir
+from p2plib.data.image import Shape
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.files import replacing, user_path
 from p2plib.models.torch_file import read_tensors
@@ -41,12 +42,12 @@ VERSION = 1
 """Version of the converted files. Raise it with every change of them, so that cached ones are not used."""
 
 
-def network(name: str, image_size: int, blocks: Sequence[int] | None = None) -> keras.Model:
+def network(name: str, image_size: int | Shape, blocks: Sequence[int] | None = None) -> keras.Model:
     """Build a frozen network under the current dtype policy, with the layers up to the last of `blocks` only.
 
     Args:
         name: a name in `registry.FEATURES`.
-        image_size: side of the images in pixels.
+        image_size: height and width of the images in pixels: one number or both.
         blocks: the blocks whose activations are returned, counted from 0; None takes the network's own choice.
 
     Returns:

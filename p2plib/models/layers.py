@@ -13,6 +13,17 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from p2plib.data.image import Shape
+
+
+def halvings(shape: Shape, smallest: int = 1) -> int:
+    """How often both sides can be halved evenly until the shorter one has `smallest` pixels."""
+    height, width = shape
+    count = 0
+    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * smallest:
+        height, width, count = height // 2, width // 2, count + 1
+    return count
+
 
 def initializer() -> keras.initializers.Initializer:
     """Draw weights from N(0, 0.02) (Isola et al. 2017, section 6.2). Sharing one instance would repeat weights."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from p2plib.data.image import Shape, sides
 from p2plib.models.patchgan import judge_patches
 from p2plib.registry import DISCRIMINATORS
 
 
 @DISCRIMINATORS.register("multiscale")
 def multiscale(
-    image_size: int = 256, base_filters: int = 64, norm: str = "instance", receptive_field: int = 70
+    image_size: int | Shape = 256,
+    base_filters: int = 64,
+    norm: str = "instance",
+    receptive_field: int = 70,
+    source_channels: int = 3,
+    target_channels: int = 3,
 ) -> keras.Model:
     """Build two PatchGANs: one sees the pair as it is, the other at half its size, where a patch shows twice as much.
 
@@ -20,13 +26,15 @@ def multiscale(
         base_filters: as for `patchgan`.
         norm: as for `patchgan`.
         receptive_field: as for `patchgan`; at half size, it is twice as wide in pixels of the image.
+        source_channels: as for `patchgan`.
+        target_channels: as for `patchgan`.
 
     Returns:
         A model [source, target] -> logits at full and at half size, as those of `patchgan`: (N, 30, 30, 1) and
         (N, 14, 14, 1) for 70-pixel patches of 256x256 images.
     """
-    source = layers.Input((image_size, image_size, 3), name="source")
-    target = layers.Input((image_size, image_size, 3), name="target")
+    source = layers.Input((*sides(image_size), source_channels), name="source")
+    target = layers.Input((*sides(image_size), target_channels), name="target")
     pair = layers.Concatenate(name="pair")([source, target])
     half = layers.AveragePooling2D(2, name="half_pair")(pair)  # (N, 128, 128, 6)
     logits = [

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
+from p2plib.data.image import Shape, sides
 from p2plib.models.layers import conv, normalize
 from p2plib.registry import DISCRIMINATORS
 
@@ -16,28 +17,35 @@ STRIDED_LAYERS = {1: 0, 16: 1, 70: 3, 286: 5}
 
 @DISCRIMINATORS.register("patchgan")
 def patchgan(
-    image_size: int = 256, base_filters: int = 64, norm: str = "instance", receptive_field: int = 70
+    image_size: int | Shape = 256,
+    base_filters: int = 64,
+    norm: str = "instance",
+    receptive_field: int = 70,
+    source_channels: int = 3,
+    target_channels: int = 3,
 ) -> keras.Model:
     """Build a discriminator that classifies each patch of a pair separately.
 
     Args:
-        image_size: height and width in pixels.
+        image_size: height and width in pixels: one number or both.
         base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
         norm: "instance", "batch", "none", or "spectral", which bounds the kernels instead; see `SpectralConv2D`.
         receptive_field: side of a patch in pixels: 1 ("PixelGAN"), 16, 70 (the paper's choice) or 286.
+        source_channels: channels of the sources, Cs.
+        target_channels: channels of the targets, Ct.
 
     Returns:
-        A model [source, target] -> logits. Both inputs are (N, S, S, 3) in [-1, 1]. The logits are float32, for example
+        A model [source, target] -> logits, from (N, H, W, Cs) and (N, H, W, Ct) in [-1, 1]. The logits are float32, as
         (N, 30, 30, 1) for 70-pixel patches of 256x256 images, and positive where the pair looks real.
     """
-    source = layers.Input((image_size, image_size, 3), name="source")
-    target = layers.Input((image_size, image_size, 3), name="target")
+    source = layers.Input((*sides(image_size), source_channels), name="source")
+    target = layers.Input((*sides(image_size), target_channels), name="target")
     pair = layers.Concatenate(name="pair")([source, target])
     return keras.Model([source, target], judge_patches(pair, base_filters, norm, receptive_field), name="discriminator")
 
 
 def judge_patches(x: Any, base_filters: int, norm: str, receptive_field: int, prefix: str = "") -> Any:
-    """The layers of `patchgan`, from a pair (N, S, S, 6) to logits; `prefix` begins the name of each."""
+    """The layers of `patchgan`, from a pair (N, H, W, Cs + Ct) to logits; `prefix` begins the name of each."""
     strided = STRIDED_LAYERS[receptive_field]
     kernel, padding = (4, 1) if strided else (1, 0)
     options: dict[str, Any] = {"spectral": norm == "spectral"}

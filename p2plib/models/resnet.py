@@ -7,36 +7,41 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from p2plib.data.image import Shape, sides
 from p2plib.models.colorizer import colored, lightness
 from p2plib.models.layers import conv, normalize, upsample
 from p2plib.registry import GENERATORS
 
 
 def resnet(
-    image_size: int = 256,
+    image_size: int | Shape = 256,
     base_filters: int = 64,
     norm: str = "instance",
     upsampling: str = "transpose",
     dropout: float = 0.5,
     colorizes: bool = False,
+    source_channels: int = 3,
+    target_channels: int = 3,
     *,
     blocks: int = 9,
 ) -> keras.Model:
     """Build c7s1-64, d128, d256, `blocks` residual blocks of 256, u128, u64, c7s1-3.
 
     Args:
-        image_size: height and width in pixels, a multiple of 4.
+        image_size: height and width in pixels: one number or both, multiples of 4.
         base_filters: filters in the first layer.
         norm: "instance", "batch" or "none".
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
         colorizes: predict colors from lightness; see `colorizer`.
+        source_channels: channels of the sources, Cs.
+        target_channels: channels of the generated images, Ct.
         blocks: number of residual blocks; the paper uses 6 up to 128 pixels and 9 from 256 on.
 
     Returns:
-        A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
+        A model (N, H, W, Cs) -> (N, H, W, Ct), float32 in [-1, 1].
     """
-    use_bias, inputs = norm == "none", layers.Input((image_size, image_size, 3), name="source")
+    use_bias, inputs = norm == "none", layers.Input((*sides(image_size), source_channels), name="source")
     seen = lightness(inputs) if colorizes else inputs
     # Shapes for 256x256 images and 64 filters.
     x = conv(_reflect(seen, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)  # (N, 256, 256, 64)
@@ -50,7 +55,7 @@ def resnet(
         x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)  # (N, 128, 128, 128), ...
         x = _activate(x, f"up{i}", norm)
     options: dict[str, Any] = {"padding": "valid", "activation": "tanh", "dtype": "float32"}
-    x = conv(_reflect(x, 3), "last", 2 if colorizes else 3, 7, **options)  # (N, 256, 256, 3)
+    x = conv(_reflect(x, 3), "last", 2 if colorizes else target_channels, 7, **options)  # (N, 256, 256, 3)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
 

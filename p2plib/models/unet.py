@@ -8,19 +8,22 @@ from typing import Any
 import keras
 from keras import layers
 
+from p2plib.data.image import Shape, sides
 from p2plib.models.colorizer import colored, lightness
-from p2plib.models.layers import conv, normalize, upsample
+from p2plib.models.layers import conv, halvings, normalize, upsample
 from p2plib.registry import GENERATORS
 
 
 @GENERATORS.register("unet")
 def unet(
-    image_size: int = 256,
+    image_size: int | Shape = 256,
     base_filters: int = 64,
     norm: str = "instance",
     upsampling: str = "transpose",
     dropout: float = 0.5,
     colorizes: bool = False,
+    source_channels: int = 3,
+    target_channels: int = 3,
 ) -> keras.Model:
     """Build a U-Net that halves the image down to 1x1 and doubles it back, with a skip connection at every size.
 
@@ -28,21 +31,26 @@ def unet(
     CD512-CD512-CD512-C512-C256-C128-C64 decoder, with 54.4 million weights.
 
     Args:
-        image_size: height and width in pixels, a power of two from 32 to 1024.
+        image_size: height and width in pixels: one number or both, multiples of 32. Where they are no powers of two, or
+            differ, the halving ends before 1x1, at the last size that is whole.
         base_filters: filters in the first layer; deeper layers have 2, 4 and at most 8 times as many.
         norm: "instance", "batch" or "none". The 1x1 bottleneck is never normalized, as that would set it to zero.
         upsampling: "transpose" (transposed convolution) or "resize" (resize-convolution).
         dropout: rate in the three innermost decoder blocks, the paper's only source of noise.
         colorizes: predict colors from lightness; see `colorizer`.
+        source_channels: channels of the sources, Cs.
+        target_channels: channels of the generated images, Ct.
 
     Returns:
-        A model (N, S, S, 3) -> (N, S, S, 3), float32 in [-1, 1].
+        A model (N, H, W, Cs) -> (N, H, W, Ct), float32 in [-1, 1].
     """
-    filters = [base_filters * min(2**level, 8) for level in range(image_size.bit_length() - 1)]
-    inputs = layers.Input((image_size, image_size, 3), name="source")
+    height, width = sides(image_size)
+    filters = [base_filters * min(2**level, 8) for level in range(halvings((height, width)))]
+    inputs = layers.Input((height, width, source_channels), name="source")
     seen = lightness(inputs) if colorizes else inputs
-    x = decode(encode(seen, filters, norm), filters, norm, upsampling, dropout)
-    channels = 2 if colorizes else 3
+    to_one_pixel = height == width == 2 ** len(filters)
+    x = decode(encode(seen, filters, norm, to_one_pixel), filters, norm, upsampling, dropout)
+    channels = 2 if colorizes else target_channels
     x = upsample(x, "up1", channels, upsampling, activation="tanh", dtype="float32")  # (N, 256, 256, channels)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from p2plib.data.image import Shape, sides
 from p2plib.errors import ConfigError
 from p2plib.registry import FEATURES
 
@@ -18,11 +19,13 @@ MEAN = (103.939, 116.779, 123.68)
 
 
 @FEATURES.register("vgg16")
-def vgg16(*, image_size: int, blocks: Sequence[int] | None = None, weights: str | None = "imagenet") -> keras.Model:
+def vgg16(
+    *, image_size: int | Shape, blocks: Sequence[int] | None = None, weights: str | None = "imagenet"
+) -> keras.Model:
     """VGG16: five blocks, by default the activations of all before they are pooled. See `features.network`.
 
     Args:
-        image_size: side of the images in pixels, 32 or more.
+        image_size: height and width in pixels: one number or both, 32 or more.
         blocks: see `features.network`.
         weights: "imagenet" (Keras downloads 59 MB once), a weights file, or None for random weights (for tests).
 
@@ -32,7 +35,7 @@ def vgg16(*, image_size: int, blocks: Sequence[int] | None = None, weights: str 
     blocks = range(len(LAST)) if blocks is None else blocks
     if not blocks or not 0 <= min(blocks) <= max(blocks) < len(LAST):
         raise ConfigError(f"blocks is {tuple(blocks)}; vgg16 has blocks 0 to {len(LAST) - 1}.")
-    inputs = keras.Input((image_size, image_size, 3), name="vgg16_images")
+    inputs = keras.Input((*sides(image_size), 3), name="vgg16_images")
     x = layers.Rescaling(127.5, 127.5 - np.array(MEAN[::-1]), name="vgg16_rescaling")(inputs)
     try:
         whole = keras.applications.VGG16(include_top=False, weights=weights, input_tensor=x)

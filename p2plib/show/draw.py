@@ -80,7 +80,7 @@ def draw(model: Checkpoint, image: np.ndarray | None = None) -> ipywidgets.VBox:
         ConfigError: `image` is not such an array or is larger than `LARGEST`, or ipywidgets is not installed.
     """
     widgets = ipywidgets_or_error()
-    start = np.full((model.size, model.size, 3), 255, np.uint8) if image is None else image
+    start = np.full((*model.shape, 3), 255, np.uint8) if image is None else image
     if start.dtype != np.uint8 or start.ndim != 3 or start.shape[2] != 3:
         raise ConfigError(f"The canvas starts from a uint8 image (H, W, 3), not {start.dtype} {start.shape}.")
     if max(start.shape) > LARGEST:

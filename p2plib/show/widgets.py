@@ -314,7 +314,7 @@ def _training_html(snapshot: Snapshot) -> str:
 
 def _samples_html(snapshot: Snapshot) -> str:
     """A few rows of source | generated | expected as one image, enlarged by the browser."""
-    rows = max(1, min(SAMPLES, 256 // snapshot.config.image_size))  # few where they are large: notebooks store them
+    rows = max(1, min(SAMPLES, 256 // snapshot.config.shape[0]))  # few where they are large: notebooks store them
     columns = [images[:rows] for images in snapshot.samples()]
     sheet = tile_images([list(row) for row in zip(*columns, strict=True)])
     source, target = snapshot.names

@@ -44,38 +44,39 @@ class DiffAugment(keras.layers.Layer):
         """Change several batches equally.
 
         Args:
-            images: each (N, S, S, 3), in [-1, 1].
+            images: each (N, H, W, C), in [-1, 1].
 
         Returns:
-            The changed images. Colors may leave [-1, 1]; what moved out or is covered is 0.
+            The changed images. Colors may leave [-1, 1]; what moved out or is covered is 0. Colors change only where
+            there are three channels.
         """
-        x = ops.cast(ops.stack(images, axis=1), "float32")  # (N, K, S, S, 3)
-        x = self._recolor(x)
-        keep = self._uncovered(ops.shape(x)[0], x.shape[2])
-        x = self._translate(x * keep[:, None, :, :, None])
-        return list(ops.unstack(x, len(images), axis=1))
+        count, (height, width) = ops.shape(images[0])[0], images[0].shape[1:3]
+        amounts = [random.uniform((count, 1, 1, 1), seed=self.seeds) for _ in range(3)]
+        keep = 1 - self._inside(count, height)[:, :, None, None] * self._inside(count, width)[:, None, :, None]
+        rows, columns = self._shift(count, height), self._shift(count, width)
+        changed = []
+        for image in images:
+            x = ops.cast(image, "float32")
+            x = keep * (_recolor(x, *amounts) if image.shape[-1] == 3 else x)
+            changed.append(ops.einsum("nij,njwc->niwc", rows, ops.einsum("nij,nhjc->nhic", columns, x)))
+        return changed
 
-    def _recolor(self, x: Any) -> Any:
-        """Brightness +-1/2, saturation times 0 to 2, contrast times 1/2 to 3/2."""
-        x = x + self._draw(x) - 0.5
-        gray = ops.mean(x, axis=-1, keepdims=True)
-        x = gray + (x - gray) * 2 * self._draw(x)
-        mean = ops.mean(x, axis=(2, 3, 4), keepdims=True)
-        return mean + (x - mean) * (0.5 + self._draw(x))
+    def _inside(self, count: Any, side: int) -> Any:
+        """(N, S): 1 in a random interval of half the side, 0 elsewhere."""
+        centers = random.randint((count, 1), 0, side, seed=self.seeds)
+        return ops.cast(ops.abs(ops.arange(side) - centers) < round(side * CUTOUT / 2), "float32")
 
-    def _translate(self, x: Any) -> Any:
-        """Shift rows and columns: a product with a shifted identity matrix, whose missing ones leave zeros."""
-        side = x.shape[2]
+    def _shift(self, count: Any, side: int) -> Any:
+        """(N, S, S): identity matrices, randomly shifted. A product with them shifts images and leaves zeros."""
         limit = round(side * SHIFT)
-        shifts = random.randint((2, ops.shape(x)[0], 1), -limit, limit + 1, seed=self.seeds)
-        rows, columns = ops.one_hot(ops.arange(side) + shifts[0], side), ops.one_hot(ops.arange(side) + shifts[1], side)
-        return ops.einsum("nij,nkjwc->nkiwc", rows, ops.einsum("nij,nkhjc->nkhic", columns, x))
+        shifts = random.randint((count, 1), -limit, limit + 1, seed=self.seeds)
+        return ops.one_hot(ops.arange(side) + shifts, side)
 
-    def _uncovered(self, count: Any, side: int) -> Any:
-        """(N, S, S): 0 in a random square, 1 elsewhere."""
-        centers = random.randint((2, count, 1), 0, side, seed=self.seeds)
-        covered = ops.cast(ops.abs(ops.arange(side) - centers) < round(side * CUTOUT / 2), "float32")  # (2, N, S)
-        return 1 - covered[0][:, :, None] * covered[1][:, None, :]
 
-    def _draw(self, x: Any) -> Any:
-        return random.uniform((ops.shape(x)[0], 1, 1, 1, 1), seed=self.seeds)
+def _recolor(x: Any, brightness: Any, saturation: Any, contrast: Any) -> Any:
+    """Brightness +-1/2, saturation times 0 to 2, contrast times 1/2 to 3/2, from amounts in [0, 1]."""
+    x = x + brightness - 0.5
+    gray = ops.mean(x, axis=-1, keepdims=True)
+    x = gray + (x - gray) * 2 * saturation
+    mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
+    return mean + (x - mean) * (0.5 + contrast)

@@ -13,6 +13,7 @@ import numpy as np
 from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.data.image import to_float
+from p2plib.data.kind import PLAIN
 from p2plib.errors import CheckpointError
 from p2plib.inference.checkpoint import find, read_discriminator, read_info, started_from
 from p2plib.models import build_discriminator, build_generator
@@ -58,19 +59,21 @@ def load_discriminator(run: str | Path) -> Discriminator:
     from p2plib.training.pix2pix import Pix2Pix  # imports Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        model = Pix2Pix(build_generator(config), build_discriminator(config))
+        kinds = read_info(run / "checkpoints" / "last.keras").kinds or PLAIN
+        model = Pix2Pix(build_generator(config, kinds), build_discriminator(config, kinds))
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)
 
 
 def _beside(path: Path) -> Discriminator:
     """The discriminator that a generator's file has beside it."""
-    config, weights = read_info(path).config, read_discriminator(path)
+    info, weights = read_info(path), read_discriminator(path)
+    config = info.config
     if not weights:
         raise CheckpointError(f"{path}: has no discriminator beside its generator; give a run folder.")
     runtime.start(TrainConfig(precision="float32"))
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        model = build_discriminator(config)
+        model = build_discriminator(config, info.kinds or PLAIN)
     if model is None or len(take(model, weights)) != len(model.weights):
         raise CheckpointError(f"{path}: its discriminator was made by another version; give a run folder.")
     return Discriminator(model, config)

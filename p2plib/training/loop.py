@@ -38,13 +38,16 @@ from p2plib import files, runtime
 from p2plib.config import TrainConfig
 from p2plib.data import record
 from p2plib.data.batches import Batches
-from p2plib.data.dataset import Dataset, Loaded, open_dataset, say_left_out
+from p2plib.data.dataset import Dataset, Loaded, open_dataset
+from p2plib.data.kind import PLAIN, Kinds
+from p2plib.data.measure import decided
+from p2plib.data.problems import say_left_out
 from p2plib.data.scale import scale_of
 from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
-from p2plib.registry import TERMS
 from p2plib.training import fine_tuning
+from p2plib.training.objective import available, feature_network, objective
 from p2plib.training.run import Progress, Snapshot, claimed, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
@@ -97,13 +100,13 @@ def train(
     origin = fine_tuning.origin(config, resume)
     config, plan = _plan(config, new=resume is None)
     dataset = record.same_pairs(open_dataset(config), record.read(resume), say)
-    config = available(dataclasses.replace(config, direction=dataset.direction), resumed=resume is not None)
+    config = available(dataclasses.replace(config, direction=dataset.direction), say, resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
     config = _say_data(config, dataset, batches, validation)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
-            models = build(config, plan, scope, origin)
+            models = build(config, plan, scope, origin, dataset.kinds)
             write_records(folder, config, plan, dataset)
             say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
             _restore(folder, models, progress, config)
@@ -116,7 +119,11 @@ def train(
 
 
 def build(
-    config: TrainConfig, plan: runtime.Plan, scope: AbstractContextManager[Any], origin: Path | None = None
+    config: TrainConfig,
+    plan: runtime.Plan,
+    scope: AbstractContextManager[Any],
+    origin: Path | None = None,
+    kinds: Kinds = PLAIN,
 ) -> list[Pix2Pix]:
     """Build and compile the networks for `config` and `plan`, with initial weights from the seed.
 
@@ -125,6 +132,7 @@ def build(
         plan: devices, precision and compilation.
         scope: from `runtime.distributed`.
         origin: the checkpoint to take weights from, if any.
+        kinds: what sources and targets are.
 
     Returns:
         The model to train. With a warm-up, it comes second, after one with the same generator and no discriminator.
@@ -144,68 +152,27 @@ def build(
     trained = fine_tuning.read(origin) if origin else None  # first: it draws random numbers
     keras.utils.set_random_seed(config.seed)
     with scope, runtime.dtype_policy(plan.precision):
-        generator, discriminator = _networks(config, trained)
+        generator, discriminator = _networks(config, trained, kinds)
         opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
         augment = DiffAugment() if config.diff_augment else None
-        parts = config.gan_loss, objective(config), _features(config, plan), augment
+        parts = config.gan_loss, objective(config), feature_network(config, plan), augment
         models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:
             adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
             model.compile(adam, jit_compile=plan.xla)
-            model.build((None, config.image_size, config.image_size, 3))
+            model.build((None, *config.shape, kinds[0].channels))
             model.optimizer.build(model.trainable_variables)
     return models
 
 
-def _networks(config: TrainConfig, trained: fine_tuning.Trained | None) -> tuple[keras.Model, keras.Model | None]:
+def _networks(
+    config: TrainConfig, trained: fine_tuning.Trained | None, kinds: Kinds
+) -> tuple[keras.Model, keras.Model | None]:
     """Generator and discriminator; they get trained weights before an optimizer's averages begin as their weights."""
-    generator, discriminator = build_generator(config), build_discriminator(config)
+    generator, discriminator = build_generator(config, kinds), build_discriminator(config, kinds)
     if trained:
         say("\n".join(fine_tuning.begin(trained, config, generator, discriminator)))
     return generator, discriminator
-
-
-def objective(config: TrainConfig) -> dict[str, float]:
-    """The weight of each term of the training objective, except D's own loss."""
-    return {"l1": config.l1_weight, "gan": config.gan_weight} | config.terms
-
-
-def available(config: TrainConfig, resumed: bool = False) -> TrainConfig:
-    """The settings with terms that this installation can compute, once a backend is chosen.
-
-    Where the recipe wants a feature network that is not installed, feature matching takes its place, and a line says
-    so.
-
-    Raises:
-        ConfigError: the terms were chosen, or belong to a resumed run, so nothing may take their place.
-    """
-    missing = [name for name, network in _wanted_features(config).items() if not features.available(network)]
-    if not missing:
-        return config
-    if resumed or config.own_terms:
-        raise ConfigError(f"The term {missing[0]} needs a feature network; run: pip install 'p2plib[features]'")
-    say(
-        "No feature network is installed, so feature matching replaces the perceptual loss; for better images run: "
-        "pip install 'p2plib[features]'"
-    )
-    return dataclasses.replace(config, terms={"feature_matching": 10.0} if config.gan_weight else {})
-
-
-def _wanted_features(config: TrainConfig) -> dict[str, str]:
-    """The feature network of each term that compares features."""
-    return {term: name for term in objective(config) if (name := getattr(TERMS[term], "features", None))}
-
-
-def _features(config: TrainConfig, plan: runtime.Plan) -> keras.Model | None:
-    """The frozen network that the terms compare features of."""
-    names = set(_wanted_features(config).values())
-    if len(names) > 1:
-        raise ConfigError(f"The terms need different feature networks ({', '.join(sorted(names))}); choose one.")
-    if not names:
-        return None
-    # On CPUs its depthwise convolutions take twice as long in bfloat16.
-    with runtime.dtype_policy("float32" if plan.device == "cpu" else plan.precision):
-        return features.network(names.pop(), config.image_size)
 
 
 def _complete(config: TrainConfig, progress: Progress) -> str:
@@ -233,13 +200,16 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
         say(say_left_out(left_out))
     if batches.enlarged:
         say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
-    if batches.target_channels == 1 and not config.target_channels:
+    for kind in dataset.kinds:
+        if not kind.plain:
+            say(f"{kind.describe()}, for the network -1 to 1")
+    if dataset.target.plain and batches.target_channels == 1 and not config.target_channels:
         say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
     for note in dataset.notes:
         say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
-    say(f"{batches.count} training pairs ({where}), {len(validation.images)} validation pairs")
-    return dataclasses.replace(config, target_channels=batches.target_channels)
+    say(f"{batches.count} training pairs ({where}), {len(validation.names)} validation pairs")
+    return dataclasses.replace(decided(config, dataset.kinds), target_channels=batches.target_channels)
 
 
 def _progress(folder: Path, batches: Batches) -> Progress:
@@ -277,10 +247,11 @@ def _saver(
     from p2plib.training.recorder import Saver, Validator  # import Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        copy = build_generator(config)
+        copy = build_generator(config, dataset.kinds)
         copy.compile(jit_compile=plan.xla)
     judges = ("perceptual",) if progress.judge == "perceptual" else ()
-    validator = Validator(copy, validation.images, (*VALIDATION, *judges, *dataset.task.validation_metrics))
+    names = (*VALIDATION, *judges, *dataset.task.validation_metrics)
+    validator = Validator(copy, validation, names, dataset.kinds)
     return Saver(folder, config, dataset.names, scale_of(dataset), progress, validator)
 
 

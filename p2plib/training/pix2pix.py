@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from p2plib.data.kind import bands
 from p2plib.registry import GAN_LOSSES, TERMS
 from p2plib.training.diff_augment import RandomShift
 from p2plib.training.terms import Step
@@ -22,7 +23,7 @@ class Pix2Pix(keras.Model):
     the same Adam settings, and Adam updates each weight separately, so one optimizer is equivalent to two.
 
     Args:
-        generator: source (N, S, S, 3) -> generated (N, S, S, 3), in [-1, 1].
+        generator: source (N, H, W, Cs) -> generated (N, H, W, Ct), in [-1, 1].
         discriminator: [source, target] -> logits, or a list of them for several scales, the finest first; None trains
             without a GAN (the L1 baseline in the paper's table 1).
         gan_loss: a name in `registry.GAN_LOSSES`.
@@ -75,9 +76,9 @@ class Pix2Pix(keras.Model):
         """Return the weighted sum of the terms; its gradient trains D's weights on D's loss and G's on G's losses.
 
         Args:
-            x: source images (N, S, S, 3).
-            y: target images (N, S, S, 3).
-            y_pred: generated images (N, S, S, 3).
+            x: source images (N, H, W, Cs).
+            y: target images (N, H, W, Ct).
+            y_pred: generated images (N, H, W, Ct).
             sample_weight: not used.
             training: whether D runs in training mode.
         """
@@ -93,11 +94,14 @@ class Pix2Pix(keras.Model):
         """The frozen network's activations for target and generated images, shifted alike.
 
         The network halves images several times. At fixed positions, it would see some pixels better than others, and G
-        would draw that grid.
+        would draw that grid. It knows color images only, so of others it sees three channels; see `data.kind.bands`.
         """
         if self.features is None or self.shift is None:
             return {}
-        seen = [keras.tree.flatten(self.features(images)) for images in self.shift([target, generated])]
+        shown = [target, generated]
+        if (channels := target.shape[-1]) != 3:
+            shown = [ops.take(images, bands(channels), axis=-1) for images in shown]
+        seen = [keras.tree.flatten(self.features(images)) for images in self.shift(shown)]
         return {"target_features": seen[0], "generated_features": seen[1]}
 
     def discriminate(self, source: Any, target: Any, generated: Any, training: bool) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from p2plib import files
 from p2plib.config import TrainConfig
-from p2plib.data.dataset import spread
+from p2plib.data.dataset import Loaded, spread
 from p2plib.data.image import save_image, tile_images
+from p2plib.data.kind import PLAIN, Kinds
 from p2plib.data.scale import Scale
 from p2plib.errors import TrainingError
 from p2plib.evaluation.metrics import means, score
@@ -56,13 +57,14 @@ class Validator:
 
     Args:
         generator: same architecture as the trained generator, built in float32.
-        images: uint8 (N, 2, S, S, 3), source and target.
+        pairs: source and target images.
         metrics: names of the metrics to compute.
+        kinds: what sources and targets are.
     """
 
-    def __init__(self, generator: keras.Model, images: np.ndarray, metrics: Sequence[str]) -> None:
-        self.generator, self.images, self.metrics = generator, images, metrics
-        self.shown = images[spread(range(len(images)), SAMPLES)]
+    def __init__(self, generator: keras.Model, pairs: Loaded, metrics: Sequence[str], kinds: Kinds = PLAIN) -> None:
+        self.generator, self.pairs, self.metrics, self.kinds = generator, pairs, metrics, kinds
+        self.shown = spread(range(len(pairs.names)), SAMPLES)
         self.discriminator: dict[str, np.ndarray] = {}
 
     def copy_weights(self, trained: Pix2Pix) -> None:
@@ -75,12 +77,15 @@ class Validator:
 
     def scores(self) -> dict[str, float]:
         """The mean of every metric over the validation images."""
-        sources, targets = self.images[:, 0], self.images[:, 1]
-        return means(score(targets, generate(self.generator, sources), sources, self.metrics))
+        sources, targets = self.pairs.sources, self.pairs.targets
+        generated = generate(self.generator, sources, kinds=self.kinds)
+        return means(score(targets, generated, sources, self.metrics, self.kinds))
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A few sources, generated images and targets, each uint8 (N, S, S, 3)."""
-        return self.shown[:, 0], generate(self.generator, self.shown[:, 0]), self.shown[:, 1]
+        """A few sources, generated images and targets, as people see them: uint8 (N, H, W, 3) each."""
+        sources, (source, target) = self.pairs.sources[self.shown], self.kinds
+        generated = target.preview(generate(self.generator, sources, kinds=self.kinds))
+        return source.preview(sources), generated, target.preview(self.pairs.targets[self.shown])
 
 
 class Saver:
@@ -115,8 +120,9 @@ class Saver:
         """Write `checkpoints/NAME.keras`."""
         progress = self.progress
         metrics = {} if progress.step and not progress.done else metrics  # mid-epoch, they belong to an earlier step
-        info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics, self.scale)
         path, validator = self.folder / "checkpoints" / f"{name}.keras", self.validator
+        kinds = None if validator.kinds[0].plain and validator.kinds[1].plain else validator.kinds
+        info = CheckpointInfo(self.config, self.names, progress.epoch, progress.iteration, metrics, self.scale, kinds)
         save_generator(path, validator.generator, info, validator.discriminator)
 
     def numbered_generator(self, metrics: dict[str, float]) -> None:

@@ -21,6 +21,7 @@ from p2plib import files, runtime
 from p2plib.config import CHANGEABLE, TrainConfig
 from p2plib.data import record
 from p2plib.data.dataset import Dataset
+from p2plib.data.measure import DECIDED
 from p2plib.errors import ConfigError, TrainingError, WriteError
 from p2plib.training.state import state_file
 
@@ -110,8 +111,8 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
         config = dataclasses.replace(config, data=there) if config else saved
     if config.direction == "auto":
         config = dataclasses.replace(config, direction=saved.direction)
-    if config.target_channels is None:
-        config = dataclasses.replace(config, target_channels=saved.target_channels)
+    unset = [name for name in DECIDED if getattr(config, name) is None]
+    config = dataclasses.replace(config, **{name: getattr(saved, name) for name in unset})
     before, after = saved.to_dict(), config.to_dict()
     changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
     if known and "data" in changed:  # the same images elsewhere are the same data, which is checked by the record

@@ -58,7 +58,7 @@ class Examples:
         if self.files:
             return _shrunk(read_rgb(self.files[seed % len(self.files)]))
         if self.split is None:
-            size = self.config.image_size
+            size = max(self.config.shape)
             if self.config.load == "crop":  # as large as the toy images that crops are cut from
                 size = max(size, CATALOG["toy"].size[0])
             pair = TASKS[self.config.task]().example(_MADE_START + seed, size)

@@ -68,7 +68,7 @@ class Model:
             "name": f"{source} → {target} ({self.id})",
             "source": source,
             "target": target,
-            "size": self._loaded.checkpoint.size,
+            "size": self._loaded.checkpoint.info.config.image_size,
             "step": info.step,
             "epoch": info.epoch,
             "strokes": any(word in source.lower() for word in ("edge", "sketch")),
@@ -86,7 +86,7 @@ class Model:
         """
         model = self._loaded.checkpoint
         at = tiled_at(model, height, width, bool(fit))
-        if at and max(at[0], model.size) * max(at[1], model.size) > limits.tiled_pixels:
+        if at and max(at[0], model.shape[0]) * max(at[1], model.shape[1]) > limits.tiled_pixels:
             if fit is None:
                 return True
             raise RequestError(
@@ -118,7 +118,8 @@ class Model:
 
     def _load(self, stamp: Stamp) -> _Loaded:
         model = checkpoint.load(self.path)
-        blank = np.zeros((model.size, model.size, 3), np.uint8)
+        source = model.kinds[0]
+        blank = np.zeros((*model.shape, source.channels), source.dtype)
         translate(model, [blank], batch_size=BATCH)  # compile now, so that the first image is fast
         if _stamp(self.path) != stamp:
             raise P2PError(f"{self.path} changed while it was being loaded.")

@@ -18,9 +18,9 @@ from p2plib.errors import DataError
 def test_a_task_of_ones_own_is_a_task(invert, photos):
     data = open_dataset(config(photos, task="invert"))
     assert (data.names, data.direction, type(data.task)) == (("negative", "photo"), "AtoB", invert)
-    images = data["train"].load(size=48).images
-    assert len(images) == 7
-    np.testing.assert_array_equal(images[:, 0], 255 - images[:, 1])
+    loaded = data["train"].load(size=48)
+    assert len(loaded.names) == 7
+    np.testing.assert_array_equal(loaded.sources, 255 - loaded.targets)
     report = check(photos, "invert")
     assert report.counts == {"train": 7, "val": 3} and report.noun == "photos"
     assert sheet(photos, 3, 48, "invert").shape == (3 * 52 - 4, 2 * 52 - 4, 3)
@@ -47,10 +47,10 @@ def test_a_registered_data_set_can_be_opened(ramps):
     assert (data.entry, data.direction, data.names, data.held_out) == (ramps, "BtoA", ("light", "dark"), 5)
     assert data.splits == ["train", "val", "test"]
     assert {split: len(data[split]) for split in data.splits} == {"train": 4, "val": 1, "test": 2}
-    images, names, _ = data["test"].load()
+    sources, targets, names, _ = data["test"].load()
     assert names == ["test/0", "test/1"]
-    assert images[:, 1, 0, 0, 0].tolist() == [5, 6], "no split has an index of another"
-    np.testing.assert_array_equal(images[:, 0], 255 - images[:, 1])
+    assert targets[:, 0, 0, 0].tolist() == [5, 6], "no split has an index of another"
+    np.testing.assert_array_equal(sources, 255 - targets)
     assert data["test"].read(0)[0].shape == (48, 48, 3)
     with pytest.raises(DataError, match="ramps holds pairs, not photos"):
         open_dataset(config("ramps", task="colorize"))

@@ -11,8 +11,9 @@ from tolerance import rounding  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402
 from p2plib.data import color  # noqa: E402
 from p2plib.data.batches import Batches  # noqa: E402
-from p2plib.data.dataset import open_dataset, say_left_out  # noqa: E402
+from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.data.image import resize_image, save_image, to_uint8  # noqa: E402
+from p2plib.data.problems import say_left_out  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
 
 
@@ -168,8 +169,8 @@ def test_strokes_alone_change_the_sketch(photos, monkeypatch):
 def test_without_augmentation_sketches_are_as_computed(photos):
     data = batches(config(photos, task="sketch", augment="none", batch_size=7))
     ((x, _),) = take(data, 1)
-    expected = open_dataset(config(photos, task="sketch"))["train"].load().images
-    assert {image.tobytes() for image in to_uint8(x)} == {source.tobytes() for source in expected[:, 0]}
+    expected = open_dataset(config(photos, task="sketch"))["train"].load().sources
+    assert {image.tobytes() for image in to_uint8(x)} == {source.tobytes() for source in expected}
 
 
 def test_a_task_of_ones_own_can_be_trained_on(invert, photos):

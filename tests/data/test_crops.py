@@ -182,12 +182,12 @@ def test_strokes_vary_on_the_window(large_photos, monkeypatch):
 
 def test_validation_sees_the_center(mixed):
     split = open_dataset(cropped(mixed))["val"]
-    images, names, _ = split.load()
+    sources, targets, names, _ = split.load()
     assert len(names) == 3
     centers = [original(0)[4:36, 9:41], original(1)[9:41, 2:34], original(2)]
     for i, center in enumerate(centers):
-        np.testing.assert_array_equal(images[i], [center, 255 - center])
-        np.testing.assert_array_equal(split.resized(i), images[i])
+        np.testing.assert_array_equal([sources[i], targets[i]], [center, 255 - center])
+        np.testing.assert_array_equal(split.resized(i), [center, 255 - center])
     np.testing.assert_array_equal(split.resized(0, 40)[0], original(0)[:, 5:45])
     np.testing.assert_array_equal(split.resized(2, 48)[0], resize_image(original(2), 48, 48))
     assert isinstance(split.spread(2), Split) and split.spread(2).crop

@@ -11,9 +11,9 @@ from coordinates import SIZE, config, coordinates
 from p2plib.config import TrainConfig
 from p2plib.data import color, toy
 from p2plib.data.catalog import CATALOG
-from p2plib.data.dataset import Dataset, open_dataset, say_left_out, spread
+from p2plib.data.dataset import Dataset, open_dataset, spread
 from p2plib.data.image import resize_image, save_image
-from p2plib.data.pairs import PairError, Problem
+from p2plib.data.problems import PairError, Problem, say_left_out
 from p2plib.errors import ConfigError, DataError
 from p2plib.registry import TASKS
 
@@ -36,7 +36,13 @@ def unsplit(folder) -> Path:
 
 def test_an_opened_data_set_has_everything_resolved(folder):
     data = opened(folder)
-    assert (data.data, data.entry, data.task.name, data.size, data.held_out) == (str(folder), None, "pairs", SIZE, None)
+    assert (data.data, data.entry, data.task.name, data.shape, data.held_out) == (
+        str(folder),
+        None,
+        "pairs",
+        (SIZE, SIZE),
+        None,
+    )
     assert (data.direction, data.names, data.splits) == ("AtoB", ("A", "B"), ["train", "val"])
     assert {split: len(data[split]) for split in data.splits} == {"train": 7, "val": 3}
 
@@ -153,11 +159,11 @@ def test_photos_without_val_are_split_by_the_seed(photos):
 
 
 def test_validation_pairs_are_only_resized(folder):
-    images, names, left_out = opened(folder)["val"].load()
+    sources, targets, names, left_out = opened(folder)["val"].load()
     assert names == ["val/0.png", "val/1.png", "val/2.png"]
     assert left_out == []
-    assert images.shape == (3, 2, SIZE, SIZE, 3) and images.dtype == np.uint8
-    for i, (source, target) in enumerate(images):
+    assert sources.shape == targets.shape == (3, SIZE, SIZE, 3) and sources.dtype == targets.dtype == np.uint8
+    for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
         np.testing.assert_array_equal(source, resize_image(coordinates(i, 36), SIZE, SIZE))
         np.testing.assert_array_equal(target, resize_image(255 - coordinates(i, 36), SIZE, SIZE))
 
@@ -172,7 +178,8 @@ def test_the_source_comes_first_wherever_a_pair_is_read(folder, direction):
     np.testing.assert_array_equal(split.originals()[3], expected)
     np.testing.assert_array_equal(split.resized(3, 36), expected)
     np.testing.assert_array_equal(split.resized(3), [resize_image(side, SIZE, SIZE) for side in expected])
-    np.testing.assert_array_equal(split.load(size=36).images[3], expected)
+    loaded = split.load(size=36)
+    np.testing.assert_array_equal([loaded.sources[3], loaded.targets[3]], expected)
 
 
 def test_a_limit_takes_pairs_evenly_spaced(folder):
@@ -198,7 +205,7 @@ def test_broken_pairs_are_refused_by_name_or_left_out(folder):
     with pytest.raises(PairError, match=r"^val/1\.png: cannot be read"):
         opened(folder)["val"].read(1)
     loaded = opened(folder, skip_broken=True)["val"].load()
-    assert loaded.names == ["val/0.png", "val/2.png"] and len(loaded.images) == 2
+    assert loaded.names == ["val/0.png", "val/2.png"] and len(loaded.sources) == 2
     assert [problem.name for problem in loaded.left_out] == ["val/1.png"]
 
 
@@ -245,7 +252,7 @@ def test_a_dead_link_is_a_broken_pair_by_name(folder):
     with pytest.raises(DataError, match=r"1 broken pair(.|\n)*train/9\.png: cannot be read as an image"):
         data["train"].load()
     loaded = opened(folder, skip_broken=True)["train"].load()
-    assert len(loaded.images) == 7 and [problem.kind for problem in loaded.left_out] == ["unreadable"]
+    assert len(loaded.sources) == 7 and [problem.kind for problem in loaded.left_out] == ["unreadable"]
     assert data.fingerprint == opened(folder).fingerprint
 
 
@@ -265,7 +272,7 @@ def test_links_to_folders_are_followed_and_never_in_a_circle(folder, tmp_path_fa
     (there / "up").symlink_to(there.parent)
     data = opened(there)
     assert {split: len(data[split]) for split in data.splits} == {"train": 7, "val": 3}
-    np.testing.assert_array_equal(data["val"].load().images, opened(folder)["val"].load().images)
+    np.testing.assert_array_equal(data["val"].load().sources, opened(folder)["val"].load().sources)
 
 
 @pytest.mark.parametrize("names", [("train", "val"), ("val", "train")])

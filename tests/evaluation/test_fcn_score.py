@@ -73,8 +73,8 @@ def test_good_photos_score_as_real_ones_and_meaningless_ones_do_not(segmenter, c
 
 
 def test_the_numbers_are_those_of_the_labels(segmenter, config):
-    both = open_dataset(config)["val"].load().images
-    truth, said = statistics.nearest(both[:, 0], segmenter.palette), segmenter.label(both[:, 1])
+    loaded = open_dataset(config)["val"].load()
+    truth, said = statistics.nearest(loaded.sources, segmenter.palette), segmenter.label(loaded.targets)
     score = fcn_score(checkpoint(config, True), segmenter)
     assert score.real["pixel_accuracy"] == pytest.approx((truth == said).mean())
     limited = fcn_score(checkpoint(config, True), segmenter, limit=1)
@@ -96,7 +96,7 @@ def test_a_file_brings_the_segmenter_back(segmenter, config, tmp_path):
     save(tmp_path / "segmenter.keras", segmenter)
     again = load(tmp_path / "segmenter.keras")
     assert again.description == segmenter.description
-    photos = open_dataset(config)["val"].load().images[:, 1]
+    photos = open_dataset(config)["val"].load().targets
     np.testing.assert_array_equal(again.label(photos), segmenter.label(photos))
     assert [path.name for path in tmp_path.iterdir()] == ["segmenter.keras"]
 

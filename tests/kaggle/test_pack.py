@@ -56,7 +56,8 @@ def assert_the_same(config: TrainConfig, there: Path) -> None:
     for split in ("val", "train"):
         loaded, loaded_there = (open_dataset(one)[split].load() for one in (config, other))
         if split == "val":
-            np.testing.assert_array_equal(loaded.images, loaded_there.images)
+            np.testing.assert_array_equal(loaded.sources, loaded_there.sources)
+            np.testing.assert_array_equal(loaded.targets, loaded_there.targets)
         assert [_bare(name) for name in loaded.names] == [_bare(name) for name in loaded_there.names]
 
 

@@ -18,7 +18,7 @@ from p2plib.config import TrainConfig  # noqa: E402
 from p2plib.errors import ConfigError  # noqa: E402
 from p2plib.inference.checkpoint import read_info  # noqa: E402
 from p2plib.models import features  # noqa: E402
-from p2plib.training import callbacks, loop  # noqa: E402
+from p2plib.training import callbacks, loop, objective  # noqa: E402
 from p2plib.training.discriminator import load_discriminator  # noqa: E402
 from p2plib.training.loop import train  # noqa: E402
 from p2plib.training.run import read_log  # noqa: E402
@@ -98,14 +98,14 @@ def test_best_is_chosen_by_ssim_where_no_judge_is_installed(tiny_config, tmp_pat
 
 def test_without_a_feature_network_the_recipe_matches_features_of_the_discriminator(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(features, "available", lambda name: False)
-    config = loop.available(TrainConfig(data="toy"))
+    config = objective.available(TrainConfig(data="toy"), loop.say)
     assert config.terms == {"feature_matching": 10.0}
     assert "pip install 'p2plib[features]'" in capsys.readouterr().out
-    assert loop.available(TrainConfig(gan_weight=0)).terms == {}
+    assert objective.available(TrainConfig(gan_weight=0), loop.say).terms == {}
     with pytest.raises(ConfigError, match="features"):
-        loop.available(TrainConfig(terms={"perceptual": 1.0}))
+        objective.available(TrainConfig(terms={"perceptual": 1.0}), loop.say)
     with pytest.raises(ConfigError, match="features"):
-        loop.available(TrainConfig(), resumed=True)
+        objective.available(TrainConfig(), loop.say, resumed=True)
 
 
 @pytest.fixture

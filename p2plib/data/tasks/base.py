@@ -17,16 +17,18 @@ import numpy as np
 from p2plib.data.catalog import CATALOG, Direction, Entry, entry_of
 from p2plib.data.download import dataset_dir
 from p2plib.data.formats import READABLE, count_others, files_below, is_image
-from p2plib.data.image import ImageKind, resize_image, to_uint8
+from p2plib.data.image import resize_image
+from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import Listing, MadePair, Pair, PairError, Problem, read_or_refuse, unusable
+from p2plib.data.pairs import Listing, MadePair, Pair, read_or_refuse, unusable
+from p2plib.data.problems import PairError, Problem
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import readable, user_path
 
 TOY = "toy"
 """The data set for which every task makes pairs of its own."""
 Maker = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
-"""From the index and the size of a pair to A and B, uint8 (size, size, 3) each."""
+"""From the index and the size of a pair to A and B, (size, size, C) each."""
 CHOICE_SEED = 0
 """Seed that divides the photos of a catalog data set into splits: fixed, so that no run tests what another trained."""
 
@@ -117,17 +119,18 @@ class Task(ABC):
         """
         return source
 
-    def finish(self, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
+    def finish(self, generated: np.ndarray, source: np.ndarray, target: ImageKind) -> np.ndarray:
         """Turn the network's output for a resized source into an image of the source's own size.
 
         Args:
-            generated: float (S, S, 3) in [-1, 1].
-            source: uint8 (H, W, 3), at its own size.
+            generated: float (S, S, C) in [-1, 1].
+            source: (H, W, C), at its own size.
+            target: what the result is.
 
         Returns:
-            uint8 (H, W, 3).
+            Stored values (H, W, C).
         """
-        return resize_image(to_uint8(generated), *source.shape[:2])
+        return resize_image(target.to_values(generated), *source.shape[:2])
 
 
 class PhotoTask(Task):
@@ -225,11 +228,11 @@ class PhotoPair:
         """The file, as "photo"."""
         return {"photo": self.path}
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, kinds: Kinds | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Source and target: uint8 (H, W, 3) each. Raises PairError if the photo cannot be read or used."""
         return self.task.make_pair(self._photo(), self.path, self.size)
 
-    def views(self) -> dict[str, np.ndarray]:
+    def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """The photo alone. Raises PairError as `read`."""
         return {"photo": self._photo()}
 

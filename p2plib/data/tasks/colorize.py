@@ -8,6 +8,7 @@ import numpy as np
 
 from p2plib.data import color, toy
 from p2plib.data.image import shrink_image
+from p2plib.data.kind import ImageKind
 from p2plib.data.tasks.base import PhotoTask
 from p2plib.registry import TASKS
 
@@ -42,6 +43,6 @@ class Colorize(PhotoTask):
         """See `PhotoTask.fault`."""
         return ("grey", "has no colors to learn from; it is left out") if color.is_gray(photo) else None
 
-    def finish(self, generated: np.ndarray, source: np.ndarray) -> np.ndarray:
+    def finish(self, generated: np.ndarray, source: np.ndarray, target: ImageKind) -> np.ndarray:
         """The source with the generated colors, enlarged. Its own lightness is kept, and with it every detail."""
         return color.recolor(source, color.rgb_to_lab((generated + 1) / 2)[..., 1:])

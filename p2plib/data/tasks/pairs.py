@@ -9,7 +9,7 @@ import numpy as np
 
 from p2plib.data import toy
 from p2plib.data.catalog import Direction, Entry
-from p2plib.data.image import ImageKind
+from p2plib.data.kind import ImageKind
 from p2plib.data.pairs import Listing, list_pairs
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
@@ -36,7 +36,9 @@ class Pairs(Task):
         return cast(Direction, asked) if asked != "auto" else entry.direction if entry else "AtoB"
 
     def sides(self, entry: Entry | None) -> tuple[ImageKind, ImageKind]:
-        """Names and classes from the catalog; "A" and "B" for folders."""
+        """As the catalog says; "A" and "B" for folders."""
+        if entry and entry.kinds:
+            return entry.kinds
         a, b = entry.names if entry else ("A", "B")
         return ImageKind(a), ImageKind(b, entry.classes if entry else {})
 

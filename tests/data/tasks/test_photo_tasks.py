@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from p2plib.data import catalog, color, sketch, toy
 from p2plib.data.catalog import Entry
 from p2plib.data.image import save_image
-from p2plib.data.pairs import Listing, Pair, PairError
+from p2plib.data.pairs import Listing, Pair
+from p2plib.data.problems import PairError
 from p2plib.data.tasks import base
 from p2plib.data.tasks.base import PhotoPair
 from p2plib.data.vase import vase

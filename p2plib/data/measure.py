@@ -1,0 +1,142 @@
+"""Finds out what the images of a data set are: channels, type, and the range of their values.
+
+Ordinary images, 8-bit and gray, in color or with alpha, are 8-bit RGB here, whatever their files are; nothing but a few
+headers is read for it. Of all others, training images are read to choose the range that the network sees: the same for
+every image, so that equal values stay equal.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from p2plib.data.catalog import Direction
+from p2plib.data.kind import ImageKind, Kinds
+from p2plib.data.pairs import Listing, Pair
+from p2plib.data.stored import MOST_CHANNELS, Stored
+from p2plib.data.values import probe, read_values
+from p2plib.errors import DataError
+
+if TYPE_CHECKING:
+    from p2plib.config import TrainConfig
+
+PROBED = 40
+"""How many images of a side, evenly spaced, are asked for their type."""
+READ = 1000
+"""How many images of a side, evenly spaced, are read for their range."""
+VALUES = 4096
+"""How many values of each image, evenly spaced, count for percentiles."""
+SHOWN = (0.5, 99.5)
+"""Percentiles of the values that people see as black and as white."""
+
+
+def measured(named: Kinds, listing: Listing, direction: Direction, config: TrainConfig) -> Kinds:
+    """What the sources and the targets of a data set are.
+
+    Args:
+        named: both, with their names, and with what a function makes.
+        listing: the files.
+        direction: which side is the source.
+        config: settings on channels, ranges, windows and scales.
+
+    Raises:
+        DataError: a file cannot be read, or has more than `MOST_CHANNELS` channels.
+        ConfigError: a setting does not suit the images.
+    """
+    pairs = listing.splits.get("train") or next(iter(listing.splits.values()))
+    sides = ("A", "B") if direction == "AtoB" else ("B", "A")
+    source, target = (
+        _measured(kind, pairs, side, config, which)
+        for kind, side, which in zip(named, sides, ("source", "target"), strict=True)
+    )
+    return source, target
+
+
+DECIDED = ("source_channels", "target_channels", "source_range", "target_range")
+"""Settings that the images decide where they are not given; a resumed run keeps them."""
+
+
+def decided(config: TrainConfig, kinds: Kinds) -> TrainConfig:
+    """The settings of a run with the channels and ranges that were found, so that it goes on with the same."""
+    found: dict[str, Any] = {}
+    for which, kind in zip(("source", "target"), kinds, strict=True):
+        if not kind.plain:
+            limits = {f"{which}_range": (kind.low, kind.high), f"{which}_window": None}
+            found |= {f"{which}_channels": kind.channels} | limits
+    return replace(config, **found)
+
+
+def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> ImageKind:
+    channels, limits, window = (getattr(config, f"{which}_{name}") for name in ("channels", "range", "window"))
+    log = getattr(config, f"{which}_scale") == "log"
+    files = [path for pair in pairs if (path := pair.files.get(side) or pair.files.get("A|B"))]
+    if files:
+        stored = _most_common(_spread(files, PROBED))
+        ordinary = stored is None or (stored.dtype == "uint8" and stored.channels <= 4)
+        if stored is None or (ordinary and channels in (None, 1, 3) and not (limits or window or log)):
+            return kind  # 8-bit RGB: 1 means gray without tint there
+        kind = replace(kind, channels=channels or (min(stored.channels, 3) if ordinary else stored.channels))
+        kind = replace(kind, dtype=stored.dtype)
+        if kind.channels > MOST_CHANNELS:
+            raise DataError(f"{files[0]}: has {kind.channels} channels; at most {MOST_CHANNELS} can be used.")
+    if kind.plain and not (limits or window or log):
+        return kind
+    values = _values(pairs, side, files)
+    low, high = limits or _range(kind.dtype, values, window)
+    shown = None if kind.dtype == "uint8" else tuple(map(float, np.percentile(values, SHOWN)))
+    shown = shown if shown and shown[0] < shown[1] else None
+    return replace(kind, low=float(low), high=float(high), log=log, shown=shown)  # type: ignore[arg-type]
+
+
+def _most_common(files: Sequence[Path]) -> Stored | None:
+    """What most of these files hold, whatever their sizes; None if none can be read, which is reported elsewhere."""
+    found: Counter[Stored] = Counter()
+    for path in files:
+        try:
+            found[probe(path)._replace(height=0, width=0)] += 1
+        except DataError:
+            continue
+    return found.most_common(1)[0][0] if found else None
+
+
+def _values(pairs: Sequence[Pair], side: str, files: Sequence[Path]) -> np.ndarray:
+    """Values of many images: evenly spaced ones, and the smallest and the largest of each."""
+
+    def sample(item: Path | Pair) -> np.ndarray:
+        try:
+            image = read_values(item) if isinstance(item, Path) else item.read()["AB".index(side)]
+        except DataError:
+            return np.zeros(0)
+        flat = image.ravel()
+        return np.concatenate([flat[:: flat.size // VALUES + 1], [flat.min(), flat.max()]])
+
+    with ThreadPoolExecutor() as pool:
+        found = np.concatenate(list(pool.map(sample, _spread(files or pairs, READ))))
+    if not len(found):
+        raise DataError("No image of the data set can be read, so the range of its values is not known.")
+    return found
+
+
+def _range(dtype: str, values: np.ndarray, window: tuple[float, float] | None) -> tuple[float, float]:
+    """The range that the network sees: between percentiles, or all that occurs, for uint16 up to the next 2^n - 1."""
+    if window:
+        low, high = np.percentile(values, window)
+    elif dtype == "uint8":
+        low, high = 0, 255
+    elif dtype == "uint16":
+        low, high = 0, 2 ** max(8, int(values.max()).bit_length()) - 1
+    else:
+        low, high = values.min(), values.max()
+    if low >= high:
+        raise DataError(f"All values of the images are {low:g}, so there is nothing to learn; name other images.")
+    return float(low), float(high)
+
+
+def _spread(items: Sequence, count: int) -> Sequence:
+    return items if len(items) <= count else [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]
