@@ -152,6 +152,18 @@ def _tiff_pages(path: Path) -> list[Any]:
     return pages
 
 
+def holds_all_its_blocks(path: Path) -> bool:
+    """Whether a TIFF is as long as its tables of strips or tiles say, and leaves none of them out."""
+    size = path.stat().st_size
+    for page in _tiff_pages(path):
+        starts, lengths = (page.get(tiles) or page.get(strips, ()) for tiles, strips in ((324, 273), (325, 279)))
+        if not lengths or any(
+            not 0 < start < start + length <= size for start, length in zip(starts, lengths, strict=True)
+        ):
+            return False
+    return True
+
+
 def _tiff_shape(page: dict[int, Any], path: Path) -> Stored:
     bits, kind = max(page.get(258, (1,))), _KINDS.get(max(page.get(339, (1,))))
     size = 8 if bits <= 8 else 16 if bits <= 16 else 32 if bits <= 32 else 64

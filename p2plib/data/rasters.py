@@ -6,6 +6,7 @@ By rasterio, the extra `p2plib[bands]`. Memory holds a few windows, whatever the
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from p2plib.data.headers import Header, read_header
+from p2plib.data.headers import Header, holds_all_its_blocks, read_header
 from p2plib.data.stored import Stored, holds, need, to_stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
@@ -89,7 +90,7 @@ def raster_header(path: Path) -> Header:
     """`read_header`, with what goes wrong as a DataError."""
     try:
         return read_header(path)
-    except (OSError, SyntaxError, ValueError, TypeError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise DataError(f"{path}: cannot be read as a raster ({reason}); replace or remove it.") from error
 
@@ -176,8 +177,7 @@ def create_raster(
     with replacing(path) as final, _work_folder(path) as folder, _env(rasterio), _os_errors():
         with rasterio.open(folder / "windows.tif", "w", **_FIRST, **shape, **place) as dataset:
             yield NewRaster(dataset)
-        resampling = "nearest" if labels else "average"
-        rasterio.shutil.copy(folder / "windows.tif", folder / "result.tif", **_COG, overview_resampling=resampling)
+        _finish(rasterio, folder, labels)
         os.replace(folder / "result.tif", final)
 
 
@@ -192,8 +192,11 @@ def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None =
         predictor = 3 if array.dtype.kind == "f" else 2
         rgb = channels == 3 and array.dtype == np.uint8
         options = {"compress": "deflate", "predictor": predictor, "photometric": "rgb" if rgb else "minisblack"}
-    with _env(rasterio), _os_errors(), rasterio.open(path, "w", driver=driver, **shape, **options, **place) as dataset:
-        dataset.write(np.moveaxis(array, -1, 0))
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), _os_errors():
+        with rasterio.open(path, "w", driver=driver, **shape, **options, **place) as dataset:
+            dataset.write(np.moveaxis(array, -1, 0))
+        if driver == "GTiff":
+            _check_whole(path)
 
 
 def georeference(like: Path, height: int, width: int, dtype: str) -> dict[str, Any]:
@@ -244,6 +247,24 @@ def _env(rasterio: Any) -> Any:
     return rasterio.Env(GDAL_CACHEMAX=CACHE, GDAL_PAM_ENABLED="NO", GDAL_NUM_THREADS="ALL_CPUS")
 
 
+def _finish(rasterio: Any, folder: Path, labels: bool) -> None:
+    """Rewrite the windows of a complete raster as a Cloud Optimized GeoTIFF, result.tif."""
+    resampling = "nearest" if labels else "average"
+    with rasterio.Env(GDAL_NUM_THREADS="1"):  # errors of other threads, such as a full disk, are not told
+        rasterio.shutil.copy(folder / "windows.tif", folder / "result.tif", **_COG, overview_resampling=resampling)
+    _check_whole(folder / "result.tif")
+
+
+def _check_whole(path: Path) -> None:
+    """Raise an OSError if parts of a TIFF are missing: GDAL is silent about some writes that fail."""
+    try:
+        whole = holds_all_its_blocks(path)
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        whole = False
+    if not whole:
+        raise OSError("parts of it are missing; is the disk full?")
+
+
 @contextmanager
 def _work_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path` that is removed at the end, named so that `files.remove_leftovers` knows it."""
@@ -253,13 +274,13 @@ def _work_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _speaking_of(path: Path) -> Iterator[None]:
-    """Raise a DataError about a file in place of GDAL's errors in this block."""
+    """Raise a DataError about a file in place of GDAL's errors in this block; SystemError: an unknown one."""
     from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public name
     from rasterio.errors import RasterioError
 
     try:
         yield
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, SystemError) as error:
         raise DataError(f"{path}: cannot be read as a raster ({error}); replace or remove it.") from error
 
 
@@ -271,5 +292,5 @@ def _os_errors() -> Iterator[None]:
 
     try:
         yield
-    except (RasterioError, CPLE_BaseError) as error:
+    except (RasterioError, CPLE_BaseError, SystemError) as error:
         raise OSError(str(error)) from error
