@@ -39,6 +39,8 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["notebooks"],
         *extras["web"],
         *extras["video"],
+        *extras["bands"],
+        *extras["medical"],
         *extras["sketch"],
         *extras["features"],
         *extras["export"],
