@@ -10,6 +10,7 @@ import numpy as np
 
 from p2plib.data.image import Color, to_float, to_uint8
 
+
 @dataclass(frozen=True)
 class ImageKind:
     """What the images of one side of a data set are. By default, they are 8-bit RGB.
