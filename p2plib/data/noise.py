@@ -21,7 +21,7 @@ def splines(cells: int, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     """The first of four numbers of a lattice that matter at each place, their weights, and those of the slope."""
     place = axis * cells
     first = np.minimum(place.astype(np.intp), cells - 1)
-    t = (place - first)[:, None]
+    t = (place - first.astype(np.float32))[:, None]
     cubic = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t * t + 4) / 6, (-3 * t**3 + 3 * t * t + 3 * t + 1) / 6, t**3 / 6)
     slope = (-((1 - t) ** 2) / 2, (3 * t * t - 4 * t) / 2, (-3 * t * t + 2 * t + 1) / 2, t * t / 2)
     return first, np.stack(cubic), np.stack(slope)

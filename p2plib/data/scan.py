@@ -121,14 +121,16 @@ def _trunk(rng: Generator, drawn: _Slice) -> np.ndarray:
     seams = np.abs(body + fat + 0.055 + 0.012 * drawn.blobs[1]) - 0.006  # fat between layers of muscles
     drawn.paint(np.maximum(seams, -drawn.v - 0.6), (-60, -55))
     cavity = body + fat + 0.13
-    turn = np.arctan2(drawn.v, drawn.u) / (2 * np.pi)
-    count = int(rng.integers(13, 19))
-    place = turn * count + float(rng.random())
-    along = (np.abs(place - np.floor(place) - 0.5) - float(rng.uniform(0.16, 0.3))) * 6.28 / count
-    rib = np.maximum(np.abs(cavity - 0.04) - 0.034, along)
+    count = int(rng.integers(10, 14))
+    half, shift = rng.uniform((0.03, -0.01), (0.17, 0.012), (count, 2)).astype(np.float32).T  # as a slice cuts them
+    place = np.arctan2(drawn.v, drawn.u) / (2 * np.pi) * count + float(rng.random())
+    number = np.floor(place)
+    along = np.abs(place - number - 0.5) * (6.28 / count) - half.take(number.astype(np.intp) % count)
+    across = cavity - 0.045 - shift.take(number.astype(np.intp) % count)
+    rib = np.sqrt(along.clip(0) ** 2 + across * across) - 0.033
     rib = np.maximum(rib, 0.25 - np.abs(drawn.u))  # not in front, nor behind
     drawn.paint(rib, _BONE, 60 * drawn.blobs[1])
-    drawn.paint(rib + 0.016, _MARROW, 30 * drawn.blobs[2])
+    drawn.paint(rib + 0.015, _MARROW, 30 * drawn.blobs[2])
     return cavity
 
 
@@ -158,11 +160,8 @@ def _chest(rng: Generator, drawn: _Slice, cavity: np.ndarray) -> None:
     spine = drawn.disc(0, 0.5, 0.22, 0.22)
     lung = np.maximum(cavity + 0.015, -np.minimum(middle, spine))
     drawn.paint(lung, _LUNG, 45 * drawn.v + 18 * drawn.blobs[1])
-    hilum = np.sqrt((np.abs(drawn.u) - 0.25) ** 2 + (drawn.v - 0.08) ** 2)
-    for field, width, reach in ((drawn.blobs[1], 0.10, 0.42), (drawn.blobs[2], 0.16, 0.65)):
-        branch = (np.abs(field) - width * (reach - hilum).clip(0)) * 0.12
-        cross = (0.62 - np.abs(drawn.blobs[0] + 0.5 * field)) * 0.06  # they come and go, as a slice cuts them
-        drawn.paint(np.maximum(np.maximum(branch, cross), lung + 0.02), (30, 150))
+    for cells, widest in ((15, 0.010), (24, 0.006), (37, 0.004)):
+        drawn.paint(np.maximum(_branches(rng, drawn, cells, widest), lung + 0.02), (30, 150))
     drawn.paint(drawn.disc(0, -0.79 + 0.02, 0.13, 0.045), _BONE)
     drawn.paint(drawn.disc(0, -0.79 + 0.02, 0.11, 0.026), _MARROW)
     if heart:
@@ -174,6 +173,30 @@ def _chest(rng: Generator, drawn: _Slice, cavity: np.ndarray) -> None:
     drawn.paint(drawn.disc(0.17, 0.33, radius, radius), _ARTERY)
     drawn.paint(drawn.disc(0.04, 0.26, 0.045, 0.035), _WALL)
     drawn.paint(drawn.disc(-0.03, 0.30, 0.022, 0.022), _VEIN)
+
+
+def _branches(rng: Generator, drawn: _Slice, cells: int, widest: float) -> np.ndarray:
+    """Distance to the vessels of the lungs, cut across or along: one in each cell of a grid, thinner farther outside.
+
+    They point to where they enter the lungs, beside the heart.
+    """
+    table = rng.random((5, cells * cells), np.float32)
+    turn = float(rng.uniform(0.3, 1.2))  # so that the grid does not show
+    cos, sin = float(np.cos(turn)), float(np.sin(turn))
+    p = cells * (cos * drawn.axis[None, :] + sin * drawn.axis[:, None])
+    q = cells * (cos * drawn.axis[:, None] - sin * drawn.axis[None, :])
+    row, column = np.floor(q), np.floor(p)
+    number = (row.astype(np.intp) % cells) * cells + column.astype(np.intp) % cells
+    x, y, length, width, there = table.take(number, axis=1)
+    across, behind = np.abs(drawn.u) - 0.22, drawn.v - 0.05
+    hilum = np.sqrt(across**2 + behind**2) + 1e-3
+    toward_x, toward_y = np.sign(drawn.u) * across / hilum, behind / hilum
+    toward_p, toward_q = cos * toward_x + sin * toward_y, cos * toward_y - sin * toward_x
+    dp, dq = p - column - 0.22 - 0.56 * x, q - row - 0.22 - 0.56 * y
+    along = (np.abs(dp * toward_p + dq * toward_q) - 0.2 * length**3).clip(0)
+    radius = widest * (0.3 + 0.7 * width**3) * (1.25 - hilum).clip(0, 1)
+    distance = (np.sqrt(along**2 + (dp * toward_q - dq * toward_p) ** 2) / cells - radius) / drawn.scale
+    return np.where(there < 0.6, distance, 1.0)
 
 
 def _heart(rng: Generator, drawn: _Slice, x: float, y: float) -> None:
@@ -231,9 +254,9 @@ def _liver(rng: Generator, drawn: _Slice, within: np.ndarray) -> None:
     shape = np.maximum(np.minimum(lobe, left) - 2.5 * gap * gap, within)
     fat = float(rng.uniform(-14, 4))  # a fatty liver is darker, in both
     drawn.paint(shape, _LIVER, fat + 3 * drawn.blobs[2])
-    vessels = (np.abs(drawn.blobs[0] + 0.15 * drawn.blobs[1]) - 0.09) * 0.11
-    drawn.paint(np.maximum(vessels, shape + 0.05), _PORTAL)
-    drawn.paint(np.maximum((np.abs(drawn.blobs[1]) - 0.06) * 0.05, shape + 0.07), (44, 150))
+    drawn.paint(np.maximum(_line(drawn, drawn.blobs[0] + 0.15 * drawn.blobs[1]) - 0.022, shape + 0.05), _PORTAL)
+    thin = _line(drawn, drawn.blobs[1]) - 0.011 + 0.006 * drawn.blobs[2]
+    drawn.paint(np.maximum(thin, shape + 0.07), (44, 150))
     drawn.paint(drawn.disc(-0.13, 0.05, 0.10, 0.045, -0.5), _PORTAL)
     if rng.random() < 0.6:
         gallbladder = drawn.disc(-0.24, -0.20, 0.075, 0.11, 0.4)
@@ -241,6 +264,13 @@ def _liver(rng: Generator, drawn: _Slice, within: np.ndarray) -> None:
         drawn.paint(gallbladder, _WATER)
     for x, y, radius in rng.uniform((-0.65, -0.25, 0.02), (-0.35, 0.2, 0.06), (int(rng.integers(0, 3)), 3)):
         drawn.paint(np.maximum(drawn.disc(x, y, radius, radius), shape + 0.02), _WATER)
+
+
+def _line(drawn: _Slice, field: np.ndarray) -> np.ndarray:
+    """Distance to where a field is 0, about; far where the field is flat."""
+    down, across = np.gradient(field, 1 / len(field))
+    slope = np.sqrt(down * down + across * across)
+    return np.abs(field) / (slope + 1) / drawn.scale + 0.02 * (8 - slope).clip(0) / 8
 
 
 def _kidney(rng: Generator, drawn: _Slice, side: int) -> None:

@@ -76,10 +76,9 @@ def terrain(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
         float(np.quantile(_land(plan, pixel_centers(48)), plan.wet)) - 1
     )  # of 48 points at any size: it is the same water
     axis = pixel_centers(size)
-    river = _river(plan, axis)
-    bed = _carve(plan, _land(plan, axis), level, river)
+    bed = _carve(plan, _land(plan, axis), level, _river(plan, axis))
     height = np.maximum(bed, level)
-    image = _reflectance(plan, axis, bed, level, river)
+    image = _reflectance(plan, axis, bed, level)
     _light(image, height)
     air, speckle = np.exp(-height / _HAZE_HEIGHT), 9 * noise(plan.grain[1], axis)
     for band, haze in zip(image, _HAZE, strict=True):
@@ -90,7 +89,7 @@ def terrain(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
 def _make_plan(rng: Generator) -> _Plan:
     bumps = [make_lattice(rng, cells) for cells in _OCTAVES]
-    relief = float(np.exp(rng.uniform(np.log(350), np.log(3800))))
+    relief = float(np.exp(rng.uniform(np.log(450), np.log(3400))))
     return _Plan(
         bumps=bumps,
         woods=make_lattice(rng, 11),
@@ -136,10 +135,10 @@ def _carve(plan: _Plan, land: np.ndarray, level: float, river: np.ndarray) -> np
     wide = plan.river[-1]
     valley = 1 - np.exp(-((river.clip(0) / wide) ** 2))
     bed = level - 6 * (-river / 0.004).clip(0, 1)
-    return np.where(land > level, bed + (land - level) * valley + 1.5 * (river > 0) * (1 - valley), land)
+    return np.where(land > level, bed + (land - level) * valley + np.where(river > 0, 1.5 * (1 - valley), 0), land)
 
 
-def _reflectance(plan: _Plan, axis: np.ndarray, bed: np.ndarray, level: float, river: np.ndarray) -> np.ndarray:
+def _reflectance(plan: _Plan, axis: np.ndarray, bed: np.ndarray, level: float) -> np.ndarray:
     """What covers the ground, (4, size, size), in light from above."""
     size = len(axis)
     woods, patches, grain = (noise(lattice, axis) for lattice in (plan.woods, plan.patches, plan.grain[0]))
@@ -161,7 +160,7 @@ def _reflectance(plan: _Plan, axis: np.ndarray, bed: np.ndarray, level: float, r
     stone = smooth_step(steep + 0.10 * patches + 0.08 * grain - 0.78, 0.10)
     stone = np.maximum(stone, smooth_step(rough - _SNOW_LINE + 250, 160))
     _cover(image, stone, _ROCK, 1 + 0.16 * patches + 0.12 * grain)
-    snow = smooth_step(rough - _SNOW_LINE, 90) * smooth_step(1.15 - steep + 0.1 * patches, 0.15)
+    snow = smooth_step(rough - _SNOW_LINE, 90) * smooth_step(1.5 - steep + 0.15 * patches, 0.2)
     _cover(image, snow, _SNOW, 1 + 0.02 * grain)
     _cover(image, smooth_step(level + 2.5 + 2 * patches - bed, 1.0), _GRAVEL, 1 + 0.08 * grain)
     clear = np.exp(-(level - bed).clip(0) / 9)
