@@ -18,6 +18,8 @@ from p2plib.errors import DataError, WriteError
 
 rasterio = pytest.importorskip("rasterio")
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 CRS = "EPSG:32633"
 PLACE = rasterio.transform.from_origin(500_000, 5_400_000, 10, 10)
 
