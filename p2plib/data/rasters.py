@@ -60,7 +60,8 @@ class Raster:
             )
         window = ((top, top + height), (left, left + width))
         with _speaking_of(self._path):
-            bands = np.concatenate([page.read(window=window) for page in self._pages])
+            read = [page.read(window=window) for page in self._pages]
+            bands = read[0] if len(read) == 1 else np.concatenate(read)
         return to_stored(np.moveaxis(bands, 0, -1), self._path)
 
 

@@ -23,8 +23,10 @@ BRIGHTEST = 4095
 _OCTAVES = (2, 5, 9, 19, 37, 75, 149)  # bumps per side: each about twice as many as the one before, and half as high
 _COVERS = np.array(  # reflectance in the four bands
     [
-        (820, 1000, 560, 3300),  # meadow
-        (330, 520, 290, 2500),  # forest
+        (1060, 1110, 640, 2950),  # meadow, dry in the lowlands
+        (720, 980, 510, 3500),  # meadow, moist below the mountains
+        (400, 640, 310, 3150),  # leafy forest
+        (250, 400, 270, 1850),  # firs, higher up
         (1150, 1160, 720, 2550),  # alpine grass
         (1560, 1440, 1280, 1780),  # rock
         (3700, 3820, 3950, 3300),  # snow
@@ -32,14 +34,14 @@ _COVERS = np.array(  # reflectance in the four bands
     ],
     np.float32,
 )
-_MEADOW, _FOREST, _ALPINE, _ROCK, _SNOW, _GRAVEL = _COVERS
+_DRY, _MOIST, _LEAFY, _FIRS, _ALPINE, _ROCK, _SNOW, _GRAVEL = _COVERS
 _CROPS = np.array(  # fields: ripe, green, young, bare
     [(1700, 1500, 850, 2700), (560, 900, 420, 3700), (900, 1150, 600, 3000), (1500, 1220, 900, 1900)], np.float32
 )
 _SHALLOW = np.array((420, 640, 620, 130), np.float32)
 _DEEP = np.array((120, 230, 330, 50), np.float32)
-_HAZE = np.array((90, 160, 300, 35), np.float32)  # at sea level
-_HAZE_HEIGHT = 1800.0  # meters in which it thins to 37 %
+_HAZE = np.array((110, 190, 360, 45), np.float32)  # at sea level
+_HAZE_HEIGHT = 1500.0  # meters in which it thins to 37 %
 _DAMPING = 0.6  # how much weaker bumps are where bumps before them are steep
 _TREE_LINE, _SNOW_LINE = 1550.0, 2150.0
 _SUN = 0.78  # height over distance of the sun, which stands in the upper left: 38 degrees
@@ -146,7 +148,7 @@ def _reflectance(plan: _Plan, axis: np.ndarray, bed: np.ndarray, level: float) -
     steep = np.sqrt(down * down + across * across)
     rough = bed + 110 * woods + 60 * patches + 25 * grain
     texture = 1 + 0.10 * woods + 0.08 * patches + 0.05 * grain
-    image = _MEADOW[:, None, None] * texture
+    image = _mix(_DRY, _MOIST, smooth_step(rough - 600, 500)) * texture
     flat = (
         smooth_step(0.16 - steep + 0.03 * patches, 0.02)
         * smooth_step(900 - rough, 60)
@@ -156,16 +158,22 @@ def _reflectance(plan: _Plan, axis: np.ndarray, bed: np.ndarray, level: float) -
     _cover(image, smooth_step(rough - _TREE_LINE + 150, 300), _ALPINE, 1 + 0.12 * patches + 0.06 * grain)
     trees = smooth_step(0.9 * patches - 1.3 * woods + 1.6 * steep.clip(0, 0.5) - 0.25, 0.06)
     trees *= smooth_step(_TREE_LINE - rough, 60) * smooth_step(0.95 - steep, 0.1)
-    _cover(image, trees, _FOREST, 1 + 0.20 * grain + 0.10 * patches - 0.12 * woods)
+    forest = _mix(_LEAFY, _FIRS, smooth_step(rough - 850, 450))
+    _cover(image, trees, forest, 1 + 0.20 * grain + 0.10 * patches - 0.12 * woods)
     stone = smooth_step(steep + 0.10 * patches + 0.08 * grain - 0.78, 0.10)
     stone = np.maximum(stone, smooth_step(rough - _SNOW_LINE + 250, 160))
     _cover(image, stone, _ROCK, 1 + 0.16 * patches + 0.12 * grain)
     snow = smooth_step(rough - _SNOW_LINE, 90) * smooth_step(1.5 - steep + 0.15 * patches, 0.2)
     _cover(image, snow, _SNOW, 1 + 0.02 * grain)
     _cover(image, smooth_step(level + 2.5 + 2 * patches - bed, 1.0), _GRAVEL, 1 + 0.08 * grain)
-    clear = np.exp(-(level - bed).clip(0) / 9)
-    _cover(image, smooth_step(level - bed, 0.4), _DEEP[:, None, None] + (_SHALLOW - _DEEP)[:, None, None] * clear)
+    water = _mix(_DEEP, _SHALLOW, np.exp(-(level - bed).clip(0) / 9))
+    _cover(image, smooth_step(level - bed, 0.4), water)
     return image
+
+
+def _mix(color: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """From a color (4,) toward another one, (4, H, W)."""
+    return color[:, None, None] + (other - color)[:, None, None] * share
 
 
 def _cover(image: np.ndarray, share: np.ndarray, color: np.ndarray, texture: np.ndarray | float = 1.0) -> None:
@@ -185,7 +193,7 @@ def _fields(plan: _Plan, axis: np.ndarray) -> np.ndarray:
     number = (row * 29 + column * 17).astype(np.intp) % len(plan.crops)
     edge = np.minimum(0.5 - np.abs(u - row - 0.5), 2.4 * (0.5 - np.abs(v - column - 0.5)))
     fields = plan.crops.T.take(number, axis=1)
-    _cover(fields, 0.7 * smooth_step(0.05 - edge, 0.04), _FOREST)
+    _cover(fields, 0.7 * smooth_step(0.05 - edge, 0.04), _LEAFY)
     return fields
 
 
