@@ -71,12 +71,11 @@ def terrain(index: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         The satellite image, uint16 (size, size, 4) in [0, `BRIGHTEST`]: reflectance times 10,000 of `BANDS`. And the
-        height above the sea, float32 (size, size, 1), in meters from 0 to about 3,500; water is flat.
+        height above the sea, float32 (size, size, 1), in meters from 0 to about 4,600; water is flat.
     """
     plan = _make_plan(np.random.default_rng([index, 41_0226]))
-    level = (
-        float(np.quantile(_land(plan, pixel_centers(48)), plan.wet)) - 1
-    )  # of 48 points at any size: it is the same water
+    coarse = _land(plan, pixel_centers(48))  # of the same points at any size, for the same water
+    level = max(float(np.quantile(coarse, plan.wet)) - 1, 0.0)
     axis = pixel_centers(size)
     bed = _carve(plan, _land(plan, axis), level, _river(plan, axis))
     height = np.maximum(bed, level)
