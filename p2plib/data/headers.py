@@ -75,6 +75,20 @@ def read_header(path: Path) -> Header:
         return Header(stored, _DRIVERS.get(opened.format or "", ""), orientation=orientation)
 
 
+def may_have_place(path: Path) -> bool:
+    """Whether a file is of a format that can say where on Earth it lies: TIFF or JPEG 2000.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); replace or remove it.") from error
+    return head[:2] in (b"II", b"MM") or head[4:8] == b"jP  "
+
+
 def plain_mode(mode: str) -> str:
     """The mode to convert an image to, so that its values are gray or red, green, blue, and perhaps opacity.
 

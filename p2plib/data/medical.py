@@ -84,6 +84,8 @@ def _dicom(path: Path, stop_before_pixels: bool) -> Any:
     import pydicom
 
     data = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+    if "Rows" not in data:
+        raise ValueError("it holds no image")
     if "ModalityLUTSequence" in data or data.PhotometricInterpretation == "PALETTE COLOR":
         raise ValueError("it needs a lookup table, which is not supported; save it as PNG or TIFF")
     return data

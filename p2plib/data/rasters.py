@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from p2plib.data.headers import Header, holds_all_its_blocks, read_header
+from p2plib.data.headers import Header, holds_all_its_blocks, may_have_place, read_header
 from p2plib.data.stored import Stored, holds, need, to_stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
@@ -60,7 +60,8 @@ class Raster:
             )
         window = ((top, top + height), (left, left + width))
         with _speaking_of(self._path):
-            bands = np.concatenate([page.read(window=window) for page in self._pages])
+            read = [page.read(window=window) for page in self._pages]
+            bands = read[0] if len(read) == 1 else np.concatenate(read)
         return to_stored(np.moveaxis(bands, 0, -1), self._path)
 
 
@@ -202,12 +203,12 @@ def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None =
 def georeference(like: Path, height: int, width: int, dtype: str) -> dict[str, Any]:
     """Where on Earth a result of this size lies, as `like` says, and its no-data value: options for rasterio.
 
-    Nothing for an image that has neither. A no-data value that the type cannot hold is left out.
+    Nothing for a file that has neither, of whatever type. A no-data value that the type cannot hold is left out.
     """
     found: dict[str, Any] = {}
-    driver = raster_header(like).driver
-    if not driver:
+    if not may_have_place(like):
         return found
+    driver = raster_header(like).driver
     rasterio = import_rasterio(like, "georeferenced rasters")
     with _env(rasterio), _speaking_of(like), rasterio.open(like.absolute(), driver=driver) as dataset:
         across, down = dataset.width / width, dataset.height / height

@@ -16,7 +16,7 @@ from PIL import Image
 from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
 from p2plib.data.image import MAX_PIXELS_VARIABLE, _why, max_pixels
-from p2plib.data.stored import MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
+from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import replacing
 
@@ -109,12 +109,9 @@ def _complete(values: np.ndarray, path: Path, nodata: float | None, missing: flo
     lacking = is_missing(values, nodata)
     count = int(lacking.sum())
     if count and missing is None:
-        kind = (
-            "NaN or infinite"
-            if nodata is None or np.isnan(nodata)
-            else f"NaN, infinite or {nodata:g}, its no-data value"
-        )
-        raise DataError(f"{path}: {count:,} of its pixels are {kind}; fill them, or cut them away.")
+        kinds = ["NaN or infinite"] if values.dtype.kind == "f" else []
+        kinds += [f"{nodata:g}, its no-data value"] if nodata is not None and not np.isnan(nodata) else []
+        raise DataError(f"{path}: {count:,} of its pixels are {' or '.join(kinds)}; fill them, or cut them away.")
     if count:
         values[lacking] = missing
     return values
@@ -201,8 +198,11 @@ def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = 
         DataError: rasterio is needed and not installed, or `like` cannot be read.
         WriteError: the format cannot hold the values; the message names one that can. Or the system does not let it be
             written.
+        ValueError: the array is of another type or shape.
     """
     path = Path(path)
+    if array.ndim != 3 or array.dtype.name not in DTYPES:
+        raise ValueError(f"values are (H, W, C) of {', '.join(DTYPES)}, not {array.shape} of {array.dtype}")
     suffix, channels = path.suffix.lower(), array.shape[-1]
     deep = array.dtype != np.uint8
     if not _can_hold(suffix, array):

@@ -98,6 +98,15 @@ def test_enhanced_dicom_rescales_each_frame(tmp_path):
     np.testing.assert_array_equal(read_values(path, slice=1)[..., 0], gray().astype(int) - 1024)
 
 
+def report(path: Path) -> Path:
+    """A DICOM file of text."""
+    dicom(path, gray())
+    data = pydicom.dcmread(path)
+    del data.Rows, data.PixelData
+    data.save_as(path)
+    return path
+
+
 def test_what_dicom_cannot_give_is_said(tmp_path):
     beyond = dicom(tmp_path / "x.dcm", gray() + np.uint16(60000), Modality="CT")
     with pytest.raises(DataError, match=r"x\.dcm: holds values from .* beyond those of int16; save it as TIFF or NPY"):
@@ -105,6 +114,8 @@ def test_what_dicom_cannot_give_is_said(tmp_path):
     lut = dicom(tmp_path / "y.dcm", gray("uint8", 256), PhotometricInterpretation="PALETTE COLOR")
     with pytest.raises(DataError, match=r"y\.dcm: cannot be read \(it needs a lookup table, .*\)"):
         probe(lut)
+    with pytest.raises(DataError, match=r"z\.dcm: cannot be read \(it holds no image\)"):
+        probe(report(tmp_path / "z.dcm"))
 
 
 def nifti(path: Path, values: np.ndarray, affine: np.ndarray | None = None, **scaling: float) -> Path:

@@ -19,6 +19,8 @@ from p2plib.errors import DataError, WriteError
 
 rasterio = pytest.importorskip("rasterio")
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 FORMATS = {  # suffix: types, channels
     ".png": (("uint8", "uint16"), (1, 2, 3, 4)),
     ".bmp": (("uint8",), (1, 3)),
@@ -73,7 +75,7 @@ def test_what_is_written_is_read(tmp_path_factory, image):
     assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing is left beside it"
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "options",
@@ -194,7 +196,7 @@ def test_the_no_data_value_of_a_file(tmp_path, dtype, channels):
     values = np.ones((2, 3, channels), dtype)
     values[1, 2, 0] = 7
     path = tiff(tmp_path / "x.tif", values, nodata=7)
-    with pytest.raises(DataError, match="1 of its pixels are NaN, infinite or 7, its no-data value"):
+    with pytest.raises(DataError, match=r"1 of its pixels are (NaN or infinite or )?7, its no-data value; fill"):
         read_values(path)
     filled = read_values(path, missing=5)
     assert (filled[1, 2] == 5).all() and (filled == 1).sum() == values.size - channels
@@ -273,6 +275,12 @@ def test_a_suffix_that_cannot_hold_values_is_refused(tmp_path, suffix, dtype, ch
     ):
         write_values(tmp_path / f"x{suffix}", some_values(dtype, channels))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 2, 1)), np.zeros((2, 2), np.uint8)])
+def test_other_arrays_are_a_mistake(tmp_path, array):
+    with pytest.raises(ValueError, match="values are"):
+        write_values(tmp_path / "x.npy", array)
 
 
 @pytest.mark.parametrize(
