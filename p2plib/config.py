@@ -97,7 +97,7 @@ class TrainConfig:
     gan_loss: GanLossName = "vanilla"
     """GAN loss: cross-entropy (as in the paper), least squares, or hinge."""
     gan_weight: float = _RECIPE
-    """Weight of the generator's GAN loss; 0 trains without a GAN. modern: 2; maps and paper: 1."""
+    """Weight of the generator's GAN loss; 0 trains without a GAN."""
     l1_weight: float = _RECIPE
     """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 10; maps and paper: 100."""
     terms: dict[str, float] = dataclasses.field(default=_RECIPE, hash=False)  # a dict has no hash

@@ -8,7 +8,7 @@ _MODERN: dict[str, Any] = {
     "generator": "lean",
     "upsampling": "resize",
     "l1_weight": 10.0,
-    "gan_weight": 2.0,
+    "gan_weight": 1.0,
     "terms": {"perceptual": 30.0},
     "ema": 0.995,
     "batch_size": 4,
@@ -16,7 +16,7 @@ _MODERN: dict[str, Any] = {
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": _MODERN,
-    "maps": _MODERN | {"l1_weight": 100.0, "gan_weight": 1.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
+    "maps": _MODERN | {"l1_weight": 100.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
     "paper": {
         "generator": "unet",
         "upsampling": "transpose",

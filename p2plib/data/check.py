@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from p2plib.config import TrainConfig
+from p2plib.data.catalog import entry_of
 from p2plib.data.image import (
     color_profile,
     count_images,
@@ -21,7 +23,9 @@ from p2plib.data.image import (
     resize_image,
     tile_images,
 )
-from p2plib.data.pairs import Pair
+from p2plib.data.kind import PLAIN, Kinds
+from p2plib.data.measure import measured
+from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
 from p2plib.errors import DataError
 from p2plib.files import shell
@@ -53,6 +57,7 @@ class Report:
         problems: broken pairs and notes, in the order of the splits and of the names.
         ignored: files that belong to no split, by what they are.
         noun: what is counted, "pairs" or "photos".
+        kinds: what A and B are, where they are not 8-bit RGB; one line each.
         guessed: what was guessed about the layout, one sentence each.
     """
 
@@ -63,6 +68,7 @@ class Report:
     ignored: Counter[str]
     noun: str = "pairs"
     guessed: Sequence[str] = ()
+    kinds: Sequence[str] = ()
 
     @property
     def broken(self) -> list[Problem]:
@@ -82,7 +88,7 @@ class Report:
             sizes += [f"{more} more sizes"] * (more > 0)
             lines.append(f"  {split:6}{count:7} {self.noun}  {', '.join(sizes)}")
         lines += [f"  ignored{count:6} files  {label}" for label, count in sorted(self.ignored.items())]
-        lines += self.guessed
+        lines += [*self.guessed, *self.kinds]
         kinds = Counter((not problem.broken, problem.kind) for problem in self.problems)
         for (note, kind), count in sorted(kinds.items()):
             lines.append(f"{'note' if note else 'BROKEN'}: {kind} ({count})")
@@ -127,10 +133,17 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
 
     kind = TASKS[task]()
     listing = kind.list(data)
+    kinds = _kinds(data, task, listing)
     seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
         for split, pairs in listing.splits.items():
-            bar = tqdm(pool.map(_inspect, pairs), split, len(pairs), unit=kind.noun[:-1], disable=not progress)
+            bar = tqdm(
+                pool.map(lambda pair: _inspect(pair, kinds), pairs),
+                split,
+                len(pairs),
+                unit=kind.noun[:-1],
+                disable=not progress,
+            )
             seen[split] = list(bar)
     problems = []
     for split, pairs in seen.items():
@@ -138,7 +151,8 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
     problems += _duplicates(seen)
-    return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes)
+    said = [f"{found.describe()}; training maps this range to [-1, 1]" for found in kinds if not found.plain]
+    return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes, said)
 
 
 def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs") -> np.ndarray:
@@ -156,16 +170,24 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
     Raises:
         DataError: as `check`, or none of these pairs can be read.
     """
-    pairs = next(iter(TASKS[task]().list(data).splits.values()))
+    listing = TASKS[task]().list(data)
+    pairs, kinds = next(iter(listing.splits.values())), _kinds(data, task, listing)
     rows = []
     for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int):
         try:
-            rows.append([resize_image(side, size, size) for side in pairs[i].read()])
+            sides = zip(kinds, pairs[i].read(kinds), strict=True)
+            rows.append([resize_image(kind.preview(side), size, size) for kind, side in sides])
         except PairError:
             continue
     if not rows:
         raise DataError(f"{data}: there is no pair to show; `python -m p2plib data check {shell(data)}` says why.")
     return tile_images(rows)
+
+
+def _kinds(data: str | Path, task: str, listing: Listing) -> Kinds:
+    """What A and B are; of a task that makes pairs of photos, 8-bit RGB."""
+    kind, entry = TASKS[task](), entry_of(data)
+    return PLAIN if kind.from_photos else measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task))
 
 
 @dataclass
@@ -179,24 +201,27 @@ class _Seen:
     fingerprint: np.ndarray | None = None  # perceptual hash of all sides; None if one is near-constant
 
 
-def _inspect(pair: Pair) -> _Seen:
+def _inspect(pair: Pair, kinds: Kinds) -> _Seen:
     seen = _Seen(pair.name)
     try:
-        sides = pair.views()
+        sides = pair.views(kinds)
     except PairError as error:
         seen.problems.append(error.problem)
         return seen
     seen.size = next(iter(sides.values())).shape[:2]
-    seen.problems += _conversions(pair)
+    seen.problems += _conversions(pair, kinds)
     if list(pair.files) == ["photo"]:
         seen.problems += _side_by_side(pair.name, *seen.size)
-    for side, image in sides.items():
+    for (side, image), kind in zip(sides.items(), kinds, strict=False):  # a photo is one side alone
+        image = kind.preview(image)
         if image.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
             seen.problems.append(Problem(pair.name, "near-constant", f"{side} is nearly one solid color", broken=False))
         else:
             seen.digests[side] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
     if len(seen.digests) == len(sides):
-        seen.fingerprint = np.concatenate([_perceptual_hash(image) for image in sides.values()])
+        seen.fingerprint = np.concatenate(
+            [_perceptual_hash(kind.preview(image)) for image, kind in zip(sides.values(), kinds, strict=False)]
+        )
     return seen
 
 
@@ -206,9 +231,11 @@ def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
         yield Problem(name, "side by side?", detail, broken=False)
 
 
-def _conversions(pair: Pair) -> Iterator[Problem]:
+def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, upright and alone, and on what is done with them."""
-    for side, path in pair.files.items():
+    for (side, path), expected in zip(pair.files.items(), kinds, strict=False):
+        if not expected.plain:  # it is read as it is
+            continue
         which = "" if len(pair.files) == 1 else f"{side} "
         with Image.open(path) as opened:
             for kind, detail in _unusual(opened, path, side == "A|B"):

@@ -19,6 +19,7 @@ from p2plib.errors import DataError
 _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 1, 2, 3, 5, 6  # TIFF's photometric interpretations; 0 is gray with 0 as white
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # TIFF's sample formats; the others are complex numbers
 _REDUCED_OR_MASK = 0b101  # flags of TIFF's NewSubfileType: the page is an overview, or a mask
+_GEO = {33550, 34264}  # GeoTIFF's ModelPixelScale and ModelTransformation
 _COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}  # TIFF's that every Pillow unpacks
 _BIG_ENDIAN = -1  # beside the tags of a page: its byte order
 _DRIVERS = {"PNG": "PNG", "PPM": "PNM", "JPEG2000": "JP2OpenJPEG"}  # Pillow's formats
@@ -35,6 +36,7 @@ class Header(NamedTuple):
         orientation: EXIF's number, 1 to 8.
         pages: which pages of a TIFF are its channels, if it has several; from 1.
         nodata: the value that stands for no data, if the file names one.
+        placed: it is a GeoTIFF, which says where on Earth it lies.
     """
 
     stored: Stored
@@ -43,6 +45,7 @@ class Header(NamedTuple):
     orientation: int = 1
     pages: tuple[int, ...] = ()
     nodata: float | None = None
+    placed: bool = False
 
     @property
     def what(self) -> str:
@@ -140,7 +143,7 @@ def _tiff(path: Path) -> Header:
         shape = shape._replace(height=shape.width, width=shape.height)
     exact = not together and _pillow_is_exact(first)
     numbers = tuple(number for number, _ in whole) if together else ()
-    return Header(shape, "GTiff", exact, orientation, numbers, _nodata(first))
+    return Header(shape, "GTiff", exact, orientation, numbers, _nodata(first), bool(first.keys() & _GEO))
 
 
 def _tiff_pages(path: Path) -> list[Any]:

@@ -99,17 +99,22 @@ def read_or_refuse(
         return read_oriented(path, upright) if kind is None or kind.plain else (read_as(path, kind), None)
 
 
-def read_as(path: Path, kind: ImageKind) -> np.ndarray:
+def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.ndarray:
     """Read an image of a kind, ordinary or not: stored values (H, W, C).
 
     Gray images become color where three channels are expected, and lose channels that are all equal where one is.
+
+    Args:
+        path: the file.
+        kind: what it is to be.
+        missing: what pixels without data become; None: they are an error.
 
     Raises:
         DataError: it cannot be read, or its channels or its type differ.
     """
     if kind.plain:
         return read_oriented(path)[0]
-    values = read_values(path)
+    values = read_values(path, missing=missing)
     if values.shape[-1] == 1 and kind.channels == 3:
         values = np.repeat(values, 3, axis=-1)
     elif kind.channels == 1 and values.shape[-1] == 3 and (values == values[..., :1]).all():

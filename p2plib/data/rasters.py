@@ -149,6 +149,7 @@ def create_raster(
     dtype: str,
     like: str | Path | None = None,
     labels: bool = False,
+    description: str = "",
 ) -> Iterator[NewRaster]:
     """Create a Cloud Optimized GeoTIFF to write windows to; it takes its place when the block succeeds.
 
@@ -164,6 +165,7 @@ def create_raster(
         like: a GeoTIFF of the same place, whose georeference the result keeps, scaled if it has another size, and whose
             no-data value, if the type can hold it.
         labels: values are numbers of classes, which overviews must not average.
+        description: a text that the file holds beside.
 
     Raises:
         DataError: rasterio is not installed, or `like` cannot be read.
@@ -177,12 +179,14 @@ def create_raster(
     place = georeference(Path(like), height, width, dtype) if like else {}
     with replacing(path) as final, _work_folder(path) as folder, _env(rasterio), _os_errors():
         with rasterio.open(folder / "windows.tif", "w", **_FIRST, **shape, **place) as dataset:
+            if description:
+                dataset.update_tags(TIFFTAG_IMAGEDESCRIPTION=description)
             yield NewRaster(dataset)
         _finish(rasterio, folder, labels)
         os.replace(folder / "result.tif", final)
 
 
-def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None = None) -> None:
+def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None = None, description: str = "") -> None:
     """Write an array (H, W, C) at once: "GTiff", compressed, or "PNG"; not atomically, for `values.write_values`."""
     rasterio = import_rasterio(path, "bands" if array.shape[-1] > 1 else "such values")
     height, width, channels = array.shape
@@ -196,6 +200,8 @@ def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None =
     with rasterio.Env(GDAL_PAM_ENABLED="NO"), _os_errors():
         with rasterio.open(path, "w", driver=driver, **shape, **options, **place) as dataset:
             dataset.write(np.moveaxis(array, -1, 0))
+            if description and driver == "GTiff":
+                dataset.update_tags(TIFFTAG_IMAGEDESCRIPTION=description)
         if driver == "GTiff":
             _check_whole(path)
 
@@ -225,6 +231,14 @@ def georeference(like: Path, height: int, width: int, dtype: str) -> dict[str, A
         if dataset.nodata is not None and holds(dtype, dataset.nodata):
             found["nodata"] = dataset.nodata
     return found
+
+
+def has_place(path: Path) -> bool:
+    """Whether a file is a TIFF that says where on Earth it lies; rasterio is not needed."""
+    try:
+        return path.suffix.lower() in (".tif", ".tiff") and read_header(path).placed
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error, DataError):
+        return False
 
 
 def import_rasterio(path: Path, what: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
@@ -20,6 +20,9 @@ from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import replacing
 
+DESCRIPTION = "p2plib"
+"""Name of the PNG text chunk that holds a description."""
+_TIFF_DESCRIPTION = 270  # the number of TIFF's own tag for it
 _ARRAYS = (".npy", ".npz")
 _TIFFS = (".tif", ".tiff")
 _PHOTOS = (".bmp", ".jpg", ".jpeg", ".webp")
@@ -182,7 +185,7 @@ def _npy(path: Path) -> Any:
         return archive.open(names[0])
 
 
-def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = None) -> None:
+def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = None, description: str = "") -> None:
     """Write values atomically, so that `read_values` gives the same; the suffix of `path` names the format.
 
     PNG holds 1 to 4 channels of uint8 or uint16; BMP, JPEG and WebP 1 or 3 of uint8, the last two with a loss; TIFF
@@ -193,6 +196,7 @@ def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = 
         array: (H, W, C), of a type of `stored.DTYPES`.
         like: a GeoTIFF of the same place. A TIFF keeps its georeference, scaled if the size differs, and its no-data
             value if the type can hold it.
+        description: a text that a TIFF or PNG file holds beside (of PNG files, those of 8 bits or one channel).
 
     Raises:
         DataError: rasterio is needed and not installed, or `like` cannot be read.
@@ -215,11 +219,11 @@ def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = 
         if suffix == ".npy":
             np.save(temporary, array, allow_pickle=False)
         elif suffix in _TIFFS and (like or not _pillow_writes(array)):
-            rasters.write_raster(temporary, array, "GTiff", Path(like) if like else None)
+            rasters.write_raster(temporary, array, "GTiff", Path(like) if like else None, description)
         elif suffix == ".png" and deep and channels > 1:
             rasters.write_raster(temporary, array, "PNG")
         else:
-            _write_pillow(temporary, array)
+            _write_pillow(temporary, array, description)
 
 
 def _can_hold(suffix: str, array: np.ndarray) -> bool:
@@ -237,7 +241,22 @@ def _pillow_writes(array: np.ndarray) -> bool:
     return channels in {"uint8": (1, 3, 4), "uint16": (1,), "float32": (1,)}.get(array.dtype.name, ())
 
 
-def _write_pillow(path: Path, array: np.ndarray) -> None:
+def read_description(path: Path) -> str | None:
+    """The text that `write_values` was given for a file; None if there is none, or no such file."""
+    try:
+        with Image.open(path) as opened:
+            found = opened.info.get(DESCRIPTION) or getattr(opened, "tag_v2", {}).get(_TIFF_DESCRIPTION)
+            return str(found) if found else None
+    except (OSError, SyntaxError, ValueError, TypeError):
+        return None
+
+
+def _write_pillow(path: Path, array: np.ndarray, description: str) -> None:
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[-1] == 1 else array))
-    tiff = path.suffix.lower() in _TIFFS
-    image.save(path, **({"compression": "tiff_adobe_deflate"} if tiff else {"quality": 95}))
+    options: dict[str, Any] = {"quality": 95}
+    if path.suffix.lower() in _TIFFS:
+        options = {"compression": "tiff_adobe_deflate", "description": description}
+    elif path.suffix.lower() == ".png" and description:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text(DESCRIPTION, description)
+    image.save(path, **options)

@@ -1,13 +1,15 @@
 """Translates whole folders of image files, and continues where an interrupted call stopped.
 
 Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes `out/trip/a.png`.
+Results that PNG cannot hold, and those of GeoTIFFs, which keep their georeference, become `.tif`. A GeoTIFF is read and
+written row by row, if the model sees images at their own scale (`load` "crop"), so it may be larger than memory.
 Names that start with a dot are skipped, as is an `out` inside an input. Broken images are reported and left out.
 
-Each result holds a record of how it was made (PNG text chunk "p2plib"): the model's description, the settings, and
-the size and modification time of its source. A later call skips results whose record still matches.
+Each result holds a record of how it was made (PNG text chunk "p2plib", or TIFF's description): the model's description,
+the settings, and the size and modification time of its source. A later call skips results whose record still matches.
 
-Results are upright and sRGB. They keep the EXIF fields that also describe the result: title, dates, author, copyright
-and GPS position. Camera, exposure, orientation and thumbnail are dropped.
+Results are upright, and sRGB where they are 8-bit RGB. They keep the EXIF fields that also describe the result: title,
+dates, author, copyright and GPS position. Camera, exposure, orientation and thumbnail are dropped.
 """
 
 from __future__ import annotations
@@ -26,11 +28,16 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
+from p2plib.data import rasters
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
-from p2plib.data.image import Shape, count_images, read_rgb
+from p2plib.data.image import count_images
+from p2plib.data.kind import ImageKind
+from p2plib.data.pairs import read_as
+from p2plib.data.stored import holds, is_missing
+from p2plib.data.values import DESCRIPTION, read_description, write_values
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
-from p2plib.inference.translate import translate
+from p2plib.inference.translate import translate, translate_rows
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
@@ -42,8 +49,8 @@ AHEAD = 3
 """Images decoded ahead while the network runs; one of 8192x8192 pixels takes 200 MB."""
 BATCH = 8
 """Images per call of the network, if they are no larger than the model."""
-RECORD = "p2plib"
-"""Name of the PNG text chunk that records how a result was made."""
+STREAMED = 1 << 24
+"""Rasters of more pixels than this are translated row by row where possible."""
 _TAGS = ("ImageDescription", "DateTime", "Artist", "Copyright")
 _TAGS_OF_TAKING = ("DateTimeOriginal", "OffsetTimeOriginal")
 
@@ -81,7 +88,7 @@ def translate_files(
     force: bool = False,
     progress: bool = False,
 ) -> Translated:
-    """Translate image files into PNG files of the same names in `out`; see the top of this file.
+    """Translate image files into files of the same names in `out`; see the top of this file.
 
     Args:
         checkpoint: from `p2plib.load`.
@@ -97,31 +104,70 @@ def translate_files(
         DataError: an input is missing or would be overwritten, two share an output file, or `out` is not writable.
         ConfigError: see `translate`.
     """
-    jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare))
+    jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare), checkpoint.kinds[1])
     _remove_leftovers(jobs)
-    finished = set() if force else {job.target for job in jobs if _recorded(job.target) == job.record}
+    finished = set() if force else {job.target for job in jobs if read_description(job.target) == job.record}
     todo = [job for job in jobs if job.target not in finished]
     done = Translated(skipped=[job.target for job in jobs if job.target in finished])
     with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        for batch in _batches(todo, checkpoint.shape, done):
-            sources = [image for _, image in batch]
-            generated = translate(checkpoint, sources, noise, BATCH, fit, progress)
-            for (job, source), result in zip(batch, generated, strict=True):
-                _write(job, np.hstack([source, result]) if compare else result)
+        streamed = [job for job in todo if not (fit or compare) and _is_streamed(checkpoint, job)]
+        for job in streamed:
+            try:
+                _stream(checkpoint, job, noise, progress)
+            except DataError as error:
+                done.failed[job.source] = str(error)
+            bar.update()
+        source, target = checkpoint.kinds
+        for batch in _batches([job for job in todo if job not in streamed], checkpoint, done):
+            generated = translate(checkpoint, [image for _, image in batch], noise, BATCH, fit, progress)
+            for (job, image), result in zip(batch, generated, strict=True):
+                _write(job, np.hstack([source.preview(image), target.preview(result)]) if compare else result)
             bar.update(len(batch))
     done.written.extend(job.target for job in todo if job.source not in done.failed)
     return done
 
 
-def _batches(jobs: Sequence[_Job], shape: Shape, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
+def _is_streamed(checkpoint: Checkpoint, job: _Job) -> bool:
+    if checkpoint.info.scale or checkpoint.task.keeps_lightness or not rasters.has_place(job.source):
+        return False
+    height, width, *_ = rasters.raster_header(job.source).stored
+    return height * width > STREAMED
+
+
+def _stream(checkpoint: Checkpoint, job: _Job, noise: int | None, progress: bool) -> None:
+    """Translate a raster row by row. What has no data in the source has none in the result, if its type allows that."""
+    source, target = checkpoint.kinds
+    with rasters.open_raster(job.source) as raster:
+        shape = raster.height, raster.width
+        if (raster.channels, raster.dtype) != (source.channels, source.dtype):
+            found = f"{raster.channels} channels of {raster.dtype}"
+            raise DataError(f"{job.source}: holds {found}, not {source.channels} of {source.dtype}; convert it.")
+
+        def read(top: int, bottom: int) -> np.ndarray:
+            values = raster.read(top, 0, bottom - top, raster.width)
+            values[is_missing(values, raster.nodata)] = source.low
+            return values
+
+        rows, top = translate_rows(checkpoint, read, shape, noise, BATCH, progress), 0
+        size = (*shape, target.channels, target.dtype)
+        with rasters.create_raster(job.target, *size, like=job.source, description=job.record) as result:
+            for values in rows:
+                if raster.nodata is not None and holds(target.dtype, raster.nodata):
+                    values[is_missing(raster.read(top, 0, len(values), raster.width), raster.nodata)] = raster.nodata
+                result.write(values, top, 0)
+                top += len(values)
+
+
+def _batches(jobs: Sequence[_Job], checkpoint: Checkpoint, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
     """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. What is odd is noted in `done`."""
     small: list[tuple[_Job, np.ndarray]] = []
-    for job, (image, count) in _ahead(_read, jobs):
+    (height, width), source = checkpoint.shape, checkpoint.kinds[0]
+    for job, (image, count) in _ahead(lambda job: _read(job, source), jobs):
         if count > 1:
             done.several[job.source] = count
         if isinstance(image, DataError):
             done.failed[job.source] = str(image)
-        elif image.shape[0] > shape[0] or image.shape[1] > shape[1]:
+        elif image.shape[0] > height or image.shape[1] > width:
             yield [(job, image)]
         else:
             small.append((job, image))
@@ -132,9 +178,10 @@ def _batches(jobs: Sequence[_Job], shape: Shape, done: Translated) -> Iterator[l
         yield small
 
 
-def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> list[_Job]:
+def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any], kind: ImageKind) -> list[_Job]:
     """List all images to translate, checked before anything is written."""
-    found = [(file, out / name.with_suffix(".png")) for entry in inputs for file, name in _images(Path(entry), out)]
+    named = [item for entry in inputs for item in _images(Path(entry), out)]
+    found = [(file, out / name.with_suffix(_suffix(file, kind, record["compare"]))) for file, name in named]
     if not found:
         raise DataError("There is nothing to translate; give image files or folders.")
     sources = {file.resolve() for file, _ in found}
@@ -149,6 +196,12 @@ def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any]) -> li
             )
         first[target] = file
     return [_Job(file, target, json.dumps(record | _state(file))) for file, target in found]
+
+
+def _suffix(source: Path, target: ImageKind, compare: bool) -> str:
+    """The format of a result: PNG where it holds the values, TIFF otherwise and to keep a georeference."""
+    fits = (target.dtype, target.channels) in {("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1)}
+    return ".png" if compare or (fits and not rasters.has_place(source)) else ".tif"
 
 
 def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
@@ -181,20 +234,11 @@ def _state(file: Path) -> dict[str, int]:
     return {"source_bytes": status.st_size, "source_time": status.st_mtime_ns}
 
 
-def _recorded(target: Path) -> str | None:
-    """The record of a finished result; None if there is no such file or p2plib did not write it."""
-    try:
-        with Image.open(target) as opened:
-            return opened.info.get(RECORD)
-    except (OSError, SyntaxError, ValueError):
-        return None
-
-
 def _remove_leftovers(jobs: list[_Job]) -> None:
     """Remove temporary files that a killed call left for these results, and nothing else in `out`."""
     names = {part_name(job.target.stem) for job in jobs}
     for folder in {job.target.parent for job in jobs}:
-        for path in folder.glob(".*.part.png"):
+        for path in [*folder.glob(".*.part.png"), *folder.glob(".*.part.tif")]:
             if path.name[1:].rsplit(".", 3)[0] in names:
                 path.unlink(missing_ok=True)
 
@@ -213,12 +257,14 @@ def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
             yield first, future.result()
 
 
-def _read(job: _Job) -> tuple[np.ndarray | DataError, int]:
+def _read(job: _Job, kind: ImageKind) -> tuple[np.ndarray | DataError, int]:
     """The first image of a file, or why it cannot be read, and how many the file holds."""
     try:
         if why := unsupported(job.source, job.source.parent):
             raise DataError(f"{job.source}: {why}.")
-        image = read_rgb(job.source)
+        image = read_as(job.source, kind, missing=kind.low)
+        if not kind.plain:
+            return image, 1
         with Image.open(job.source) as opened:
             return image, count_images(opened)
     except DataError as error:
@@ -227,8 +273,12 @@ def _read(job: _Job) -> tuple[np.ndarray | DataError, int]:
 
 def _write(job: _Job, image: np.ndarray) -> None:
     record = PngImagePlugin.PngInfo()
-    record.add_text(RECORD, job.record)
+    record.add_text(DESCRIPTION, job.record)
     try:
+        if job.target.suffix == ".tif" or image.shape[-1] != 3:
+            like = job.source if rasters.has_place(job.source) else None
+            write_values(job.target, image, like, job.record)
+            return
         with replacing(job.target) as temporary:
             Image.fromarray(image).save(temporary, pnginfo=record, exif=_exif(job.source))
     except WriteError as error:

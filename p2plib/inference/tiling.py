@@ -33,12 +33,7 @@ def tiled(
     progress: bool = False,
     kind: ImageKind = PLAIN[1],
 ) -> np.ndarray:
-    """Translate one image of any size in tiles.
-
-    Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by a 16th of it, because
-    a network is least accurate at its borders. An image of exactly the network's size is one tile, without padding.
-
-    Memory holds copies of source and result plus one row of float tiles.
+    """Translate one image of any size in tiles; see `tiled_rows`.
 
     Args:
         function: the network.
@@ -53,18 +48,64 @@ def tiled(
     Returns:
         Stored values (H, W, C).
     """
-    (height, width), shape = image.shape[:2], sides(size)
-    top, left = padding = [_border(length, side) for length, side in zip((height, width), shape, strict=True)]
-    padded = np.pad(image, [*padding, (0, 0)], mode="reflect")
-    rows, columns = (
-        axis(length, side, side // 4 if overlap is None else overlap)
-        for length, side in zip(padded.shape[:2], shape, strict=True)
-    )
-    tiles = (padded[y : y + shape[0], x : x + shape[1]] for y in rows.starts for x in columns.starts)
+
+    def read(top: int, bottom: int) -> np.ndarray:
+        return image[top:bottom]
+
+    rows = tiled_rows(function, read, image.shape[:2], size, overlap, batch_size, progress, kind)
+    return np.concatenate(list(rows))
+
+
+def tiled_rows(
+    function: Function,
+    read: Callable[[int, int], np.ndarray],
+    shape: Shape,
+    size: int | Shape,
+    overlap: int | None = None,
+    batch_size: int = 8,
+    progress: bool = False,
+    kind: ImageKind = PLAIN[1],
+) -> Iterator[np.ndarray]:
+    """Translate an image in tiles, from the top to the bottom; memory holds a row of tiles.
+
+    Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by a 16th of it, because
+    a network is least accurate at its borders. An image of exactly the network's size is one tile, without padding.
+
+    Args:
+        function: the network.
+        read: `read(top, bottom)` returns these rows of the image, (bottom - top, W, C).
+        shape: height and width of the image.
+        size: as for `tiled`, like all that follow.
+        overlap: as for `tiled`.
+        batch_size: as for `tiled`.
+        progress: as for `tiled`.
+        kind: as for `tiled`.
+
+    Yields:
+        The next rows of the result, stored values (h, W, C).
+    """
+    (tall, wide), overlaps = sides(size), [side // 4 if overlap is None else overlap for side in sides(size)]
+    top, left = (_border(length, side) for length, side in zip(shape, (tall, wide), strict=True))
+    rows = axis(shape[0] + sum(top), tall, overlaps[0])
+    columns = axis(shape[1] + sum(left), wide, overlaps[1])
+    down = np.pad(np.arange(shape[0]), top, mode="reflect")  # which row of the image each row of the padded one is
+
+    def tiles() -> Iterator[np.ndarray]:
+        for y in rows.starts:
+            here = down[y : y + tall]
+            strip = read(int(here.min()), int(here.max()) + 1)[here - here.min()]
+            strip = np.pad(strip, [(0, 0), left, (0, 0)], mode="reflect")
+            yield from (strip[:, x : x + wide] for x in columns.starts)
+
     count = len(rows.starts) * len(columns.starts)
-    results = batched(function, tiles, batch_size)
+    results = batched(function, tiles(), batch_size)
     outputs = tqdm(results, "tiles", count, leave=False, delay=DELAY, disable=not progress)
-    return _blend(outputs, rows, columns, kind)[top[0] : top[0] + height, left[0] : left[0] + width]
+    at = -top[0]  # the row of the image where the next rows begin
+    for blended in _blend(outputs, rows, columns):
+        inside = blended[max(0, -at) : shape[0] - at, left[0] : left[0] + shape[1]]
+        at += len(blended)
+        if len(inside):
+            yield kind.to_values(inside)
 
 
 def _border(length: int, size: int) -> tuple[int, int]:
@@ -114,16 +155,17 @@ def axis(length: int, size: int, overlap: int) -> Axis:
     return Axis(starts, np.array(weights, np.float32), length)
 
 
-def _blend(tiles: Iterable[np.ndarray], rows: Axis, columns: Axis, kind: ImageKind) -> np.ndarray:
-    """Blend float tiles, given row by row, into one image of stored values (H, W, C)."""
+def _blend(tiles: Iterable[np.ndarray], rows: Axis, columns: Axis) -> Iterator[np.ndarray]:
+    """Blend float tiles, given row by row; yields the rows of pixels that are complete, float32 (h, W, C)."""
     size, wide, outputs = rows.weights.shape[1], columns.weights.shape[1], iter(tiles)
-    result = np.empty((rows.length, columns.length, kind.channels), kind.dtype)
-    band = np.zeros((size, columns.length, kind.channels), np.float32)
+    band = np.zeros((0, columns.length, 0), np.float32)
     for y, below, vertical in zip(rows.starts, [*rows.starts[1:], rows.length], rows.weights, strict=True):
         for x, horizontal in zip(columns.starts, columns.weights, strict=True):
-            band[:, x : x + wide] += next(outputs) * (vertical[:, None] * horizontal)[..., None]
+            tile = next(outputs)
+            if not band.size:
+                band = np.zeros((size, columns.length, tile.shape[-1]), np.float32)
+            band[:, x : x + wide] += tile * (vertical[:, None] * horizontal)[..., None]
         done = below - y  # no later tile reaches these rows
-        result[y:below] = kind.to_values(band[:done])
+        yield band[:done].copy()
         band[: size - done] = band[done:].copy()
         band[size - done :] = 0
-    return result

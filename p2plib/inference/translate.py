@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +13,7 @@ from p2plib import runtime
 from p2plib.data.image import Shape, resize_image
 from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.errors import ConfigError, DataError
-from p2plib.inference.tiling import Function, batched, tiled
+from p2plib.inference.tiling import Function, batched, tiled, tiled_rows
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
@@ -88,6 +88,33 @@ def tiled_at(checkpoint: Checkpoint, height: int, width: int, fit: bool = False)
         return None
     at = max(1, round(height * tall / scale.median[0])), max(1, round(width * wide / scale.median[1]))
     return at if at[0] > tall or at[1] > wide else None
+
+
+def translate_rows(
+    checkpoint: Checkpoint,
+    read: Callable[[int, int], np.ndarray],
+    shape: Shape,
+    noise: int | None = None,
+    batch_size: int = 8,
+    progress: bool = False,
+) -> Iterator[np.ndarray]:
+    """Translate an image that memory does not hold, in tiles at its own scale.
+
+    Args:
+        checkpoint: from `p2plib.load`.
+        read: `read(top, bottom)` returns rows of the image, stored values (bottom - top, W, C).
+        shape: height and width of the image.
+        noise: see `translate`.
+        batch_size: see `translate`.
+        progress: see `translate`.
+
+    Yields:
+        The next rows of the result from the top, stored values (h, W, C).
+    """
+    source, target = checkpoint.kinds
+    with _running(checkpoint.generator, noise, source) as network:
+        size = batch_size if noise is None else 1
+        yield from tiled_rows(network, read, shape, checkpoint.shape, None, size, progress, target)
 
 
 def _check(image: np.ndarray, source: ImageKind) -> None:

@@ -1,0 +1,135 @@
+"""Training, use and evaluation of images that are not 8-bit RGB squares."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow")
+rasterio = pytest.importorskip("rasterio")
+
+import p2plib  # noqa: E402
+from p2plib.config import TrainConfig  # noqa: E402
+from p2plib.data.values import read_values, write_values  # noqa: E402
+from p2plib.errors import DataError  # noqa: E402
+from p2plib.inference import folders  # noqa: E402
+from p2plib.inference.folders import translate_files  # noqa: E402
+from p2plib.training.loop import train  # noqa: E402
+
+PLACE = {"crs": "EPSG:32633", "transform": rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)}
+
+
+def field(i: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A 4-band image and the height that made it, smooth and different for each number."""
+    down, across = (np.linspace(0, 3, side, dtype=np.float32) for side in shape)
+    waves = np.sin(down[:, None] + i) * np.cos(2 * across[None] - i)
+    bands = np.stack([2000 + 1500 * waves, 1000 - 900 * waves, 500 + 400 * waves**2, 3000 * (waves > 0)], -1)
+    return bands.astype(np.uint16), (120 + 80 * waves)[..., None].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def terrain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("terrain")
+    for split, count, start in (("train", 8, 0), ("val", 2, 50)):
+        for side in "AB":
+            (folder / split / side).mkdir(parents=True)
+        for i in range(count):
+            for side, values in zip("AB", field(start + i, (40, 72)), strict=True):
+                write_values(folder / split / side / f"{i}.tif", values)
+    return folder
+
+
+def config(folder, **fields):
+    small = {"image_size": "32x64", "base_filters": 4, "batch_size": 4, "receptive_field": 16, "epochs": 2}
+    return TrainConfig(data=str(folder), **small | {"terms": {}, "l1_weight": 100.0, "precision": "float32"} | fields)
+
+
+@pytest.fixture(scope="module")
+def run(terrain, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return train(config(terrain, epochs=30, run_dir=str(folder), diff_augment=True), show=lambda snapshot: None)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return p2plib.load(run)
+
+
+def test_the_checkpoint_knows_its_images(model, run):
+    source, target = model.kinds
+    assert source.describe() == "A: 4 channels of uint16, 0 to 4095"
+    assert target.dtype == "float32" and target.channels == 1 and 40 <= target.low < target.high <= 200
+    assert model.shape == (32, 64)
+    saved = TrainConfig.read(run / "config.json")
+    assert saved.image_size == "32x64" and saved.target_range == (target.low, target.high)
+
+
+def test_heights_are_learned(model, terrain):
+    evaluation = p2plib.evaluate(model)
+    _, heights = (np.stack(side) for side in zip(*(field(50 + i, (40, 72)) for i in range(2)), strict=True))
+    flat = np.abs(heights - heights.mean()).mean()
+    assert evaluation.mean["mae"] < flat, "in meters, better than the mean height"
+    assert evaluation.sources.dtype == evaluation.generated.dtype == np.uint8
+    assert evaluation.sources.shape == evaluation.generated.shape == (2, 32, 64, 3)
+
+
+def test_translation_gives_the_targets_own_values(model):
+    bands, heights = field(7, (40, 72))
+    [made] = p2plib.translate(model, [bands])
+    assert made.shape == heights.shape and made.dtype == np.float32
+    assert model.kinds[1].low <= made.min() < made.max() <= model.kinds[1].high
+    with pytest.raises(DataError, match=r"takes images of uint16 \(H, W, 4\), not uint8 \(40, 72, 3\)"):
+        p2plib.translate(model, [np.zeros((40, 72, 3), np.uint8)])
+
+
+def test_a_run_goes_on(terrain, tmp_path):
+    first = config(terrain, epochs=1, run_dir=str(tmp_path / "run"))
+    folder = train(first, show=lambda snapshot: None)
+    train(TrainConfig.read(folder / "config.json").__class__(**vars(first) | {"epochs": 2}), resume=folder)
+    assert p2plib.load(folder / "checkpoints" / "last.keras").info.epoch == 2
+
+
+@pytest.mark.parametrize("generator", ["unet", "lean", "resnet6"])
+def test_every_generator_takes_rectangles_and_channels(generator):
+    from p2plib.data.kind import ImageKind
+    from p2plib.models import build_discriminator, build_generator
+
+    kinds = ImageKind("a", channels=5), ImageKind("b", channels=2)
+    settings = TrainConfig(generator=generator, image_size="96x160", base_filters=2)
+    assert build_generator(settings, kinds).output_shape == (None, 96, 160, 2)
+    assert [one.shape[-1] for one in build_discriminator(settings, kinds).inputs] == [5, 2]
+
+
+def test_a_geotiff_keeps_its_place_whole_or_row_by_row(terrain, tmp_path, monkeypatch):
+    run = train(config(terrain, load="crop", epochs=1, run_dir=str(tmp_path / "run")), show=lambda snapshot: None)
+    model = p2plib.load(run)
+    bands, _ = field(3, (150, 210))
+    bands[:20, :30] = 9999
+    scene = tmp_path / "scene.tif"
+    profile = {"height": 150, "width": 210, "count": 4, "dtype": "uint16", "nodata": 9999}
+    with rasterio.open(scene, "w", driver="GTiff", **profile, **PLACE) as file:
+        file.write(np.moveaxis(bands, -1, 0))
+    results = {}
+    for name, limit in (("whole", 10**9), ("rows", 1000)):
+        monkeypatch.setattr(folders, "STREAMED", limit)
+        done = translate_files(model, [scene], tmp_path / name)
+        assert [path.name for path in done.written] == ["scene.tif"] and not done.failed
+        assert translate_files(model, [scene], tmp_path / name).skipped == done.written
+        with rasterio.open(done.written[0]) as file:
+            assert file.crs == PLACE["crs"] and file.transform == PLACE["transform"]
+            results[name] = file.read(1)
+    assert (results["rows"][:20, :30] == 9999).all()
+    np.testing.assert_allclose(results["rows"][25:, 35:], results["whole"][25:, 35:], atol=1e-3)
+
+
+def test_depth_is_written_as_png_where_that_holds_it(tmp_path):
+    for split, count in (("train", 4), ("val", 2)):
+        for side in "AB":
+            (tmp_path / "data" / split / side).mkdir(parents=True)
+        for i in range(count):
+            bands, height = field(i, (40, 72))
+            write_values(tmp_path / "data" / split / "A" / f"{i}.png", (bands[..., :3] // 16).astype(np.uint8))
+            write_values(tmp_path / "data" / split / "B" / f"{i}.png", (height * 10).astype(np.uint16))
+    run = train(config(tmp_path / "data", epochs=1, run_dir=str(tmp_path / "run")), show=lambda snapshot: None)
+    done = translate_files(p2plib.load(run), [tmp_path / "data" / "val" / "A"], tmp_path / "out")
+    assert {path.suffix for path in done.written} == {".png"}
+    made = read_values(done.written[0])
+    assert made.dtype == np.uint16 and made.shape == (40, 72, 1) and 255 < made.max() <= 2047
