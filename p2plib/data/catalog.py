@@ -10,8 +10,8 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
-from p2plib.data import toy
-from p2plib.data.kind import Kinds
+from p2plib.data import scan, terrain, toy
+from p2plib.data.kind import ImageKind, Kinds
 from p2plib.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
@@ -147,6 +147,38 @@ _DATASETS = (
         direction="AtoB",
         terms="Images from Google Maps, under Google's terms; for research.",
         citation=_PIX2PIX,
+    ),
+    Entry(
+        name="terrain",
+        title="Procedural landscapes: images of four bands, and the height of the land",
+        url=None,
+        splits={"train": 200, "val": 50, "test": 50},
+        size=(256, 256),
+        names=("image", "height"),
+        direction="AtoB",
+        terms="Made by p2plib, MIT license.",
+        citation="p2plib",
+        make=terrain.terrain,
+        kinds=(
+            ImageKind("image", channels=4, dtype="uint16", high=terrain.BRIGHTEST, shown=(0, 2600)),
+            ImageKind("height", channels=1, dtype="float32", high=4800, unit="m", shown=(0, 2600)),
+        ),
+    ),
+    Entry(
+        name="scan",
+        title="Procedural CT-like slices, without and with contrast agent",
+        url=None,
+        splits={"train": 200, "val": 50, "test": 50},
+        size=(256, 256),
+        names=("plain", "contrast"),
+        direction="AtoB",
+        terms="Made by p2plib, MIT license.",
+        citation="p2plib",
+        make=scan.scan,
+        kinds=(
+            ImageKind("plain", channels=1, dtype="int16", low=-1024, high=1023, unit="HU", shown=(-160, 240)),
+            ImageKind("contrast", channels=1, dtype="int16", low=-1024, high=1023, unit="HU", shown=(-160, 240)),
+        ),
     ),
     Entry(
         name="facades",

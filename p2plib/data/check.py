@@ -14,6 +14,7 @@ from PIL import Image
 
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import entry_of
+from p2plib.data.formats import VALUES_ONLY
 from p2plib.data.image import (
     color_profile,
     count_images,
@@ -234,7 +235,7 @@ def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
 def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, upright and alone, and on what is done with them."""
     for (side, path), expected in zip(pair.files.items(), kinds, strict=False):
-        if not expected.plain:  # it is read as it is
+        if not expected.plain or path.suffix.lower() in VALUES_ONLY:  # it is read as it is
             continue
         which = "" if len(pair.files) == 1 else f"{side} "
         with Image.open(path) as opened:

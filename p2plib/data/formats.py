@@ -11,14 +11,16 @@ from p2plib.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".npy", ".npz", ".dcm"}
 )
-"""File endings (lower case) that count as images: what Pillow reads."""
-READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM, TGA, JPEG 2000 or AVIF"
+"""File endings (lower case) that count as images."""
+VALUES_ONLY = frozenset({".npy", ".npz", ".dcm"})
+"""Those that Pillow does not read: files of values, which need not be what people see."""
+READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM, TGA, JPEG 2000, AVIF, NPY, NPZ or DICOM"
 """The same for messages."""
 _OTHER = frozenset(
     {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"}
-    | {".psd", ".xcf", ".svg", ".pdf", ".eps", ".ai", ".exr", ".hdr", ".dcm", ".nii", ".npy", ".npz"}
+    | {".psd", ".xcf", ".svg", ".pdf", ".eps", ".ai", ".exr", ".hdr", ".nii"}
 )
 """Endings of images that p2plib does not read."""
 _STAND_INS = frozenset(

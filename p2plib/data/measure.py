@@ -85,8 +85,8 @@ def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainCo
         kind = replace(kind, dtype=stored.dtype)
         if kind.channels > MOST_CHANNELS:
             raise DataError(f"{files[0]}: has {kind.channels} channels; at most {MOST_CHANNELS} can be used.")
-    if kind.plain and not (limits or window or log):
-        return kind
+    elif not (limits or window or log):
+        return kind  # a function makes them, and the catalog says what they are
     values = _values(pairs, side, files)
     low, high = limits or _range(kind.dtype, values, window)
     shown = None if kind.dtype == "uint8" else tuple(map(float, np.percentile(values, SHOWN)))

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +29,11 @@ import numpy as np
 
 from p2plib.data import layout
 from p2plib.data.formats import count_others, files_below, is_image, unsupported
-from p2plib.data.image import header, read_oriented
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.data.problems import PairError, Problem
-from p2plib.data.values import read_values
-from p2plib.errors import DataError
+from p2plib.data.reading import read_or_refuse
+from p2plib.data.values import size_of
 from p2plib.files import readable
 
 MIN_ASPECT = 1.8
@@ -78,63 +76,6 @@ class Listing:
     unpaired: dict[str, list[Problem]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
-
-
-def read_or_refuse(
-    path: Path, name: str, side: str = "", upright: bool = True, kind: ImageKind | None = None
-) -> tuple[np.ndarray, int | None]:
-    """Read a file of a pair, and its EXIF orientation, as `image.read_oriented` or `read_as` does.
-
-    Args:
-        path: the file.
-        name: the pair's name.
-        side: which side the file is, for the message, if there is more than one file.
-        upright: see `image.read_oriented`.
-        kind: what it is; None: 8-bit RGB. Other images have no EXIF orientation.
-
-    Raises:
-        PairError: it cannot be read, or is something else.
-    """
-    with refused(path, name, side):
-        return read_oriented(path, upright) if kind is None or kind.plain else (read_as(path, kind), None)
-
-
-def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.ndarray:
-    """Read an image of a kind, ordinary or not: stored values (H, W, C).
-
-    Gray images become color where three channels are expected, and lose channels that are all equal where one is.
-
-    Args:
-        path: the file.
-        kind: what it is to be.
-        missing: what pixels without data become; None: they are an error.
-
-    Raises:
-        DataError: it cannot be read, or its channels or its type differ.
-    """
-    if kind.plain:
-        return read_oriented(path)[0]
-    values = read_values(path, missing=missing)
-    if values.shape[-1] == 1 and kind.channels == 3:
-        values = np.repeat(values, 3, axis=-1)
-    elif kind.channels == 1 and values.shape[-1] == 3 and (values == values[..., :1]).all():
-        values = values[..., :1]
-    elif kind.channels < values.shape[-1] == 4 and kind.dtype == "uint8":
-        values = values[..., : kind.channels]
-    if values.shape[-1] != kind.channels or values.dtype != kind.dtype:
-        found = f"{values.shape[-1]} channels of {values.dtype}"
-        raise DataError(f"{path}: holds {found}, not {kind.channels} of {kind.dtype} as the others; convert it.")
-    return values
-
-
-@contextmanager
-def refused(path: Path, name: str, side: str = "") -> Iterator[None]:
-    """Raise a PairError in place of a DataError about a file of the pair `name`, in this block."""
-    try:
-        yield
-    except DataError as error:
-        detail = str(error).removeprefix(f"{path}: ").rstrip(".")
-        raise PairError(Problem(name, "unreadable", f"{side} {detail}".lstrip())) from error
 
 
 def _turned_apart(turns: Mapping[str, int | None], upright: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -335,7 +276,7 @@ def unusable(path: Path, root: Path, below: Path | None = None) -> Problem | Non
 
 def _is_side_by_side(path: Path) -> bool:
     """Whether a file has the shape of two halves, by its header."""
-    found = header(path)
+    found = size_of(path)
     return found is not None and max(found) >= MIN_ASPECT * min(found)
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from p2plib.data.dataset import Dataset, spread
-from p2plib.data.image import header
 from p2plib.data.pairs import MIN_ASPECT, Pair
+from p2plib.data.values import size_of
 
 SEEN = 1000
 """How many pairs are looked at, evenly spaced."""
@@ -44,7 +44,7 @@ def native_size(pair: Pair) -> tuple[int, int] | None:
     if not pair.files:
         return pair.read()[0].shape[:2]
     content, path = next(iter(pair.files.items()))
-    if not (size := header(path, upright=content != "A|B")) or content != "A|B":
+    if not (size := size_of(path, upright=content != "A|B")) or content != "A|B":
         return size
     height, width = size if size[1] >= MIN_ASPECT * size[0] else size[::-1]
     return height, width // 2

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
-from p2plib.data.image import MAX_PIXELS_VARIABLE, _why, max_pixels
+from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, _why, header, max_pixels
 from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import replacing
@@ -36,6 +36,17 @@ def probe(path: str | Path) -> Stored:
         DataError: as `read_values`, unless it is about the pixels.
     """
     return _survey(Path(path))[0]
+
+
+def size_of(path: Path, upright: bool = False) -> Shape | None:
+    """Height and width of any image as stored, or upright, from its header; None if it cannot be read."""
+    if found := header(path, upright):
+        return found
+    try:
+        stored = probe(path)
+    except DataError:
+        return None
+    return stored.height, stored.width
 
 
 def count_slices(path: str | Path) -> int:

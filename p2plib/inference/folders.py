@@ -32,7 +32,7 @@ from p2plib.data import rasters
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
 from p2plib.data.image import count_images
 from p2plib.data.kind import ImageKind
-from p2plib.data.pairs import read_as
+from p2plib.data.reading import read_as
 from p2plib.data.stored import holds, is_missing
 from p2plib.data.values import DESCRIPTION, read_description, write_values
 from p2plib.errors import DataError, WriteError

@@ -90,6 +90,13 @@ def tiled_at(checkpoint: Checkpoint, height: int, width: int, fit: bool = False)
     return at if at[0] > tall or at[1] > wide else None
 
 
+def needs_ordinary(checkpoint: Checkpoint, what: str) -> None:
+    """Raise a ConfigError if a model's images are not 8-bit RGB, for what works with these only."""
+    for kind in checkpoint.kinds:
+        if not kind.plain:
+            raise ConfigError(f"{what} needs 8-bit RGB, and this model has {kind.describe()}; use `translate` instead.")
+
+
 def translate_rows(
     checkpoint: Checkpoint,
     read: Callable[[int, int], np.ndarray],

@@ -27,7 +27,7 @@ from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
 from p2plib.inference.frames import Frames, first_size, left_out, rate_of, reading
 from p2plib.inference.sound import sound_tracks
-from p2plib.inference.translate import translate
+from p2plib.inference.translate import needs_ordinary, translate
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
@@ -84,11 +84,12 @@ def translate_video(
         progress: show a progress bar on stderr.
 
     Raises:
-        ConfigError: PyAV is not installed, or `target` has another suffix.
+        ConfigError: PyAV is not installed, `target` has another suffix, or the model's images are not 8-bit RGB.
         DataError: `source` is missing, holds no video, or is damaged, or `target` cannot be written, for example since
             the disk is full; then nothing is written, and an earlier `target` stays.
     """
     _check_pyav()
+    needs_ordinary(checkpoint, "Video")
     source, target = Path(source), Path(target)
     _check_names(source, target)
     size = first_size(source)

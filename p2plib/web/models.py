@@ -14,7 +14,7 @@ import numpy as np
 from p2plib.errors import ConfigError, P2PError
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Checkpoint
-from p2plib.inference.translate import tiled_at, translate
+from p2plib.inference.translate import needs_ordinary, tiled_at, translate
 from p2plib.web.examples import Examples
 from p2plib.web.limits import Limits, RequestError
 from p2plib.web.queue import Finished, Queue
@@ -118,8 +118,8 @@ class Model:
 
     def _load(self, stamp: Stamp) -> _Loaded:
         model = checkpoint.load(self.path)
-        source = model.kinds[0]
-        blank = np.zeros((*model.shape, source.channels), source.dtype)
+        needs_ordinary(model, "The web app")
+        blank = np.zeros((*model.shape, 3), np.uint8)
         translate(model, [blank], batch_size=BATCH)  # compile now, so that the first image is fast
         if _stamp(self.path) != stamp:
             raise P2PError(f"{self.path} changed while it was being loaded.")

@@ -20,8 +20,9 @@ from p2plib.data.formats import READABLE, count_others, files_below, is_image
 from p2plib.data.image import resize_image
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import Listing, MadePair, Pair, read_or_refuse, unusable
+from p2plib.data.pairs import Listing, MadePair, Pair, unusable
 from p2plib.data.problems import PairError, Problem
+from p2plib.data.reading import read_or_refuse
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import readable, user_path
 
