@@ -114,7 +114,7 @@ def status(kernel_id: str) -> Status:
 
 
 def follow(
-    kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0, look: Callable[[], None] | None = None
+    kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0, look: Callable[[], None] = lambda: None
 ) -> Status:
     """Show the status and log of a session until it ends.
 
@@ -139,25 +139,29 @@ def follow(
             if now.state == "RUNNING":
                 log.open()
             log.show(say, pause)
-            if look:
-                look()
+            look()
             pause = min(1.5 * pause, SLOWEST * poll)
-            before = now
-            try:
-                now, failures = status(kernel_id), 0
-            except KaggleError as error:
-                failures += 1
-                if failures == PATIENCE or isinstance(error, CredentialsError):
-                    raise
-                for line in str(error).splitlines():
-                    say(line)
-            if now != before and not now.ended:
-                say(f"{kernel_id}: {now}")
+            now, failures = _ask(kernel_id, now, failures, say)
         log.show_rest(say)
     finally:
         log.close()
     say(f"{kernel_id}: {now}")
     return now
+
+
+def _ask(kernel_id: str, before: Status, failures: int, say: Callable[[str], None]) -> tuple[Status, int]:
+    """The next status, and how many requests in a row have failed; what is new is said."""
+    try:
+        now = status(kernel_id)
+    except KaggleError as error:
+        if failures + 1 == PATIENCE or isinstance(error, CredentialsError):
+            raise
+        for line in str(error).splitlines():
+            say(line)
+        return before, failures + 1
+    if now != before and not now.ended:
+        say(f"{kernel_id}: {now}")
+    return now, 0
 
 
 def pull(
