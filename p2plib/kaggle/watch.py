@@ -11,7 +11,7 @@ import sys
 from contextlib import closing, suppress
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -117,7 +117,7 @@ class Display:
 
 
 class Panel(Display):
-    """The same in a notebook: `box` holds a bar, the newest sample grid and the last lines.
+    """The same in a notebook, which shows this as a widget: a bar, the newest sample grid and the last lines.
 
     Raises:
         ConfigError: ipywidgets is not installed.
@@ -132,6 +132,9 @@ class Panel(Display):
         row = parts.HBox([self.meter, self.text])
         self.box = widgets.column("p2p-watch", [row, self.picture, self.lines], self._without)
 
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return self.box._repr_mimebundle_(**options)
+
     def write(self, text: str) -> None:
         """Show a line among the last ones."""
         self.last = [*self.last, text][-LAST:]
@@ -143,7 +146,7 @@ class Panel(Display):
 
     def grid(self, path: Path) -> None:
         """Show a sample grid in place of the former one."""
-        self.picture.value = widgets.img_html(read_rgb(path), f"sample grid {path.stem}", scale=1)
+        self.picture.value = widgets.img_html(read_rgb(path), f"sample grid {path.stem}")
 
     def _without(self) -> str:
         meter = f'<progress value="{self.meter.value:.3f}"></progress> {escape(self.text.value)}'
@@ -157,7 +160,7 @@ def display() -> Display:
     from IPython.display import display as show_in_cell
 
     panel = Panel()
-    show_in_cell(panel.box)
+    show_in_cell(panel)
     return panel
 
 

@@ -252,7 +252,7 @@ def test_a_panel_without_a_kernel_shows_where_it_stands(tmp_path):
         panel.line(line)
     (tmp_path / "0000100.png").write_bytes(png(1))
     panel.grid(tmp_path / "0000100.png")
-    page = panel.box._repr_mimebundle_()["text/html"]
+    page = panel._repr_mimebundle_()["text/html"]
     assert '<progress value="0.750">' in page and "epoch 3/4" in page and "<img" in page and "&lt;b&gt;" in page
     assert panel.lines.value.count("\n") == watch.LAST - 1
 
