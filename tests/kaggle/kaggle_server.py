@@ -47,8 +47,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
         name = urlsplit(self.path).path.rsplit("/", 1)[-1]
         self.server.calls.append(Call(name, body, self.headers["Authorization"] or ""))
-        if self.server.fault:
-            return self.send(*self.server.fault)
+        if fault := self.server.fault or self.server.faults.get(name):
+            return self.send(*fault)
         if name == "DownloadDataset":
             return self.redirect(body)
         method = getattr(self.server, name, None)
@@ -69,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.released.wait(20)
             self.close_connection = True
             return None
+        if (fault := self.server.faults.get("PUT")) and not asked:
+            self.rfile.read(length)
+            return self.send(*fault)
         blob.content += self.rfile.read(length)
         if len(blob.content) == blob.size:
             return self.send(200, b"{}")
@@ -145,6 +148,8 @@ class Server(ThreadingHTTPServer):
         self.fetched: list[str] = []
         self.fault: tuple[int, bytes] | None = None
         """Status and body of every answer of the API."""
+        self.faults: dict[str, tuple[int, bytes]] = {}
+        """The same for one call of the API, by its name, or for uploads, which are PUT."""
         self.pushed: dict[str, Any] = {}
         """What differs from success in the answer to a push."""
         self.on_push: Callable[[str], None] = lambda slug: None

@@ -165,6 +165,20 @@ def test_a_run_that_does_not_come_is_an_error_and_the_same_command_mends_it(serv
     assert home() == RUN
 
 
+def test_credentials_that_expire_meanwhile_are_said_once_and_it_is_followed_again(server, capsys):
+    def expire(body: dict[str, object]) -> dict[str, object]:
+        server.fault = 401, b'{"code": 401, "message": "Unauthenticated"}'
+        return {"status": "RUNNING"}
+
+    plain, server.GetKernelSessionStatus = server.GetKernelSessionStatus, expire
+    assert main(["kaggle", "status", KERNEL, "--follow"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "credentials" in line and not Path("runs").exists()
+    server.fault, server.GetKernelSessionStatus = None, plain
+    followed(capsys)
+    assert home() == RUN
+
+
 # Sample grids.
 
 
