@@ -28,12 +28,15 @@ PUSH = False  # really push: needs the kaggle package, an account with a verifie
 
 # %%
 import contextlib
+import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from IPython.display import display
+
 from p2plib import P2PError, TrainConfig
-from p2plib.kaggle import client, manifest, mirrors, preflight, session
+from p2plib.kaggle import client, manifest, mirrors, preflight, session, watch
 from p2plib.kaggle.kernel import ACCELERATORS, Kernel, build
 
 # %% [markdown]
@@ -104,9 +107,11 @@ for name, (settings, target) in wrong.items():
 
 # %% tags=["nbval-ignore-output", "timing"]
 os.environ["P2PLIB_KAGGLE_ROOT"] = "."
-small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "epochs": 1, "decay_epochs": 0}
-with contextlib.chdir(work.name):
+small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "epochs": 2, "decay_epochs": 0}
+with contextlib.chdir(work.name), contextlib.redirect_stdout(io.StringIO()) as printed:
     run = Path(work.name, session.train(TrainConfig(data="toy", batch_size=8, **small)))
+lines = printed.getvalue().splitlines()
+print(*lines, sep="\n")
 
 # %%
 entries = manifest.read(run / manifest.MANIFEST)
@@ -127,14 +132,31 @@ except P2PError as error:
 # %% [markdown]
 # ## Push, watch, pull
 #
-# In a terminal: `kaggle push` with the options of `build`; `kaggle status --follow`; `kaggle pull --only best`. A pull
-# never replaces a good file by a wrong one, and fetches only what is not there yet.
+# In a terminal: `kaggle push` with the options of `build`; `kaggle status --follow --samples`, which ends with a pull.
+# A pull never replaces a good file by a wrong one, and fetches only what is not there yet.
+#
+# The session's log comes while it runs. `watch.watch` makes a panel of it: a bar with the remaining time and the
+# losses, the newest sample grid, the last lines. Here it is fed with the log of the rehearsal, as far as the first
+# epoch. **Before you run: from which of the printed lines does it know how much time is left?**
+
+# %% tags=["nbval-ignore-output", "timing"]
+panel = watch.Panel()
+for line in lines:
+    panel.line(line)
+    if line.startswith("sample grid: "):
+        panel.grid(run / line.removeprefix("sample grid: "))
+        break
+display(panel)
+
+# %% [markdown]
+# Look for: the line of an epoch has its number, how many there are, and the time so far; so half of it is left. Whether
+# Kaggle gives the grids of a session that still runs is not known here: if not, `watch` says so, and shows the last one
+# at the end.
 
 # %%
 if PUSH:
     print(client.push(folder))
-    client.follow(kernel.id)
-    run = client.pull(kernel.id, Path("runs/pix2pix-maps"))
+    watch.watch(kernel.id, Path("runs/pix2pix-maps"), samples=True)
 
 # %% [markdown]
 # ## Go on

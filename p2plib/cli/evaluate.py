@@ -145,6 +145,8 @@ def grid(
 def report(run: Annotated[Positional[Path], arg(metavar="RUN")], /, data: str | None = None) -> None:
     """Write the results of a run: result grid, learning curves, metrics, and results.html with sliders.
 
+    Of a model on a hub, such as hf://OWNER/NAME, they go into a folder called NAME.
+
     Args:
         data: Where the data set is now, if it was moved.
     """

@@ -98,17 +98,21 @@ def push(
     _send(out)
 
 
-def status(kernel: KernelId = None, /, follow: bool = False, out: Folder = BUILT) -> int:
+def status(kernel: KernelId = None, /, follow: bool = False, samples: bool = False, out: Folder = BUILT) -> int:
     """Show the status of a kernel's newest session; the exit status is 1 if it failed.
 
     Args:
-        follow: Show its log until it ends.
+        follow: Show its log with a progress bar until it ends, then pull the run into runs/SLUG and name the report.
+        samples: With --follow, show the newest sample grid at each checkpoint, if Kaggle gives it before the end: as
+            runs/SLUG-newest.png.
     """
-    from p2plib.kaggle import client
+    from p2plib.kaggle import client, watch
 
+    if samples and not follow:
+        raise KaggleError("--samples is about a session that is followed; add --follow.")
     name = kernel or _built(out).id
     if follow:
-        status = client.follow(name)
+        status = watch.watch(name, _run(name), samples)
     else:
         status = client.status(name)
         print(f"{name}: {status}")
@@ -131,7 +135,7 @@ def pull(
     from p2plib.kaggle import client
 
     name = kernel or _built(out).id
-    print(client.pull(name, run or Path("runs", name.partition("/")[2]), only))
+    print(client.pull(name, run or _run(name), only))
 
 
 def resume(accelerator: Accelerator = None, out: Folder = BUILT, sessions: int | None = None) -> int:
@@ -168,6 +172,10 @@ def _push_next(accelerator: str | None, out: Path) -> None:
             raise KaggleError(str(error).replace(str(new), str(out))) from error
         for path in new.iterdir():
             os.replace(path, out / path.name)
+
+
+def _run(kernel_id: str) -> Path:
+    return Path("runs", kernel_id.partition("/")[2])
 
 
 def _build(config: TrainConfig, made: Kernel, accelerator: str | None, out: Path, shown: Path | None = None) -> None:

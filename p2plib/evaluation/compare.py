@@ -14,6 +14,7 @@ from p2plib import files
 from p2plib.data.dataset import spread
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, say_shape, without_infinity
+from p2plib.hub.names import parse
 from p2plib.inference.checkpoint import find, load, short_name
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
     if len({path.resolve() for path in found}) < len(paths):
         raise ConfigError("A checkpoint is named twice; name each once.")
     short = list(map(short_name, paths))
-    names = short if len(set(short)) == len(short) else list(map(files.readable, paths))
+    names = short if len(set(short)) == len(short) else [str(parse(path) or files.readable(path)) for path in paths]
     return {name: load(path) for name, path in zip(names, found, strict=True)}
 
 

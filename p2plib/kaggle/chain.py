@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from p2plib.errors import KaggleError
-from p2plib.kaggle import client
+from p2plib.kaggle import client, watch
 from p2plib.kaggle.command import CredentialsError
 
 
@@ -30,7 +31,8 @@ def go_on(
     for left in range(sessions, -1, -1):
         name = newest()
         try:
-            status = client.follow(name, say)
+            with closing(watch.display()) as shown:
+                status = watch.follow(name, shown)
         except CredentialsError as error:
             raise CredentialsError(f"{error} A session of {name} runs on; the same command goes on with it.") from error
         if status.state != "COMPLETE":

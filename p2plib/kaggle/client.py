@@ -13,13 +13,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
 from p2plib.errors import KaggleError
-from p2plib.files import read_json
+from p2plib.files import read_json, replacing
 from p2plib.hub.faults import without_secrets
 from p2plib.kaggle import manifest
 from p2plib.kaggle.command import CredentialsError, UnclearError, run_kaggle, shown
@@ -35,6 +36,8 @@ SLOWEST = 4
 _RUN = "run"
 """The run folder in a kernel's output."""
 _UNFINISHED = {"NEW_SCRIPT", "QUEUED", "RUNNING", "CANCEL_REQUESTED"}
+_PNG = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
+"""How a PNG file begins and ends."""
 _FILES_A_CALL = 100  # their names make up one argument, and Windows takes no more than 32,767 characters
 
 
@@ -110,7 +113,9 @@ def status(kernel_id: str) -> Status:
     return Status(found[1], " ".join(without_secrets(found[2] or "").split()))
 
 
-def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0) -> Status:
+def follow(
+    kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.0, look: Callable[[], None] = lambda: None
+) -> Status:
     """Show the status and log of a session until it ends.
 
     The status is requested every `poll` seconds at first, and less often later; short network failures are tolerated.
@@ -119,6 +124,7 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
         kernel_id: "owner/slug".
         say: called with each line.
         poll: seconds before the second status request.
+        look: called before each further one, when all lines that were there have been shown.
 
     Returns:
         The final status; its state is COMPLETE on success.
@@ -133,23 +139,29 @@ def follow(kernel_id: str, say: Callable[[str], None] = print, poll: float = 30.
             if now.state == "RUNNING":
                 log.open()
             log.show(say, pause)
+            look()
             pause = min(1.5 * pause, SLOWEST * poll)
-            before = now
-            try:
-                now, failures = status(kernel_id), 0
-            except KaggleError as error:
-                failures += 1
-                if failures == PATIENCE or isinstance(error, CredentialsError):
-                    raise
-                for line in str(error).splitlines():
-                    say(line)
-            if now != before and not now.ended:
-                say(f"{kernel_id}: {now}")
+            now, failures = _ask(kernel_id, now, failures, say)
         log.show_rest(say)
     finally:
         log.close()
     say(f"{kernel_id}: {now}")
     return now
+
+
+def _ask(kernel_id: str, before: Status, failures: int, say: Callable[[str], None]) -> tuple[Status, int]:
+    """The next status, and how many requests in a row have failed; what is new is said."""
+    try:
+        now = status(kernel_id)
+    except KaggleError as error:
+        if failures + 1 == PATIENCE or isinstance(error, CredentialsError):
+            raise
+        for line in str(error).splitlines():
+            say(line)
+        return before, failures + 1
+    if now != before and not now.ended:
+        say(f"{kernel_id}: {now}")
+    return now, 0
 
 
 def pull(
@@ -187,6 +199,32 @@ def pull(
             f"{run}: cannot be written ({error.strerror or error}); free disk space or give another folder."
         ) from error
     return run
+
+
+def fetch_early(kernel_id: str, name: str, target: Path) -> bool:
+    """Fetch a PNG file of a session that still runs, if Kaggle gives it.
+
+    There is no manifest yet to compare it with. So it must be a whole PNG file, and no manifest may lie beside it: that
+    would be the output of an earlier session.
+
+    Args:
+        kernel_id: "owner/slug".
+        name: its path in the run folder.
+        target: the file here; replaced.
+
+    Returns:
+        Whether it came. Nothing is raised if not, since whatever is wrong, the next status request tells.
+    """
+    with suppress(KaggleError), TemporaryDirectory(prefix="p2plib-") as folder:
+        _download(_checked(kernel_id), [name, MANIFEST], Path(folder))
+        came = Path(folder, _RUN, name)
+        content = came.read_bytes() if came.is_file() else b""
+        whole = content.startswith(_PNG[0]) and content.endswith(_PNG[1])
+        if whole and not Path(folder, _RUN, MANIFEST).exists():
+            with replacing(target) as temporary:
+                temporary.write_bytes(content)
+            return True
+    return False
 
 
 def complete(kernel_id: str) -> bool:

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from p2plib import files, runtime
 from p2plib.config import TrainConfig
@@ -152,8 +153,22 @@ def _train(config: TrainConfig, run: Path, resume: bool) -> None:
     budget = config.time_budget or f"{time_budget(runtime.detect().tpu_cores > 0):.0f}s"
     sample_every = max(config.sample_every, math.ceil(config.epochs / SAMPLE_GRIDS))
     config = dataclasses.replace(config, run_dir=str(run), time_budget=budget, sample_every=sample_every)
-    say(f"time budget: {budget}")
-    loop.train(config, resume=run if resume else None)
+    say(f"time budget: {budget}" + (f", training time: {config.train_time}" if config.train_time else ""))
+    loop.train(config, resume=run if resume else None, callbacks=[_say_grids(run)])
+
+
+def _say_grids(run: Path) -> Any:
+    """A Keras callback that says which sample grid is new: whoever follows the log can fetch it."""
+    import keras  # after the backend is chosen
+
+    known = set(run.glob("samples/*.png"))
+
+    def look(*_: object) -> None:
+        for grid in sorted(set(run.glob("samples/*.png")) - known):
+            known.add(grid)
+            say(f"sample grid: {grid.relative_to(run).as_posix()}")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=look)
 
 
 def _age() -> float:

@@ -16,6 +16,7 @@ from p2plib.data.image import read_rgb
 from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, sized
 from p2plib.export.card import training_facts
+from p2plib.hub.names import parse
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
 from p2plib.show import figures, widgets
@@ -39,7 +40,8 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
     `results.html`, a self-contained page that works offline.
 
     Args:
-        run: a run folder.
+        run: a run folder, or a model on a hub, such as hf://OWNER/NAME, whose report goes into a folder called after it
+            and has no learning curves, since logs are not published.
         limit: maximum number of validation pairs, evenly spaced (0: all).
         data: where the data set is now, if it was moved.
 
@@ -51,20 +53,22 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
         DataError: the validation pairs cannot be used.
         WriteError: the run folder cannot be written.
     """
-    run = Path(run)
-    if not run.is_dir():
+    on_hub = parse(run)
+    given, run = run, checkpoint.home(run) if on_hub else Path(run)
+    if not (on_hub or run.is_dir()):
         raise CheckpointError(f"{run}: not a run folder; give the folder that training printed.")
     files.check_writable(run, folder=True)
-    model = checkpoint.load(run)
+    model = checkpoint.load(given)
     evaluation = evaluate(model, data, limit=limit)
     evaluation.write_csv(run / "metrics.csv")
     evaluation.write_json(run / "metrics.json")
     figures.save(_grid(evaluation, model.info.names), run / "result_grid.png")
-    rows = read_log(run / "log.csv")
+    rows = [] if on_hub else read_log(run / "log.csv")
     if rows:
         figures.save(figures.learning_curves(rows, model.info.config.gan_loss), run / "learning_curves.png")
     page = run / "results.html"
-    files.write_text(page, _page(run, model.info, evaluation, rows, limit))
+    facts = {"epochs done": model.info.epoch} if on_hub else training_facts(run, rows)
+    files.write_text(page, _page(run, model.info, evaluation, facts, bool(rows), limit))
     return page
 
 
@@ -75,7 +79,9 @@ def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
     return figures.result_grid(*images, names, captions)
 
 
-def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[dict[str, float]], limit: int) -> str:
+def _page(
+    run: Path, info: CheckpointInfo, evaluation: Evaluation, facts: Mapping[str, Any], curves: bool, limit: int
+) -> str:
     source, target = info.names
     count, total = len(evaluation.images), evaluation.total
     config = info.config.to_dict()
@@ -86,9 +92,8 @@ def _page(run: Path, info: CheckpointInfo, evaluation: Evaluation, rows: list[di
         lead=f"pix2pix, the best generator of the run on the validation images: step {info.step}, epoch {info.epoch}.",
         numbers="\n".join(f"<div><dt>{_title(name)}</dt><dd>{x:.3f}</dd></div>" for name, x in evaluation.mean.items()),
         protocol=_protocol(evaluation, total, limit),
-        tables=_table("Settings", {name: config[name] for name in SETTINGS})
-        + _table("Training", training_facts(run, rows)),
-        figures=_figures(run, config["validation_pairs"], bool(rows)),
+        tables=_table("Settings", {name: config[name] for name in SETTINGS}) + _table("Training", facts),
+        figures=_figures(run, config["validation_pairs"], curves),
         heading=f"{count} of {total} validation images",
         pairs="\n".join(_pair(evaluation, i, info.names) for i in range(count)),
     )

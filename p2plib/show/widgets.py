@@ -271,7 +271,7 @@ def progress(every: int = 1) -> Callable[[Snapshot], None]:
         nonlocal handle, drawn
         if snapshot.rows[-1]["epoch"] % every and not snapshot.done:
             return
-        if not _in_notebook():
+        if not in_notebook():
             from p2plib.training.loop import print_row
 
             print_row(snapshot)
@@ -282,7 +282,7 @@ def progress(every: int = 1) -> Callable[[Snapshot], None]:
     return show
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this code runs in a Jupyter kernel with a possible viewer."""
     ipython = sys.modules.get("IPython")
     in_kernel = ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import loopback
 
 Answer = Callable[["Handler"], None]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.server.requests.append(dict(self.headers))
         answers = self.server.answers
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -27,30 +27,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
 
-    def log_message(self, *args: object) -> None:
-        pass
 
-
-class Server(ThreadingHTTPServer):
+class Server(loopback.Server):
     """Takes `answers` in turn, the last one for ever; keeps the headers of all requests."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/tiny.tar.gz"
+        super().__init__(Handler)
+        self.url += "/tiny.tar.gz"
         self.answers: list[Answer] = []
         self.requests: list[dict[str, str]] = []
-        self.stalled, self.released = threading.Event(), threading.Event()
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.released.set()
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
 
 def sends(

@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import loopback
 
 from p2plib.hub import manifest
 
@@ -43,7 +43,7 @@ class Fault:
     kind: str = "application/json"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     server: Server
     protocol_version = "HTTP/1.1"
 
@@ -96,28 +96,14 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         self.send(206 if wanted else 200, content[start:], headers)
 
-    def log_message(self, *args: object) -> None:
-        pass
 
-
-class Server(ThreadingHTTPServer):
+class Server(loopback.Server):
     """Answers by `answer`, unless a fault matches; keeps the first lines of all requests."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        super().__init__(Handler)
         self.requests: list[str] = []
         self.faults: list[Fault] = []
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
     def asked(self, pattern: str) -> int:
         """How many requests match."""

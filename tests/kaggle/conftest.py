@@ -33,6 +33,14 @@ def home(server: Server) -> Path:
     return Path(os.environ["HOME"])
 
 
+@pytest.fixture
+def impatient(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the `kaggle` command try again without the pauses before it, which add up to minutes."""
+    folder = tmp_path_factory.mktemp("impatient")
+    (folder / "sitecustomize.py").write_text("import time\n\ntime.sleep = lambda seconds: None\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
 @pytest.fixture(scope="session")
 def clean_python(tmp_path_factory) -> Path:
     """A Python that has all packages of this one but p2plib, as Kaggle's has.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
+
+import loopback
 
 Answer = Callable[["Handler"], None]
 
@@ -39,23 +39,23 @@ class Blob:
     content: bytes = b""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     server: Server
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
         name = urlsplit(self.path).path.rsplit("/", 1)[-1]
         self.server.calls.append(Call(name, body, self.headers["Authorization"] or ""))
-        if self.server.fault:
-            return self.send(*self.server.fault)
+        if fault := self.server.fault or self.server.faults.get(name):
+            return self.send(*fault)
         if name == "DownloadDataset":
             return self.redirect(body)
         method = getattr(self.server, name, None)
         answer = method(body) if method else {"code": 404, "message": f"no {name}"}
         self.send(answer.get("code", 200), json.dumps(answer).encode(), "application/json")
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802
         """A part of an upload, or the question how much of it is here, as Google's storage takes them."""
         blob = self.server.blobs[urlsplit(self.path).path.rsplit("/", 1)[-1]]
         asked = (self.headers["Content-Range"] or "").startswith("bytes */")
@@ -69,6 +69,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.released.wait(20)
             self.close_connection = True
             return None
+        if (fault := self.server.faults.get("PUT")) and not asked:
+            self.rfile.read(length)
+            return self.send(*fault)
         blob.content += self.rfile.read(length)
         if len(blob.content) == blob.size:
             return self.send(200, b"{}")
@@ -91,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         path = unquote(urlsplit(self.path).path)
         with suppress(ConnectionError):  # the client went away
             if "/kernels/logs/stream/" in path:
@@ -128,23 +131,18 @@ class Handler(BaseHTTPRequestHandler):
     def chunk(self, text: str) -> None:
         self.wfile.write(f"{len(text.encode()):x}\r\n{text}\r\n".encode())
 
-    def log_message(self, *args: object) -> None:
-        pass
 
-
-class Server(ThreadingHTTPServer):
+class Server(loopback.Server):
     """Answers what its attributes say; keeps all calls of the API, and the names of all files fetched."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        super().__init__(Handler)
         self.calls: list[Call] = []
         self.fetched: list[str] = []
         self.fault: tuple[int, bytes] | None = None
         """Status and body of every answer of the API."""
+        self.faults: dict[str, tuple[int, bytes]] = {}
+        """The same for one call of the API, by its name, or for uploads, which are PUT."""
         self.pushed: dict[str, Any] = {}
         """What differs from success in the answer to a push."""
         self.on_push: Callable[[str], None] = lambda slug: None
@@ -166,10 +164,7 @@ class Server(ThreadingHTTPServer):
         """States of data sets that are there, taken in turn, the last for ever."""
         self.refusal = ""
         """Why no data set is taken."""
-        self.stalled, self.released = threading.Event(), threading.Event()
         self.released.set()
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables under which the `kaggle` command talks to this server, and to nobody and as nobody else."""
@@ -183,12 +178,6 @@ class Server(ThreadingHTTPServer):
             "KAGGLE_USERNAME": "alice",
             "KAGGLE_KEY": KEY,
         }
-
-    def stop(self) -> None:
-        self.released.set()
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
     # The API.
 

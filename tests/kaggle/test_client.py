@@ -495,10 +495,9 @@ def test_page_in_place_of_a_file(finished: Server, run: Path, tmp_path: Path):
         refused(run, f"{KERNEL}: checkpoints/best.keras is missing: a web page was saved instead; download it again")
 
 
-def test_file_that_breaks_off(finished: Server, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Some versions of the command leave what came, others nothing; some try again, after pauses that are left out."""
-    fill(tmp_path, {"impatient/sitecustomize.py": b"import time\n\ntime.sleep = lambda seconds: None\n"})
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "impatient"))
+@pytest.mark.usefixtures("impatient")
+def test_file_that_breaks_off(finished: Server, run: Path, tmp_path: Path):
+    """Some versions of the command leave what came, others nothing; some try again."""
     ends_with_best(finished, says(200, BEST, cut=500))
     failed, said = fetched_by_the_command(tmp_path, "run/checkpoints/best.keras")
     assert failed

@@ -271,6 +271,46 @@ def test_a_kaggle_that_does_not_answer(server, capsys, fault, message):
     assert_there(server)
 
 
+EXPIRED, BUSY, DOWN = ((status, b'{"message": "no"}') for status in (401, 429, 503))
+SAYS = {EXPIRED: "kaggle auth login", BUSY: "asked too often", DOWN: "HTTP status 503"}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        ("StartBlobUpload", BUSY),
+        ("StartBlobUpload", EXPIRED),
+        ("PUT", DOWN),
+        ("CreateDataset", DOWN),
+        ("wait", DOWN),
+        ("wait", EXPIRED),
+        ("SaveKernel", BUSY),
+        ("SaveKernel", EXPIRED),
+    ],
+)
+def test_a_kaggle_that_refuses_in_the_middle_is_gone_on_with(server, capsys, step, fault):
+    """Whichever step it is: one sentence, and the same command sends what is lacking, and nothing twice."""
+    plain = server.CreateDataset
+
+    def create(body: dict[str, object]) -> dict[str, object]:
+        server.faults["GetDatasetStatus"] = fault
+        return plain(body)
+
+    if step == "wait":
+        server.CreateDataset = create
+    else:
+        server.faults[step] = fault
+    error = fails(capsys, "push", *OPTIONS)
+    assert SAYS[fault] in error or step == "PUT"
+    assert len(server.datasets) == (step in ("wait", "SaveKernel"))
+    server.faults.clear()
+    server.CreateDataset = plain
+    succeeds(capsys, "push", *OPTIONS)
+    assert_there(server)
+    assert called(server).count("SaveKernel") == 1 + (step == "SaveKernel")
+
+
 def test_a_data_set_that_is_never_ready_is_waited_for_later(server, capsys, monkeypatch):
     monkeypatch.setattr(dataset, "WAIT", 0.0)
     server.dataset_states = ["BLOBS_RECEIVED"]

@@ -304,6 +304,8 @@ def test_a_session_says_what_matters_and_no_secret(chain):
     assert {len(line) for line in lines} == {len(lines[0])}
     for words in ("time budget: 0.5s", "resuming from alice/part-1", f"report: {chain.parts[0]}", "manifest: "):
         assert words in chain.out
+    grids = [f"sample grid: samples/{path.name}" for path in sorted((chain.parts[-1] / "samples").iterdir())]
+    assert [line for line in chain.out.splitlines() if line.startswith("sample grid: ")] == grids  # each one once
     assert "sesame" not in chain.out
 
 
@@ -372,7 +374,7 @@ def test_a_run_that_is_there_is_not_touched(kaggle, tiny_config):
 
 @pytest.mark.keras
 def test_what_was_trained_is_sealed_even_when_training_fails(kaggle, after_tiny_run, tiny_config, monkeypatch):
-    def fail(config, resume):
+    def fail(config, resume, callbacks):
         (Path(resume) / "checkpoints" / f".state.{os.getpid()}.part.npz").touch()
         raise TrainingError("The loss became NaN.")
 

@@ -137,7 +137,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
     evaluation = Evaluation({"size": 32}, [name, "x"], score(random[2], random[1], random[0]), *random)
     info = CheckpointInfo(TrainConfig(data=str(data), image_size=32), ("<b>A", "B&B"), 1, 10, {})
     save_image(tmp_path / "result_grid.png", random[0, 0])
-    page = Tags(report._page(tmp_path, info, evaluation, [], 0))
+    page = Tags(report._page(tmp_path, info, evaluation, {}, False, 0))
     assert not page.named("script")
     assert len(page.named("b")) == 2  # the names of the two images
     for text in (name, f"{data.name}: <b>A → B&B", "generated B&B"):

@@ -268,7 +268,7 @@ def test_progress_prints_in_kaggles_batch_runs(trained_in_a_notebook, monkeypatc
 def test_progress_is_drawn_at_most_every_two_seconds_and_at_the_end(tiny_config, monkeypatch):
     pytest.importorskip("IPython")
     drawn, now = [], [100.0]
-    monkeypatch.setattr(widgets, "_in_notebook", lambda: True)
+    monkeypatch.setattr(widgets, "in_notebook", lambda: True)
     monkeypatch.setattr(widgets, "_display", lambda html, handle: drawn.append(html) or "handle")
     monkeypatch.setattr(widgets.time, "monotonic", lambda: now[0])
     show, counts = widgets.progress(), []
