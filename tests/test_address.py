@@ -51,7 +51,7 @@ def test_an_address_is_told_everywhere_and_taken_back(project):
     before = contents(project)
     assert tell(project, "none").stdout == "The project's address: none\n"
     without = contents(project)
-    assert not [name for name, text in without.items() if "[Open in Colab](" in text or "[Colab](" in text]
+    assert not [name for name, text in without.items() if "[Open in Colab]" in text or "[Colab](" in text]
 
     assert tell(project, f"{EXAMPLE}.git").stdout == f"The project's address: {EXAMPLE}\n"
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": EXAMPLE}
@@ -60,10 +60,22 @@ def test_an_address_is_told_everywhere_and_taken_back(project):
         title, setup = first_cells(project, path.stem)
         colab = f"https://colab.research.google.com/github/OWNER/p2plib/blob/main/notebooks/{path.name}"
         kaggle = f"https://kaggle.com/kernels/welcome?src={EXAMPLE}/blob/main/notebooks/{path.name}"
-        assert title.endswith(f"\n\n[Open in Colab]({colab}) · [Open on Kaggle]({kaggle})")
+        shown = f"[Open in Colab][colab] · [Open on Kaggle][kaggle]\n\n[colab]: {colab}\n[kaggle]: {kaggle}"
+        assert title.endswith(f"\n\n{shown}")
         assert f"[Colab]({colab}) · [Kaggle]({kaggle}) |" in text
         assert f'else "git+{EXAMPLE}"' in setup
 
+    ruff = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--quiet",
+        "--ignore",
+        "I",
+        ".",
+    ]  # which looks for p2plib beside them
+    assert subprocess.run(ruff, cwd=project).returncode == 0
     told = contents(project)
     assert tell(project).returncode == 0 and contents(project) == told
     tell(project, "none")

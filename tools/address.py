@@ -26,6 +26,15 @@ EXTRAS = {
 """The extras of p2plib that a notebook uses; that of all others is FEATURES."""
 FEATURES = "[features]"
 
+LINKS = """\
+#
+# [Open in Colab][colab] · [Open on Kaggle][kaggle]
+#
+# [colab]: {}
+# [kaggle]: {}
+"""
+"""They are text: a badge is an image that every reader of a notebook would fetch from somebody else's server."""
+
 SETUP = """\
 # %% jupyter={{"source_hidden": true}} tags=["setup"]
 import importlib.util
@@ -60,24 +69,19 @@ def repository(root: Path = ROOT) -> str | None:
     return project.get("urls", {}).get("Repository")
 
 
-def links(name: str, address: str | None) -> str:
-    """Markdown links that open a notebook in Colab and on Kaggle; empty without an address.
-
-    They are text, since a badge is an image that every reader of a notebook would fetch from somebody else's server.
-    """
-    if not address:
-        return ""
+def links(name: str, address: str) -> tuple[str, str]:
+    """What opens a notebook in Colab, and on Kaggle."""
     path = f"blob/{BRANCH}/notebooks/{name}.ipynb"
     colab = f"https://colab.research.google.com/github/{address.removeprefix('https://github.com/')}/{path}"
-    return f"[Open in Colab]({colab}) · [Open on Kaggle](https://kaggle.com/kernels/welcome?src={address}/{path})"
+    return colab, f"https://kaggle.com/kernels/welcome?src={address}/{path}"
 
 
 def notebook(text: str, name: str, address: str | None) -> str:
     """The text of a notebook's .py half with the links below its introduction, and the first cell."""
     text = re.sub(r"^# %%[^\n]*tags=\[\"setup\"\].*?(?=^# %%)", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^#\n# \[Open in Colab\].*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^#\n# \[Open in Colab\]\[colab\].*\n#\n(# \[\w+\]: .*\n)+", "", text, flags=re.MULTILINE)
     before, parameters, after = text.partition('# %% tags=["parameters"]')
-    shown = f"#\n# {links(name, address)}\n" if address else ""
+    shown = LINKS.format(*links(name, address)) if address else ""
     source = FROM_REPOSITORY.format(repository=address) if address else FROM_WHEEL
     extras = EXTRAS.get(name, FEATURES)
     requirement = f'f"p2plib{extras} @ {{source}}"' if extras else "source"
@@ -89,8 +93,10 @@ def readme(text: str, address: str | None) -> str:
     """The README's text with the links in its table of notebooks."""
 
     def row(match: re.Match[str]) -> str:
-        found = links(match[2], address).replace("Open in ", "").replace("Open on ", "")
-        return f"{match[1]} {found} |" if found else f"{match[1]} |"
+        if not address:
+            return f"{match[1]} |"
+        colab, kaggle = links(match[2], address)
+        return f"{match[1]} [Colab]({colab}) · [Kaggle]({kaggle}) |"
 
     return re.sub(r"^(\| \[(\w+)\]\(notebooks/\2\.ipynb\))(?: \[Colab\].*?)? \|", row, text, flags=re.MULTILINE)
 
