@@ -487,7 +487,7 @@ def tiny(*, image_size, base_filters, **settings):
 
 
 # %% tags=["nbval-ignore-output"]
-small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 20}
+small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 16}
 mine = TrainConfig(data="toy", generator="tiny", epochs=2, decay_epochs=0, **small)
 model = load(train(mine))
 print(model.info.config.generator, model.generator.count_params(), "weights, epoch", model.info.epoch)
