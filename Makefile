@@ -1,5 +1,5 @@
-# make demo | test | check | kernel | notebooks | bench | lock. Everything is installed into $(VENV), except
-# for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
+# make demo | test | check | kernel | notebooks | notebooks-bare | bench | lock. Everything is installed into $(VENV),
+# except for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
 PYTHON ?= python3
 VENV ?= .venv
 # What is installed: the tested versions with their hashes, or, on a Python they were not made for, the newest within
@@ -11,7 +11,7 @@ SELECT ?= once or not once
 NOTEBOOKS ?= notebooks
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-tensorflow test-jax test-notebooks test-newest check kernel notebooks bench lock clean chromium
+.PHONY: demo test test-tensorflow test-jax test-notebooks test-newest check kernel notebooks notebooks-bare bench lock clean chromium
 .NOTPARALLEL:
 
 $(VENV)/ready: $(LOCK) pyproject.toml
@@ -67,6 +67,10 @@ kernel: $(VENV)/ready
 # Execute the notebooks anew from their .py halves.
 notebooks: $(VENV)/ready
 	$(BIN)/python tools/build_notebooks.py
+
+# The notebooks where p2plib is missing, as on Kaggle and in Colab: the first cell of each must install it.
+notebooks-bare: $(VENV)/ready
+	$(BIN)/python tools/bare_notebooks.py $(NOTEBOOKS)
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/throughput.py

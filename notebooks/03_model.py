@@ -16,6 +16,25 @@
 # Why pix2pix has two networks; the two, built step by step: their shapes, where the skips go, what the discriminator
 # sees of an image; and the objective and the step that train both. Takes about 45 seconds on two CPU cores.
 
+# %% jupyter={"source_hidden": true} tags=["setup"]
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("p2plib") is None:  # as on Kaggle and in Colab, until it is installed here
+    inputs = Path(os.environ.get("P2PLIB_KAGGLE_ROOT", "/kaggle"), "input")
+    folders = [Path.cwd(), *inputs.glob("*"), *inputs.glob("datasets/*/*")]
+    wheels = [wheel for folder in folders for wheel in folder.glob("p2plib-*.whl")]
+    if not wheels:
+        raise ModuleNotFoundError("p2plib is not here. Put its wheel beside this notebook: docs/open_anywhere.md")
+    source = wheels[0].as_uri()
+    beside = [f"--find-links={wheel.parent}" for wheel in wheels]  # what else it needs may lie there, too
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *beside]
+    if subprocess.run([*pip, f"p2plib[features] @ {source}"]).returncode:  # offline: p2plib alone
+        subprocess.run([*pip, "--no-deps", source], check=True)
+
 # %% tags=["parameters"]
 import os
 
@@ -279,11 +298,8 @@ figures.result_grid(sources, generated, targets, names)
 
 # %%
 untrained = Discriminator(discriminator, config)
-columns = {
-    f"generated {names[1]}": (generated, patch_realness(untrained, sources, generated)),
-    f"expected {names[1]}": (targets, patch_realness(untrained, sources, targets)),
-}
-figures.patch_map(columns)
+columns = {f"generated {names[1]}": generated[:1], f"expected {names[1]}": targets[:1]}
+figures.patch_map({name: (shown, patch_realness(untrained, sources[:1], shown)) for name, shown in columns.items()})
 
 # %% [markdown]
 # Look for: gray noise with the grid of the transposed convolutions in it, and opinions that mean nothing yet: the
@@ -471,7 +487,7 @@ def tiny(*, image_size, base_filters, **settings):
 
 
 # %% tags=["nbval-ignore-output"]
-small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 20}
+small = {"image_size": 32, "base_filters": 8, "receptive_field": 16, "batch_size": 16}
 mine = TrainConfig(data="toy", generator="tiny", epochs=2, decay_epochs=0, **small)
 model = load(train(mine))
 print(model.info.config.generator, model.generator.count_params(), "weights, epoch", model.info.epoch)

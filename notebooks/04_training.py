@@ -16,6 +16,25 @@
 # One configuration, one call, a display that follows; stopping and going on; how to read the curves of runs that go
 # well, and of runs that go wrong; and what each part of the objective brings. Takes about 70 seconds on two CPU cores.
 
+# %% jupyter={"source_hidden": true} tags=["setup"]
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("p2plib") is None:  # as on Kaggle and in Colab, until it is installed here
+    inputs = Path(os.environ.get("P2PLIB_KAGGLE_ROOT", "/kaggle"), "input")
+    folders = [Path.cwd(), *inputs.glob("*"), *inputs.glob("datasets/*/*")]
+    wheels = [wheel for folder in folders for wheel in folder.glob("p2plib-*.whl")]
+    if not wheels:
+        raise ModuleNotFoundError("p2plib is not here. Put its wheel beside this notebook: docs/open_anywhere.md")
+    source = wheels[0].as_uri()
+    beside = [f"--find-links={wheel.parent}" for wheel in wheels]  # what else it needs may lie there, too
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *beside]
+    if subprocess.run([*pip, f"p2plib[features] @ {source}"]).returncode:  # offline: p2plib alone
+        subprocess.run([*pip, "--no-deps", source], check=True)
+
 # %% tags=["parameters"]
 import os
 
@@ -31,7 +50,7 @@ DATA, DIRECTION = ("facades", "BtoA") if FULL else ("toy", "BtoA")  # from label
 import signal
 from dataclasses import replace
 
-from p2plib import TrainConfig, train
+from p2plib import TrainConfig, runtime, train
 from p2plib.data import catalog, download
 from p2plib.show import figures, frames, lessons, widgets
 from p2plib.show.report import read_log
@@ -71,6 +90,9 @@ for name, value in config.to_dict().items():
 #
 # **Before you run: guess. Which appears first in the samples: the colors, the streets, or the texture of roofs and
 # trees?**
+
+# %% tags=["nbval-ignore-output"]
+runtime.start()  # chooses TensorFlow or JAX, before Keras is imported
 
 # %%
 import keras

@@ -16,6 +16,25 @@
 # Load a model and judge it: images, numbers, the best and the worst, where it errs, what the discriminator thinks of
 # it, sliders to look closely, and the other direction. Takes about 80 seconds on two CPU cores.
 
+# %% jupyter={"source_hidden": true} tags=["setup"]
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("p2plib") is None:  # as on Kaggle and in Colab, until it is installed here
+    inputs = Path(os.environ.get("P2PLIB_KAGGLE_ROOT", "/kaggle"), "input")
+    folders = [Path.cwd(), *inputs.glob("*"), *inputs.glob("datasets/*/*")]
+    wheels = [wheel for folder in folders for wheel in folder.glob("p2plib-*.whl")]
+    if not wheels:
+        raise ModuleNotFoundError("p2plib is not here. Put its wheel beside this notebook: docs/open_anywhere.md")
+    source = wheels[0].as_uri()
+    beside = [f"--find-links={wheel.parent}" for wheel in wheels]  # what else it needs may lie there, too
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *beside]
+    if subprocess.run([*pip, f"p2plib[features] @ {source}"]).returncode:  # offline: p2plib alone
+        subprocess.run([*pip, "--no-deps", source], check=True)
+
 # %% tags=["parameters"]
 import os
 

@@ -16,6 +16,25 @@
 # From two folders of images to a trained model: look, check, decide, train, judge, use, export. Takes about 50 seconds
 # on two CPU cores.
 
+# %% jupyter={"source_hidden": true} tags=["setup"]
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("p2plib") is None:  # as on Kaggle and in Colab, until it is installed here
+    inputs = Path(os.environ.get("P2PLIB_KAGGLE_ROOT", "/kaggle"), "input")
+    folders = [Path.cwd(), *inputs.glob("*"), *inputs.glob("datasets/*/*")]
+    wheels = [wheel for folder in folders for wheel in folder.glob("p2plib-*.whl")]
+    if not wheels:
+        raise ModuleNotFoundError("p2plib is not here. Put its wheel beside this notebook: docs/open_anywhere.md")
+    source = wheels[0].as_uri()
+    beside = [f"--find-links={wheel.parent}" for wheel in wheels]  # what else it needs may lie there, too
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *beside]
+    if subprocess.run([*pip, f"p2plib[export,features] @ {source}"]).returncode:  # offline: p2plib alone
+        subprocess.run([*pip, "--no-deps", source], check=True)
+
 # %% tags=["parameters"]
 import os
 
@@ -35,7 +54,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from p2plib import TrainConfig, evaluate, load, train, translate, translate_files
+from p2plib import TrainConfig, evaluate, load, runtime, train, translate, translate_files
 from p2plib.data import check, toy
 from p2plib.data.dataset import open_dataset
 from p2plib.data.image import read_rgb, save_image, to_float
@@ -152,12 +171,17 @@ for split in data.splits:
 # | | a model has learned something alike | `init="RUN"`, or the name of one that comes with p2plib |
 #
 # 60 pairs are few, and a model that knows such cities comes with p2plib: `toy-satellite`. It has 16 filters in its
-# first layer, so the new one must have as many.
+# first layer, so the new one must have as many. (For pairs of your own, this takes the table's answers: the trial if
+# there is no GPU, and `diff_augment` if they are few.)
 
 # %%
 small = {"image_size": 128, "base_filters": 16, "precision": "float32"}
 fast = TrainConfig(data=DATA, init="toy-satellite", epochs=8, **small)
-config = TrainConfig(data=DATA, train_time=TRAIN_TIME, skip_broken=True) if FOLDER else fast
+config = fast
+if FOLDER:
+    trial = {"image_size": 128, "base_filters": 32} if runtime.start().device == "cpu" else {}
+    few = len(data["train"]) < 1000
+    config = TrainConfig(data=DATA, train_time=TRAIN_TIME, skip_broken=True, diff_augment=few, **trial)
 for name, value in config.to_dict().items():
     if name != "data" and value != getattr(TrainConfig(), name):
         print(f"{name:14} {value}   (default: {getattr(TrainConfig(), name)})")
@@ -226,7 +250,8 @@ widgets.browse(list(zip(result.sources, result.generated, strict=True)), ("A", "
 # ## New images
 #
 # What is it for? Sources without a partner. `translate_files` takes files and folders, and images of any size. This
-# drawing is four times as wide as those that were trained on, so it is translated in tiles, which are blended.
+# drawing is four times as wide as those that were trained on, so it is translated in tiles, which are blended. (Of your
+# own pairs, one that was held out stands in for it.)
 
 # %% tags=["nbval-ignore-output"]
 new, results = run / "new", run / "results"

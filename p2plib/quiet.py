@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -40,6 +41,11 @@ def load(module: str) -> Any:
                     os.write(2, line)
 
 
+def without_retracing(record: logging.LogRecord) -> bool:
+    """Drop TensorFlow's advice against many traces: several models in one process have one each, as they must."""
+    return "triggered tf.function retracing" not in str(record.msg)
+
+
 def load_keras() -> Any:
     """Import Keras, as `load`.
 
@@ -47,6 +53,7 @@ def load_keras() -> Any:
         ConfigError: Keras does not start with what its `keras.json` says on this machine.
     """
     settings = Path(os.environ.get("KERAS_HOME") or user_path("~/.keras"), "keras.json")
+    logging.getLogger("tensorflow").addFilter(without_retracing)
     try:
         return load("keras")
     except (ValueError, AttributeError, TypeError) as error:

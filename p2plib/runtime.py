@@ -39,6 +39,9 @@ _KERAS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_l
 _KERAS |= {"max_epochs": None, "max_steps_per_epoch": None}
 """The settings of Keras that results depend on, as p2plib needs them."""
 
+_GOOGLE = "0x1ae0"
+_TPUS = {"0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f", "0x0076"}  # what else Google makes is no TPU
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -229,7 +232,7 @@ def describe() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "gpus": [gpu.name for gpu in _gpus()],
         "tpu_cores": _tpu_cores(),
@@ -239,8 +242,7 @@ def describe() -> dict[str, Any]:
 
 def _pick(backends: frozenset[str], asked: str | None = None) -> str | None:
     """The requested backend if it is in `backends`, else TensorFlow, else JAX."""
-    wanted = [asked] if asked else ["tensorflow", "jax"]
-    return next((name for name in wanted if name in backends), None)
+    return next((name for name in ([asked] if asked else BACKENDS) if name in backends), None)
 
 
 def _precision(machine: Machine, device: str, backend: str) -> str:
@@ -258,7 +260,7 @@ def _visible_devices(plan: Plan) -> int:
     if plan.backend == "jax":
         import jax
 
-        return sum(_kind(device.platform) == plan.device for device in jax.devices())
+        return sum({"cuda": "gpu", "rocm": "gpu"}.get(d.platform, d.platform) == plan.device for d in jax.devices())
     import tensorflow as tf
 
     return len(tf.config.list_logical_devices(plan.device.upper()))
@@ -287,10 +289,6 @@ def _repeat_exactly(plan: Plan) -> None:
     quiet.load("tensorflow").config.experimental.enable_op_determinism()
 
 
-def _kind(jax_platform: str) -> str:
-    return {"cuda": "gpu", "rocm": "gpu"}.get(jax_platform, jax_platform)
-
-
 def _installed(*distributions: str) -> bool:
     def there(name: str) -> bool:
         try:
@@ -310,10 +308,6 @@ def _cpu_flags() -> frozenset[str]:
     if limit.startswith(("SSE", "AVX2")) or limit in ("AVX", "AVX512_CORE", "AVX512_CORE_VNNI"):
         return frozenset()
     return frozenset({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split()))
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _cpuinfo(key: str) -> str:
@@ -336,8 +330,16 @@ def _gpus() -> tuple[Gpu, ...]:
 
 def _tpu_cores() -> int:
     """At least 1 if a TPU is attached; JAX knows the exact number once it runs."""
-    marked = os.environ.get("ISTPUVM") == "1" or "TPU_PROCESS_ADDRESSES" in os.environ
-    return int(marked and find_spec("jax") is not None)
+    marked = os.environ.get("ISTPUVM") == "1" or "TPU_PROCESS_ADDRESSES" in os.environ  # on Kaggle
+    return int((marked or _tpu_chips()) and find_spec("jax") is not None)
+
+
+def _tpu_chips(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Whether a TPU is on this machine's bus, where JAX looks for it: in Colab no variable says so."""
+    with contextlib.suppress(OSError):
+        ids = [[(path / name).read_text().strip() for name in ("vendor", "device")] for path in devices.glob("*")]
+        return any(vendor == _GOOGLE and device in _TPUS for vendor, device in ids)
+    return False
 
 
 _said: set[str] = set()

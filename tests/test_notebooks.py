@@ -85,8 +85,18 @@ def test_cells_are_short_and_define_nothing_of_weight(name):
 def test_tells_what_it_does_and_what_to_try_next(name):
     cells = stored(name).cells
     assert re.match(r"# .+\n\n.+", cells[0].source)
-    assert cells[1].metadata.tags == ["parameters"]  # papermill finds it by the tag
+    assert cells[1].metadata.tags == ["setup"]
+    assert cells[2].metadata.tags == ["parameters"]  # papermill finds it by the tag
     assert "## What to try next" in cells[-1].source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_backend_is_chosen_before_keras_is_imported(name):
+    """Keras alone would take TensorFlow, which cannot use a TPU."""
+    sources = [cell.source for cell in code_cells(name)]
+    first = next((i for i, source in enumerate(sources) if re.search(r"^(import|from) keras", source, re.M)), None)
+    chosen = r"^(runtime\.start|\w+ = (load|train))\("
+    assert first is None or re.search(chosen, "\n".join(sources[:first]), re.M)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -108,7 +118,7 @@ def test_papermill_runs_a_notebook_with_parameters(tmp_path):
         FOLDER / "03_model.ipynb", out, {"FULL": False, "DATA": "toy"}, cwd=tmp_path, progress_bar=False
     )
     cells = [cell for cell in nbformat.read(out, as_version=4).cells if cell.cell_type == "code"]
-    assert "injected-parameters" in cells[1].metadata.tags
+    assert "injected-parameters" in cells[2].metadata.tags
     assert all(cell.execution_count for cell in cells if cell.source)
 
 

@@ -39,3 +39,17 @@ def test_settings_that_keras_does_not_start_with_are_named(tmp_path, settings):
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.startswith(f"{tmp_path / 'keras.json'}: Keras cannot start with it (")
     assert result.stdout.endswith("; mend or remove this file.\n")
+
+
+def test_many_models_in_one_process_bring_no_advice_on_tracing():
+    pytest.importorskip("tensorflow")
+    code = """
+import os
+os.environ["KERAS_BACKEND"] = "tensorflow"
+from p2plib import quiet
+quiet.load_keras()
+import tensorflow as tf
+tf.get_logger().warning("5 out of the last %d calls to %s triggered tf.function retracing.", 9, "f")
+tf.get_logger().warning("another warning")
+"""
+    assert [line for line in run(code).splitlines() if "WARNING" in line] == ["WARNING:tensorflow:another warning"]

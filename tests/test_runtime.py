@@ -44,6 +44,26 @@ def test_rules(machine, plan):
 
 
 @pytest.mark.parametrize(
+    ("vendor", "device", "found"),
+    [("0x1ae0", "0x0063", True), ("0x1ae0", "0x0042", False), ("0x10de", "0x0063", False), ("", "", False)],
+    ids=["TPU v5e", "Google's network card", "another maker", "unreadable"],
+)
+def test_a_tpu_is_found_on_the_bus(tmp_path, vendor, device, found):
+    (tmp_path / "0000:00:04.0").mkdir()
+    for name, text in {"vendor": vendor, "device": device}.items():
+        if text:
+            (tmp_path / "0000:00:04.0" / name).write_text(f"{text}\n")
+    assert runtime._tpu_chips(tmp_path) is found
+    assert not runtime._tpu_chips(tmp_path / "missing")
+
+
+def test_the_ids_of_tpus_are_those_that_jax_knows():
+    known = pytest.importorskip("jax._src.hardware_utils")
+    assert known._GOOGLE_PCI_VENDOR_ID == runtime._GOOGLE
+    assert set(known._TPU_PCI_DEVICE_IDS) <= runtime._TPUS
+
+
+@pytest.mark.parametrize(
     ("machine", "choice", "plan"),
     [
         (FAST_CPU, {"backend": "jax"}, "jax on CPU, float32, XLA on"),

@@ -38,18 +38,20 @@ def answers(values: np.ndarray, single: Mapping[str, float]) -> Figure:
 
 
 def symptoms(run: Kept, lesson: Lesson) -> Figure:
-    """L1 and GAN losses of a kept training, and two of its images above the expected ones."""
+    """L1 and GAN losses of a kept training, and two of its images beside the expected ones."""
     words = f"{run.title}: curves of L1 and of the GAN losses, and images"
     figure = Figure((7.4, 2.2), words, layout="constrained")
-    axes = figure.subplots(1, 3)
+    axes = figure.subplots(1, 4, width_ratios=(2.7, 2.7, 1, 1))
     for plot, panel in zip(axes[:2], PANELS[:2], strict=True):
         draw_panel(plot, panel, run.rows)
         plot.legend(fontsize=7)
     axes[1].axhline(GAN_LOSSES["vanilla"].undecided, color=GRAY, ls="--", lw=1)
-    side = 2 * len(run.image)  # two images side by side
-    axes[2].imshow(np.vstack([run.image[:, :side], lesson.targets[:, :side]]), interpolation="none")
-    axes[2].set_title("generated (above), expected", fontsize=11)
-    axes[2].set_axis_off()
+    for cell, (title, row) in zip(axes[2:], {"generated": run.image, "expected": lesson.targets}.items(), strict=True):
+        side = len(row)
+        gap = np.full((side // 16, side, 3), 255, np.uint8)
+        cell.imshow(np.vstack([row[:, :side], gap, row[:, side : 2 * side]]), interpolation="none")
+        cell.set_title(title, fontsize=10)
+        cell.set_axis_off()
     return figure
 
 

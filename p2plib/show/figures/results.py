@@ -13,7 +13,7 @@ from p2plib.files import readable
 from p2plib.registry import GAN_LOSSES
 from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
 
-TITLE, CAPTION, GAP = 32, 24, 8  # pixels
+TITLE, CAPTION, GAP, WIDE = 32, 24, 8, 1600  # pixels
 
 
 class Panel(NamedTuple):
@@ -71,21 +71,23 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
     rows = list(zip(*columns.values(), strict=True))
     size = len(rows[0][0])
     side = size * max(1, 256 // size)
-    line = CAPTION if captions else 0
-    width, height = len(columns) * (side + GAP) - GAP, TITLE + len(rows) * (side + line + GAP) - GAP
+    width = len(columns) * (side + GAP) - GAP
+    zoom = max(1.0, width / WIDE)  # a wide figure is shrunk to be shown, and its letters with it
+    top, line = round(TITLE * zoom), round(CAPTION * zoom) if captions else 0
+    height = top + len(rows) * (side + line + GAP) - GAP
     figure = Figure((width / DPI, height / DPI), f"{len(rows)} rows of images: {' | '.join(columns)}")
     for i, row in enumerate(rows):
-        bottom = height - TITLE - i * (side + line + GAP) - side
+        bottom = height - top - i * (side + line + GAP) - side
         for j, (title, image) in enumerate(zip(columns, row, strict=True)):
             left = j * (side + GAP)
             axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
             axes.imshow(image, interpolation="none")
             axes.set_axis_off()
             if i == 0:
-                axes.set_title(readable(title), fontsize=10, pad=4, parse_math=False)
+                axes.set_title(readable(title), fontsize=10 * zoom, pad=4 * zoom, parse_math=False)
         if captions:
-            y = (bottom - CAPTION / 2) / height
-            figure.text(0.5, y, readable(captions[i]), fontsize=8, ha="center", va="center", parse_math=False)
+            at, words = (0.5, (bottom - line / 2) / height), readable(captions[i])
+            figure.text(*at, words, fontsize=8 * zoom, ha="center", va="center", parse_math=False)
     return figure
 
 

@@ -65,6 +65,16 @@ def test_saved_grid_holds_every_pixel(tmp_path, count, size, captions):
             np.testing.assert_array_equal(sheet[top : top + side, left : left + side], shown)
 
 
+def test_letters_grow_with_a_figure_that_is_too_wide_to_be_shown_as_it_is():
+    def letters(size: int) -> float:
+        image = np.zeros((1, size, size, 3), np.uint8)
+        figure = figures.result_grid(image, image, image)
+        return figure.axes[0].title.get_fontsize() / figure.get_figwidth()
+
+    assert letters(1024) == pytest.approx(letters(2048), rel=0.01)
+    assert letters(256) > letters(512)
+
+
 def test_grid_demands_as_many_of_each():
     sources, generated, targets = images(2, 8)
     with pytest.raises(ValueError):
