@@ -47,6 +47,7 @@ SIZE = 256 if FULL else 128
 # The stored outputs are those of the fast run, on the toy set at 128x128.
 
 # %%
+import math
 import tempfile
 import time
 from pathlib import Path

@@ -132,8 +132,8 @@ print(*lines, sep="\n")
 
 # %%
 data = open_dataset(TrainConfig(data=DATA, image_size=128, skip_broken=True))
-sources, targets, names, _ = data["train"].load(6)
-figures.pair_sheet(sources, targets, data.names, names)
+shown = data["train"].load(6)
+figures.pair_sheet(shown.sources, shown.targets, data.names, shown.names)
 
 # %% [markdown]
 # Look for: each side where it belongs, and edges that are at the same place in both. Then look for what A cannot tell,
@@ -315,8 +315,8 @@ Markdown("\n".join("### " + section for section in card if section.startswith(("
 # **1.** Every photo has moved to the drawing after its own. How many broken pairs does the checker find?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
-for i in range(len(pairs)):
-    save_image(run / "shifted" / f"{i}.png", np.hstack([pairs[i, 0], pairs[i - 1, 1]]))
+for i, source in enumerate(shown.sources):
+    save_image(run / "shifted" / f"{i}.png", np.hstack([source, shown.targets[i - 1]]))
 print(len(check.check(run / "shifted").broken), "broken: each file is a good image. Only a look tells.")
 
 # %% [markdown]

@@ -9,6 +9,7 @@ from p2plib.show.figures.data import color_histograms, pair_sheet, palette_bars,
 from p2plib.show.figures.lessons import answers, as_colors, symptoms
 from p2plib.show.figures.networks import receptive_fields, u_net
 from p2plib.show.figures.results import error_map, image_grid, learning_curves, patch_map, result_grid
+from p2plib.show.figures.values import value_maps
 
 __all__ = [
     "Figure",
@@ -27,4 +28,5 @@ __all__ = [
     "steps",
     "symptoms",
     "u_net",
+    "value_maps",
 ]
