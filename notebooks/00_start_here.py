@@ -79,6 +79,7 @@ widgets.compare(generated, photo, (f"generated {model.info.names[1]}", f"expecte
 # | in a hurry | this notebook, then 05: what a result looks like and how it is judged |
 # | somebody with pairs of their own | `your_pairs`: from two folders to a trained model; then 05 with your run |
 # | somebody with photos and no pairs | 07 for colors, 08 for sketches |
+# | somebody with bands, depth or scans | 10, then `your_pairs` |
 # | without a GPU | 09: Kaggle lends one for free |
 # | a researcher | 03 for the objective and parts of your own, 06 for comparing models, `docs/results.md` for numbers |
 # | here to use a model | 06: images of any size, folders, video, export |
@@ -94,6 +95,7 @@ widgets.compare(generated, photo, (f"generated {model.info.names[1]}", f"expecte
 # | `07_colorization` | How does gray become color? |
 # | `08_sketch_to_photo` | How does a drawing become a photo? |
 # | `09_kaggle` | Where do I get a GPU? |
+# | `10_beyond_rgb` | What if my images are bands, depth or scans? |
 # | `your_pairs` | How do my own images become a model? |
 #
 # Each runs in a minute or two on a laptop, with small images. `P2P_FULL=1` in the environment runs the real thing.
