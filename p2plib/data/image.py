@@ -94,7 +94,7 @@ def _readable(path: str | Path) -> Iterator[Image.Image]:
         with _open(path) as opened:
             yield opened
     except (OSError, SyntaxError, ValueError, TypeError) as error:  # TypeError: of EXIF
-        why = _why(Path(path), error)
+        why = why_unreadable(Path(path), error)
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
 
 
@@ -105,7 +105,7 @@ def _open(path: str | Path) -> Image.Image:
     return Image.open(path)
 
 
-def _why(path: Path, error: Exception) -> str:
+def why_unreadable(path: Path, error: Exception) -> str:
     """Why a file cannot be read: what it is instead of an image, if that can be told, or else what Pillow says."""
     if path.is_symlink() and not path.exists():
         return "a link to a file that is not here"

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
-from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, _why, header, max_pixels
+from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, header, max_pixels, why_unreadable
 from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
 from p2plib.errors import DataError, WriteError
 from p2plib.files import replacing
@@ -108,8 +108,14 @@ def _survey(path: Path) -> tuple[Stored, int, Header | None]:
             raise OSError("it is no file")
         header = read_header(path)
     except (OSError, SyntaxError, ValueError, TypeError, struct.error) as error:
-        raise DataError(f"{path}: cannot be read as an image ({_why(path, error)}); replace or remove it.") from error
+        raise DataError(
+            f"{path}: cannot be read as an image ({why_unreadable(path, error)}); replace or remove it."
+        ) from error
     return _limited(header.stored, path), 1, header
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as an image ({why_unreadable(path, error)}); replace or remove it.")
 
 
 def _limited(stored: Stored, path: Path) -> Stored:
@@ -136,7 +142,9 @@ def _read_pillow(path: Path, header: Header) -> np.ndarray:
         with Image.open(path) as opened:
             values = np.array(opened.convert(plain_mode(opened.mode)))
     except (OSError, SyntaxError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({_why(path, error)}); replace or remove it.") from error
+        raise DataError(
+            f"{path}: cannot be read as an image ({why_unreadable(path, error)}); replace or remove it."
+        ) from error
     values = values if values.ndim == 3 else values[..., None]
     return values if header.driver == "GTiff" else _upright(values, header.orientation)  # Pillow turns TIFF itself
 
