@@ -58,7 +58,7 @@ from p2plib.data.values import read_values, write_values
 from p2plib.show import figures
 
 small = {"image_size": SIZE, "base_filters": 64 if FULL else 16, "epochs": EPOCHS, "precision": "float32"}
-config = TrainConfig(data="terrain", augment="jitter", gan_weight=0, terms={}, l1_weight=100, **small)
+config = TrainConfig(data="terrain", recipe="measured", augment="jitter", **small)
 terrain = open_dataset(config)
 for kind in terrain.kinds:
     print(kind.describe())
@@ -109,9 +109,12 @@ print(f"there and back: {np.abs(back - height).max():.4f} m off; by way of 8 bit
 #
 # ## Training
 #
-# Nothing changes but the channels of both networks. Heights are measured, and not a matter of taste, so this run has no
-# GAN and no perceptual loss, only L1. The sun stands in the upper left of every image, and slopes are told by their
-# shadows. So `augment="jitter"`: a mirrored image would have its sun on the wrong side.
+# Nothing changes but the channels of the network, and the recipe. `measured` suits values whose errors count:
+#
+# - No GAN and no perceptual loss, only L1, and no dropout, the noise of pix2pix. Heights are no matter of taste.
+# - Batch normalization: instance normalization takes the mean of each image away, and with it how bright, and so how high,
+#   all of it is.
+# - `augment="jitter"`: the sun stands in the upper left of every image. A mirrored one would have its sun on the wrong side.
 
 # %% tags=["nbval-ignore-output"]
 run = train(config)
@@ -140,7 +143,7 @@ figures.value_maps({"generated": made, "expected": bands[1]}, target)
 figures.value_maps({"generated - expected": made - bands[1]}, target, difference=True)
 
 # %% [markdown]
-# Look for: lakes and valleys first. How high a mountain is follows from what grows on it, which takes longer to learn.
+# Look for: lakes and valleys, and the whole level. How high a single mountain is takes longer to learn.
 #
 # A float image becomes a TIFF file. From a GeoTIFF, the result keeps its place on Earth and its no-data value, and a
 # scene of 30,000 x 30,000 pixels is translated row by row: `python -m p2plib translate RUN scene.tif --out DIR`.

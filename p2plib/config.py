@@ -41,9 +41,9 @@ class TrainConfig:
     task: TaskName = "pairs"
     """What to learn. pairs: one half of a pair from the other. For plain photos: colorize (colors from lightness) or
     sketch (the photo from a sketch of it)."""
-    recipe: Literal["modern", "maps", "paper"] = "modern"
+    recipe: Literal["modern", "maps", "measured", "paper"] = "modern"
     """Defaults for objective and networks. modern: sharp, realistic images soon. maps: the same for targets of flat
-    colors and thin lines. paper: Isola et al. 2017. A setting that is given wins over the recipe's."""
+    colors and thin lines. measured: values such as heights, by L1 alone. paper: Isola et al. 2017. What is given wins."""
     init: str | None = None
     """Start from a trained model: a run folder (its best generator), a .keras file, the name of a generator that comes
     with p2plib, or hf://OWNER/NAME. Weights that fit are taken, the rest is new. Resuming the run needs it no more."""
@@ -57,7 +57,7 @@ class TrainConfig:
     base_filters: int = 64
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
-    """Architecture of the generator. modern and maps: lean; paper: unet."""
+    """Architecture of the generator. paper: unet; others: lean."""
     source_channels: int | None = None
     """Channels of the sources, from 1 to 16. None: those of the training images; alpha counts if it is named."""
     target_channels: int | None = None
@@ -82,30 +82,30 @@ class TrainConfig:
     256 pixels and more."""
     discriminator_filters: int | None = None
     """Filters in the first layer of the discriminator; None: as many as base_filters."""
-    norm: Literal["instance", "batch", "none"] = "instance"
-    """Normalization. instance: results do not depend on the batch; batch: running averages at inference."""
+    norm: Literal["instance", "batch", "none"] = _RECIPE
+    """Normalization. instance: results do not depend on the batch; batch (measured): running averages at inference."""
     discriminator_norm: Literal["same", "instance", "batch", "none", "spectral"] = "same"
     """Normalization in the discriminator. same: as norm; spectral: none, but the largest singular value of each kernel
     is 1 (Miyato et al. 2018)."""
     upsampling: Literal["transpose", "resize"] = _RECIPE
     """Upsampling in the generator: transposed convolution (paper), or resize-convolution, which leaves no checkerboard
-    artifacts (modern, maps)."""
-    dropout: float = 0.5
-    """Dropout rate in the generator, from 0 to below 1; dropout is the noise of pix2pix."""
+    artifacts (all others)."""
+    dropout: float = _RECIPE
+    """Dropout rate in the generator, from 0 to below 1; dropout is the noise of pix2pix. measured: 0; others: 0.5."""
     receptive_field: Literal[1, 16, 70, 286] = 70
     """Side of the PatchGAN discriminator's patches in pixels."""
     gan_loss: GanLossName = "vanilla"
     """GAN loss: cross-entropy (as in the paper), least squares, or hinge."""
     gan_weight: float = _RECIPE
-    """Weight of the generator's GAN loss; 0 trains without a GAN."""
+    """Weight of the generator's GAN loss; 0 (measured) trains without a GAN; others: 1."""
     l1_weight: float = _RECIPE
-    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 10; maps and paper: 100."""
+    """Weight of the mean absolute error on [-1, 1], the paper's lambda. modern: 10; others: 100."""
     terms: dict[str, float] = dataclasses.field(default=_RECIPE, hash=False)  # a dict has no hash
     """More terms of the objective: name and weight of each; see `training/terms.py`. modern: perceptual 30;
-    maps: perceptual 10 and perceptual_l1 5 (both: feature_matching 10 without the extra `features`); paper: none."""
+    maps: perceptual 10 and perceptual_l1 5 (both: feature_matching 10 without the extra `features`); others: none."""
     ema: float = _RECIPE
     """Decay of the moving average of the generator's weights; the average is validated, saved and used. 0: none.
-    modern and maps: 0.995; paper: 0."""
+    paper: 0; others: 0.995."""
     diff_augment: bool = False
     """Show the discriminator shifted, recolored and partly covered pairs, real and generated alike (DiffAugment), so
     that it does not learn a small data set by heart."""
@@ -123,9 +123,9 @@ class TrainConfig:
     """Decay the learning rate linearly to zero over this many final epochs (0: constant). None: over the second half
     of the training."""
     batch_size: int = _RECIPE
-    """Pairs per optimizer step, in total over all devices. modern and maps: 4; paper: 1."""
+    """Pairs per optimizer step, in total over all devices. paper: 1; others: 4."""
     learning_rate: float = _RECIPE
-    """Learning rate of Adam (beta_1 = 0.5) before the decay. modern and maps: 4e-4; paper: 2e-4; with init: half."""
+    """Learning rate of Adam (beta_1 = 0.5) before the decay. paper: 2e-4; others: 4e-4; with init: half."""
     seed: int = 0
     """Seed of weights, shuffling, jitter and dropout: the same seed repeats a run on one machine, up to rounding."""
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
