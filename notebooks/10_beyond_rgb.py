@@ -73,7 +73,7 @@ for kind in terrain.kinds:
 # **Before you run: which of the four bands is brightest over a forest?**
 
 # %%
-image, height = terrain["val"].read(7)
+image, height = terrain["val"].read(15)
 print(image.shape, image.dtype, "and", height.shape, height.dtype)
 woods = (image[..., 3] > 2 * image[..., 0]) & (image[..., 3] > 1500)
 for name, band in zip(("red", "green", "blue", "near infrared"), np.moveaxis(image[woods], -1, 0), strict=True):
@@ -101,7 +101,8 @@ seen = target.to_float(height)
 back = target.to_values(seen)
 squeezed = np.rint(target.levels(height)) * target.span / 255 + target.low
 print(f"the network sees {seen.min():.2f} to {seen.max():.2f}")
-print(f"there and back: {np.abs(back - height).max():.4f} m off; by way of 8 bits: {np.abs(squeezed - height).max():.1f} m")
+off, lost = (np.abs(values - height).max() for values in (back, squeezed))
+print(f"there and back: {off:.4f} m off; by way of 8 bits: {lost:.1f} m")
 
 # %% [markdown]
 # Look for: nearly ten meters, gone before the training begins. That is what happens silently wherever a tool makes RGB
@@ -112,9 +113,10 @@ print(f"there and back: {np.abs(back - height).max():.4f} m off; by way of 8 bit
 # Nothing changes but the channels of the network, and the recipe. `measured` suits values whose errors count:
 #
 # - No GAN and no perceptual loss, only L1, and no dropout, the noise of pix2pix. Heights are no matter of taste.
-# - Batch normalization: instance normalization takes the mean of each image away, and with it how bright, and so how high,
-#   all of it is.
-# - `augment="jitter"`: the sun stands in the upper left of every image. A mirrored one would have its sun on the wrong side.
+# - Batch normalization: instance normalization takes the mean of each image away, and with it how bright, and so how
+#   high, all of it is.
+# - `augment="jitter"`: the sun stands in the upper left of every image. A mirrored one would have its sun on the wrong
+#   side.
 
 # %% tags=["nbval-ignore-output"]
 run = train(config)
@@ -134,7 +136,7 @@ print(f"mean error {result.mean['mae']:.0f} m; of the mean height everywhere: {m
 # `translate` takes the source's values and gives the target's.
 
 # %%
-bands = terrain["val"].resized(7)
+bands = terrain["val"].resized(15)
 [made] = translate(model, [bands[0]])
 print(made.shape, made.dtype, f"{made.min():.0f} to {made.max():.0f} m")
 figures.value_maps({"generated": made, "expected": bands[1]}, target)
@@ -156,8 +158,8 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # ## Hounsfield units
 #
-# `scan` has slices like those of a CT scanner, without and with contrast agent, in int16. Air is -1000, water 0, bone 700
-# and more. A doctor looks at them through a window. The network gets them whole, or through a window of its own:
+# `scan` has slices like those of a CT scanner, without and with contrast agent, in int16. Air is -1000, water 0, bone
+# 700 and more. A doctor looks at them through a window. The network gets them whole, or through a window of its own:
 # `source_range` and `target_range` clip.
 
 # %%
@@ -166,12 +168,13 @@ narrow = open_dataset(TrainConfig(data="scan", image_size=128, source_range=(-16
 plain, contrast = wide["val"].resized(1)
 for name, data in {"wide": wide, "narrow": narrow}.items():
     a, b = data.source.to_float(plain), data.target.to_float(contrast)
-    print(f"{name:6} {data.target.low:5.0f} to {data.target.high:4.0f}: the agent changes {np.abs(a - b).mean():.4f} on [-1, 1]")
+    limits = f"{data.target.low:5.0f} to {data.target.high:4.0f}"
+    print(f"{name:6} {limits}: the agent changes {np.abs(a - b).mean():.4f} on [-1, 1]")
 figures.value_maps({"without agent": plain, "with agent": contrast}, wide.target)
 
 # %% [markdown]
-# Look for: vessels, kidneys and the heart. In the narrow window the same change is several times as large for the loss, and
-# bones and lungs are clipped.
+# Look for: vessels, kidneys and the heart. In the narrow window the same change is four times as large for the loss,
+# and bones and lungs are clipped.
 #
 # ## No squares
 #
@@ -179,7 +182,7 @@ figures.value_maps({"without agent": plain, "with agent": contrast}, wide.target
 
 # %%
 wide_images = open_dataset(TrainConfig(data="terrain", image_size="64x128", load="crop"))
-figures.image_grid({"64 x 128": [source.preview(wide_images["val"].resized(i)[0]) for i in (7, 12)]})
+figures.image_grid({"64 x 128": [source.preview(wide_images["val"].resized(i)[0]) for i in (15, 28)]})
 
 # %% [markdown]
 # ## Exercises
@@ -187,8 +190,8 @@ figures.image_grid({"64 x 128": [source.preview(wide_images["val"].resized(i)[0]
 # Guess first, then open the folded cell (in JupyterLab, click the bar at its left).
 
 # %% [markdown]
-# **1.** A depth camera writes 12-bit values into 16-bit files. Which range does p2plib choose, and how many values would
-# be left if 65535 became white?
+# **1.** A depth camera writes 12-bit values into 16-bit files. Which range does p2plib choose, and how many values
+# would be left if 65535 became white?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 depth = np.arange(4096)
@@ -200,7 +203,8 @@ print("0 to", 2 ** int(depth.max()).bit_length() - 1, "and", len(np.unique(depth
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
 steps = np.array([0, 1, 3000, 3001], np.float32)
-for name, kind in {"linear": target, "log": open_dataset(TrainConfig(data="terrain", target_scale="log")).target}.items():
+log = open_dataset(TrainConfig(data="terrain", target_scale="log")).target
+for name, kind in {"linear": target, "log": log}.items():
     low, high = np.diff(kind.to_float(steps))[[0, 2]]
     print(f"{name:6} shore {low:.5f}, top {high:.5f}")
 

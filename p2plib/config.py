@@ -43,7 +43,7 @@ class TrainConfig:
     sketch (the photo from a sketch of it)."""
     recipe: Literal["modern", "maps", "measured", "paper"] = "modern"
     """Defaults for objective and networks. modern: sharp, realistic images soon. maps: the same for targets of flat
-    colors and thin lines. measured: values such as heights, by L1 alone. paper: Isola et al. 2017. What is given wins."""
+    colors and thin lines. measured: L1 alone, for heights and the like. paper: Isola et al. 2017. Given values win."""
     init: str | None = None
     """Start from a trained model: a run folder (its best generator), a .keras file, the name of a generator that comes
     with p2plib, or hf://OWNER/NAME. Weights that fit are taken, the rest is new. Resuming the run needs it no more."""

@@ -35,5 +35,5 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `maps`: the
 same for targets of flat colors and thin lines, such as maps and labels, whose colors must not drift. `measured`: for
-measured values, such as heights, whose errors count and not their looks: L1 alone, and batch normalization, since instance
-normalization takes the mean of each image away. `paper`: Isola et al. 2017."""
+measured values, such as heights, whose errors count and not their looks: L1 alone, and batch normalization, since
+instance normalization takes the mean of each image away. `paper`: Isola et al. 2017."""

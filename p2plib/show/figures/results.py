@@ -62,25 +62,25 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
     """Images in titled columns at full resolution; images below 256 pixels are enlarged to that size.
 
     Args:
-        columns: images of each column by title, uint8 (N, S, S, 3), from top to bottom.
+        columns: images of each column by title, uint8 (N, H, W, 3), from top to bottom.
         captions: one line below each row.
 
     Raises:
         ValueError: the columns have different numbers of images.
     """
     rows = list(zip(*columns.values(), strict=True))
-    size = len(rows[0][0])
-    side = size * max(1, 256 // size)
-    width = len(columns) * (side + GAP) - GAP
+    size = rows[0][0].shape[:2]
+    high, wide = (side * max(1, 256 // max(size)) for side in size)
+    width = len(columns) * (wide + GAP) - GAP
     zoom = max(1.0, width / WIDE)  # a wide figure is shrunk to be shown, and its letters with it
     top, line = round(TITLE * zoom), round(CAPTION * zoom) if captions else 0
-    height = top + len(rows) * (side + line + GAP) - GAP
+    height = top + len(rows) * (high + line + GAP) - GAP
     figure = Figure((width / DPI, height / DPI), f"{len(rows)} rows of images: {' | '.join(columns)}")
     for i, row in enumerate(rows):
-        bottom = height - top - i * (side + line + GAP) - side
+        bottom = height - top - i * (high + line + GAP) - high
         for j, (title, image) in enumerate(zip(columns, row, strict=True)):
-            left = j * (side + GAP)
-            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            left = j * (wide + GAP)
+            axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
             axes.imshow(image, interpolation="none")
             axes.set_axis_off()
             if i == 0:
@@ -123,11 +123,11 @@ def patch_map(columns: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     count = len(next(iter(columns.values()))[0])
     figure, cells = _heat_grid(count, 2 * len(columns), f"How real the discriminator finds {', '.join(columns)}")
     for j, (images, realness) in enumerate(columns.values()):
-        size = len(images[0])
+        height, width = images[0].shape[:2]
         for row, image, map_ in zip(cells, images, realness, strict=True):
             row[2 * j].imshow(image)
             row[2 * j + 1].imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-            extent = (-0.5, size - 0.5, size - 0.5, -0.5)
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
             heat = row[2 * j + 1].imshow(map_, cmap="PuOr", vmin=0, vmax=1, alpha=0.7, extent=extent)
             _note(row[2 * j + 1], f"mean {map_.mean():.2f}")
     _titles(cells[0], [title for name in columns for title in (name, "patches")])
