@@ -212,7 +212,8 @@ for name, kind in {"linear": target, "log": log}.items():
 # **3.** Infrared tells water from shadow. How far apart are the two in red, and how far in the infrared?
 
 # %% jupyter={"outputs_hidden": true, "source_hidden": true} tags=["solution"]
-level = height[..., 0] == np.median(height[height[..., 0] < np.percentile(height, 20)])
+levels, counts = np.unique(height, return_counts=True)
+level = height[..., 0] == levels[counts.argmax()]  # only water lies flat
 dark = (image[..., 0] < 300) & ~level & (image[..., 3] > 300)
 for name, band in {"red": 0, "near infrared": 3}.items():
     print(f"{name:14} water {np.median(image[level][:, band]):5.0f}, dark land {np.median(image[dark][:, band]):5.0f}")

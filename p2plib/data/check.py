@@ -138,21 +138,15 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
         for split, pairs in listing.splits.items():
-            bar = tqdm(
-                pool.map(lambda pair: _inspect(pair, kinds), pairs),
-                split,
-                len(pairs),
-                unit=kind.noun[:-1],
-                disable=not progress,
-            )
-            seen[split] = list(bar)
+            found = pool.map(lambda pair: _inspect(pair, kinds), pairs)
+            seen[split] = list(tqdm(found, split, len(pairs), unit=kind.noun[:-1], disable=not progress))
     problems = []
     for split, pairs in seen.items():
         problems += listing.unpaired.get(split, []) + [problem for pair in pairs for problem in pair.problems]
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
     problems += _duplicates(seen)
-    said = [f"{found.describe()}; training maps this range to [-1, 1]" for found in kinds if not found.plain]
+    said = [f"{one.describe()}; training maps this range to [-1, 1]" for one in kinds if not one.plain]
     return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes, said)
 
 

@@ -153,8 +153,8 @@ def create_raster(
 ) -> Iterator[NewRaster]:
     """Create a Cloud Optimized GeoTIFF to write windows to; it takes its place when the block succeeds.
 
-    The windows go to a temporary file, which is then rewritten in the order, and with the overviews, that such files
-    need: so the disk must hold the raster twice. If the block raises, nothing is left, and what was at `path` stays.
+    The windows go to a temporary file first, so the disk must hold the raster twice. If the block raises, nothing is
+    left, and what was at `path` stays.
 
     Args:
         path: the result, .tif or .tiff.
@@ -171,19 +171,25 @@ def create_raster(
         DataError: rasterio is not installed, or `like` cannot be read.
         WriteError: the system does not let it be written; it must end in .tif or .tiff.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise WriteError(f"{path}: a raster must end in .tif or .tiff.")
+    _check_suffix(path := Path(path))
     rasterio = import_rasterio(path, "rasters")
     shape = {"height": height, "width": width, "count": channels, "dtype": dtype}
     place = georeference(Path(like), height, width, dtype) if like else {}
     with replacing(path) as final, _work_folder(path) as folder, _env(rasterio), _os_errors():
         with rasterio.open(folder / "windows.tif", "w", **_FIRST, **shape, **place) as dataset:
-            if description:
-                dataset.update_tags(TIFFTAG_IMAGEDESCRIPTION=description)
+            dataset.update_tags(**_described(description))
             yield NewRaster(dataset)
         _finish(rasterio, folder, labels)
         os.replace(folder / "result.tif", final)
+
+
+def _described(text: str) -> dict[str, str]:
+    return {"TIFFTAG_IMAGEDESCRIPTION": text} if text else {}
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise WriteError(f"{path}: a raster must end in .tif or .tiff.")
 
 
 def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None = None, description: str = "") -> None:
@@ -200,8 +206,8 @@ def write_raster(path: Path, array: np.ndarray, driver: str, like: Path | None =
     with rasterio.Env(GDAL_PAM_ENABLED="NO"), _os_errors():
         with rasterio.open(path, "w", driver=driver, **shape, **options, **place) as dataset:
             dataset.write(np.moveaxis(array, -1, 0))
-            if description and driver == "GTiff":
-                dataset.update_tags(TIFFTAG_IMAGEDESCRIPTION=description)
+            if driver == "GTiff":
+                dataset.update_tags(**_described(description))
         if driver == "GTiff":
             _check_whole(path)
 

@@ -144,22 +144,19 @@ def judge(
 
     Args:
         dataset: where the pairs are from.
-        split: its split.
-        loaded: the pairs, from `dataset[split].load()`.
+        split: its split, of which `loaded` are the pairs.
+        loaded: from `dataset[split].load()`.
         generated: stored values (N, H, W, C), in the order of `loaded`.
         protocol: how the images were made.
-        extractor: as for `evaluate`.
-        palette: as for `evaluate`.
-        fid: as for `evaluate`.
+        extractor: as for `evaluate`, like all that follow.
+        palette: class colors.
+        fid: whether to compute FID.
     """
     source, target = dataset.kinds
     protocol = dict(protocol) | {"ms_ssim_scales": metrics.scales(min(dataset.shape))}
     scores = metrics.score(loaded.targets, generated, loaded.sources, _wanted(dataset), dataset.kinds)
-    sources, targets, generated = (
-        source.preview(loaded.sources),
-        target.preview(loaded.targets),
-        target.preview(generated),
-    )
+    sources, targets = source.preview(loaded.sources), target.preview(loaded.targets)
+    generated = target.preview(generated)
     sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
         accuracy, labels = _label_scores(targets, generated, colors)

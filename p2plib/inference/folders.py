@@ -106,25 +106,22 @@ def translate_files(
     """
     jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare), checkpoint.kinds[1])
     _remove_leftovers(jobs)
-    finished = set() if force else {job.target for job in jobs if read_description(job.target) == job.record}
-    todo = [job for job in jobs if job.target not in finished]
-    done = Translated(skipped=[job.target for job in jobs if job.target in finished])
-    with tqdm(total=len(todo), desc="images", unit="image", disable=not progress) as bar:
-        streamed = [job for job in todo if not (fit or compare) and _is_streamed(checkpoint, job)]
-        for job in streamed:
-            try:
-                _stream(checkpoint, job, noise, progress)
-            except DataError as error:
-                done.failed[job.source] = str(error)
-            bar.update()
-        source, target = checkpoint.kinds
-        for batch in _batches([job for job in todo if job not in streamed], checkpoint, done):
+    done = Translated(skipped=[] if force else [job.target for job in jobs if _is_finished(job)])
+    todo = [job for job in jobs if job.target not in done.skipped]
+    small = todo if fit or compare else _without_large(checkpoint, todo, done, noise, progress)
+    source, target = checkpoint.kinds
+    with tqdm(total=len(small), desc="images", unit="image", disable=not progress) as bar:
+        for batch in _batches(small, checkpoint, done):
             generated = translate(checkpoint, [image for _, image in batch], noise, BATCH, fit, progress)
             for (job, image), result in zip(batch, generated, strict=True):
                 _write(job, np.hstack([source.preview(image), target.preview(result)]) if compare else result)
             bar.update(len(batch))
     done.written.extend(job.target for job in todo if job.source not in done.failed)
     return done
+
+
+def _is_finished(job: _Job) -> bool:
+    return read_description(job.target) == job.record
 
 
 def _is_streamed(checkpoint: Checkpoint, job: _Job) -> bool:
@@ -134,8 +131,21 @@ def _is_streamed(checkpoint: Checkpoint, job: _Job) -> bool:
     return height * width > STREAMED
 
 
-def _stream(checkpoint: Checkpoint, job: _Job, noise: int | None, progress: bool) -> None:
-    """Translate a raster row by row. What has no data in the source has none in the result, if its type allows that."""
+def _without_large(
+    checkpoint: Checkpoint, jobs: Sequence[_Job], done: Translated, noise: int | None, progress: bool
+) -> list[_Job]:
+    """Translate the large rasters row by row, and return the other jobs. What cannot be read is noted in `done`."""
+    large = [job for job in jobs if _is_streamed(checkpoint, job)]
+    for job in large:
+        try:
+            _write_rows(checkpoint, job, noise, progress)
+        except DataError as error:
+            done.failed[job.source] = str(error)
+    return [job for job in jobs if job not in large]
+
+
+def _write_rows(checkpoint: Checkpoint, job: _Job, noise: int | None, progress: bool) -> None:
+    """What has no data in the source has none in the result, if its type allows that."""
     source, target = checkpoint.kinds
     with rasters.open_raster(job.source) as raster:
         shape = raster.height, raster.width

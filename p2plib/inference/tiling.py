@@ -71,23 +71,13 @@ def tiled_rows(
     Borders are padded by reflection: a side shorter than a tile to the tile size, a longer one by a 16th of it, because
     a network is least accurate at its borders. An image of exactly the network's size is one tile, without padding.
 
-    Args:
-        function: the network.
-        read: `read(top, bottom)` returns these rows of the image, (bottom - top, W, C).
-        shape: height and width of the image.
-        size: as for `tiled`, like all that follow.
-        overlap: as for `tiled`.
-        batch_size: as for `tiled`.
-        progress: as for `tiled`.
-        kind: as for `tiled`.
-
-    Yields:
-        The next rows of the result, stored values (h, W, C).
+    `read(top, bottom)` returns rows of an image of this `shape`, (bottom - top, W, C); all else is as for `tiled`.
+    Yields the next rows of the result, stored values (h, W, C).
     """
-    (tall, wide), overlaps = sides(size), [side // 4 if overlap is None else overlap for side in sides(size)]
-    top, left = (_border(length, side) for length, side in zip(shape, (tall, wide), strict=True))
-    rows = axis(shape[0] + sum(top), tall, overlaps[0])
-    columns = axis(shape[1] + sum(left), wide, overlaps[1])
+    tall, wide = sides(size)
+    top, left = _border(shape[0], tall), _border(shape[1], wide)
+    rows = axis(shape[0] + sum(top), tall, tall // 4 if overlap is None else overlap)
+    columns = axis(shape[1] + sum(left), wide, wide // 4 if overlap is None else overlap)
     down = np.pad(np.arange(shape[0]), top, mode="reflect")  # which row of the image each row of the padded one is
 
     def tiles() -> Iterator[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -39,39 +40,33 @@ def translate(
     An image no larger than the generator, or than the largest image it was trained on, is resized to the generator and
     back, as in training and evaluation. A larger one is brought to the scale at which the generator saw its training
     images, translated in overlapping tiles (see `tiling`), and brought back. This suits part of a larger map; use
-    `fit=True` if an image shows the same scene as a whole training image, but at higher resolution. With `load` "crop",
-    the scale is the images' own, and so it is for checkpoints of earlier versions. A colorizer needs no tiles: it sees
-    the whole image, and its colors are enlarged and combined with the image's own lightness.
+    `fit=True` if an image shows the same scene as a whole training image, but at higher resolution. With `load` "crop"
+    the scale is the images' own. Of a colorizer, the colors are enlarged and combined with the image's own lightness.
 
     Args:
         checkpoint: from `p2plib.load`.
-        images: arrays (H, W, C) of stored values; uint8 (H, W, 3) unless the model was trained on others.
+        images: stored values (H, W, C); uint8 (H, W, 3) unless the model was trained on others.
         noise: None turns dropout off. A number seeds the paper's test-time dropout, the same for every image and tile.
         batch_size: images or tiles per call of the network; it does not change the result.
         fit: resize images of any size to the generator and back.
-        progress: show a progress bar on stderr while an image is translated in tiles.
+        progress: show a progress bar on stderr for tiles.
 
     Returns:
-        Arrays of stored values, each of the size of its source; uint8 (H, W, 3) unless the model was trained on others.
+        Stored values, each of the size of its source; uint8 (H, W, 3) unless the model was trained on others.
 
     Raises:
         ConfigError: noise was requested, but the model is an exported one.
         DataError: an image has other channels or another type than those it was trained on.
     """
-    shape, task, (source, target) = checkpoint.shape, checkpoint.task, checkpoint.kinds
-    for image in images:
-        _check(image, source)
+    shape, task, (source, target) = checkpoint.shape, checkpoint.task, _kinds_for(checkpoint, images)
     places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
     with _running(checkpoint.generator, noise, source) as network:
         batch_size = batch_size if noise is None else 1
         resized = (resize_image(image, *shape) for image, at in zip(images, places, strict=True) if not at)
         fitted = batched(network, resized, batch_size)
-        return [
-            _in_tiles(network, image, at, shape, target, batch_size, progress)
-            if at
-            else task.finish(next(fitted), image, target)
-            for image, at in zip(images, places, strict=True)
-        ]
+        tiles = partial(_in_tiles, network, shape, target, batch_size, progress)
+        both = zip(images, places, strict=True)
+        return [tiles(image, at) if at else task.finish(next(fitted), image, target) for image, at in both]
 
 
 def tiled_at(checkpoint: Checkpoint, height: int, width: int, fit: bool = False) -> tuple[int, int] | None:
@@ -124,14 +119,20 @@ def translate_rows(
         yield from tiled_rows(network, read, shape, checkpoint.shape, None, size, progress, target)
 
 
-def _check(image: np.ndarray, source: ImageKind) -> None:
+def _kinds_for(checkpoint: Checkpoint, images: Sequence[np.ndarray]) -> Kinds:
+    """The kinds of a checkpoint, if the images are such sources."""
+    source = checkpoint.kinds[0]
     expected = f"{source.dtype} (H, W, {source.channels})"
-    if image.ndim != 3 or image.shape[-1] != source.channels or image.dtype != source.dtype:
-        raise DataError(f"The model takes images of {expected}, not {image.dtype} {image.shape}; convert them first.")
+    for image in images:
+        if image.ndim != 3 or image.shape[-1] != source.channels or image.dtype != source.dtype:
+            raise DataError(
+                f"The model takes images of {expected}, not {image.dtype} {image.shape}; convert them first."
+            )
+    return checkpoint.kinds
 
 
 def _in_tiles(
-    network: Function, image: np.ndarray, at: Shape, shape: Shape, target: ImageKind, batch_size: int, progress: bool
+    network: Function, shape: Shape, target: ImageKind, batch_size: int, progress: bool, image: np.ndarray, at: Shape
 ) -> np.ndarray:
     generated = tiled(network, resize_image(image, *at), shape, None, batch_size, progress, target)
     return resize_image(generated, *image.shape[:2])

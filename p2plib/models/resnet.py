@@ -22,7 +22,6 @@ def resnet(
     colorizes: bool = False,
     source_channels: int = 3,
     target_channels: int = 3,
-    *,
     blocks: int = 9,
 ) -> keras.Model:
     """Build c7s1-64, d128, d256, `blocks` residual blocks of 256, u128, u64, c7s1-3.
@@ -34,28 +33,25 @@ def resnet(
         upsampling: "transpose" or "resize".
         dropout: rate inside each residual block.
         colorizes: predict colors from lightness; see `colorizer`.
-        source_channels: channels of the sources, Cs.
-        target_channels: channels of the generated images, Ct.
+        source_channels: Cs.
+        target_channels: Ct.
         blocks: number of residual blocks; the paper uses 6 up to 128 pixels and 9 from 256 on.
 
     Returns:
         A model (N, H, W, Cs) -> (N, H, W, Ct), float32 in [-1, 1].
     """
+    # Shapes for 256x256 images and 64 filters.
     use_bias, inputs = norm == "none", layers.Input((*sides(image_size), source_channels), name="source")
     seen = lightness(inputs) if colorizes else inputs
-    # Shapes for 256x256 images and 64 filters.
     x = conv(_reflect(seen, 3), "first", base_filters, 7, padding="valid", use_bias=use_bias)  # (N, 256, 256, 64)
     x = _activate(x, "first", norm)
-    for i, factor in enumerate((2, 4), 1):
-        x = conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias)  # (N, 128, 128, 128), (N, 64, 64, 256)
-        x = _activate(x, f"down{i}", norm)
+    for i, factor in enumerate((2, 4), 1):  # (N, 128, 128, 128), (N, 64, 64, 256)
+        x = _activate(conv(x, f"down{i}", base_filters * factor, 3, 2, use_bias=use_bias), f"down{i}", norm)
     for i in range(1, blocks + 1):
         x = _residual(x, f"block{i}", base_filters * 4, norm, dropout)  # (N, 64, 64, 256)
-    for i, factor in ((2, 2), (1, 1)):
-        x = upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias)  # (N, 128, 128, 128), ...
-        x = _activate(x, f"up{i}", norm)
-    options: dict[str, Any] = {"padding": "valid", "activation": "tanh", "dtype": "float32"}
-    x = conv(_reflect(x, 3), "last", 2 if colorizes else target_channels, 7, **options)  # (N, 256, 256, 3)
+    for i, factor in ((2, 2), (1, 1)):  # (N, 128, 128, 128), (N, 256, 256, 64)
+        x = _activate(upsample(x, f"up{i}", base_filters * factor, upsampling, use_bias=use_bias), f"up{i}", norm)
+    x = _last(x, 2 if colorizes else target_channels)
     return keras.Model(inputs, colored(seen, x) if colorizes else x, name="generator")
 
 
@@ -69,6 +65,10 @@ def resnet6(**options: Any) -> keras.Model:
 def resnet9(**options: Any) -> keras.Model:
     """`resnet` with 9 residual blocks."""
     return resnet(**options, blocks=9)
+
+
+def _last(x: Any, channels: int) -> Any:
+    return conv(_reflect(x, 3), "last", channels, 7, padding="valid", activation="tanh", dtype="float32")
 
 
 def _activate(x: Any, name: str, norm: str) -> Any:
