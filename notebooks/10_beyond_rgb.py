@@ -32,7 +32,7 @@ if importlib.util.find_spec("p2plib") is None:  # as on Kaggle and in Colab, unt
     source = wheels[0].as_uri()
     beside = [f"--find-links={wheel.parent}" for wheel in wheels]  # what else it needs may lie there, too
     pip = [sys.executable, "-m", "pip", "install", "--quiet", *beside]
-    if subprocess.run([*pip, f"p2plib[features,sketch] @ {source}"]).returncode:  # offline: p2plib alone
+    if subprocess.run([*pip, f"p2plib[features] @ {source}"]).returncode:  # offline: p2plib alone
         subprocess.run([*pip, "--no-deps", source], check=True)
 
 # %% tags=["parameters"]
