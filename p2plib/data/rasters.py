@@ -242,7 +242,7 @@ def georeference(like: Path, height: int, width: int, dtype: str) -> dict[str, A
 def has_place(path: Path) -> bool:
     """Whether a file is a TIFF that says where on Earth it lies; rasterio is not needed."""
     try:
-        return path.suffix.lower() in (".tif", ".tiff") and read_header(path).placed
+        return path.suffix.lower() in (".tif", ".tiff") and path.is_file() and read_header(path).placed
     except (OSError, SyntaxError, ValueError, TypeError, struct.error, DataError):
         return False
 
