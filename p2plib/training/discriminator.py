@@ -59,7 +59,8 @@ def load_discriminator(run: str | Path) -> Discriminator:
     from p2plib.training.pix2pix import Pix2Pix  # imports Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        kinds = read_info(run / "checkpoints" / "last.keras").kinds or PLAIN
+        last = run / "checkpoints" / "last.keras"  # version 0.1 had none
+        kinds = (read_info(last).kinds if last.exists() else None) or PLAIN
         model = Pix2Pix(build_generator(config, kinds), build_discriminator(config, kinds))
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)

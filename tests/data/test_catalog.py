@@ -50,8 +50,16 @@ def test_address_names_the_archive(entry: Entry):
     assert parts.path.endswith(f"/{entry.name}.tar.gz")
 
 
-def test_only_toy_needs_no_download():
-    assert [name for name, entry in CATALOG.items() if entry.url is None] == ["toy"]
+def test_what_is_made_needs_no_download():
+    assert {name for name, entry in CATALOG.items() if entry.url is None} == {"toy", "terrain", "scan"}
+
+
+@pytest.mark.parametrize("name", ["terrain", "scan"])
+def test_what_is_made_is_of_the_kinds_that_the_catalog_says(name):
+    entry = CATALOG[name]
+    for kind, values in zip(entry.kinds, entry.make(3, 64), strict=True):
+        assert (values.shape, values.dtype) == ((64, 64, kind.channels), kind.dtype)
+        assert kind.low <= values.min() < values.max() <= kind.high
 
 
 @pytest.mark.parametrize(
