@@ -27,6 +27,8 @@ def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM: by its suffix, or, since scanners often write none, by what it begins with."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
+    if not path.is_file():  # opening a named pipe might block for ever
+        return False
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
