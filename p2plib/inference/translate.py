@@ -56,7 +56,7 @@ def translate(
 
     Raises:
         ConfigError: noise was requested, but the model is an exported one.
-        DataError: an image has other channels or another type than those it was trained on.
+        DataError: an image has other channels, another type or other classes than those it was trained on.
     """
     shape, task, (source, target) = checkpoint.shape, checkpoint.task, checkpoint.kinds
     for image in images:
@@ -64,10 +64,11 @@ def translate(
     places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
     with _running(checkpoint.generator, noise, source) as network:
         batch_size = batch_size if noise is None else 1
-        resized = (resize_image(image, *shape) for image, at in zip(images, places, strict=True) if not at)
+        masks = source.are_classes
+        resized = (resize_image(image, *shape, masks) for image, at in zip(images, places, strict=True) if not at)
         fitted = batched(network, resized, batch_size)
         return [
-            _in_tiles(network, image, at, shape, target, batch_size, progress)
+            _in_tiles(network, image, at, shape, checkpoint.kinds, batch_size, progress)
             if at
             else task.finish(next(fitted), image, target)
             for image, at in zip(images, places, strict=True)
@@ -131,10 +132,12 @@ def _check(image: np.ndarray, source: ImageKind) -> None:
 
 
 def _in_tiles(
-    network: Function, image: np.ndarray, at: Shape, shape: Shape, target: ImageKind, batch_size: int, progress: bool
+    network: Function, image: np.ndarray, at: Shape, shape: Shape, kinds: Kinds, batch_size: int, progress: bool
 ) -> np.ndarray:
-    generated = tiled(network, resize_image(image, *at), shape, None, batch_size, progress, target)
-    return resize_image(generated, *image.shape[:2])
+    (source, target), (height, width) = kinds, image.shape[:2]
+    resized = resize_image(image, *at, source.are_classes)
+    generated = tiled(network, resized, shape, None, batch_size, progress, target)
+    return resize_image(generated, height, width, target.are_classes)
 
 
 def generate(
