@@ -58,6 +58,10 @@ class TrainConfig:
     """Filters in the first layer of both networks; half the filters need a quarter of the computation."""
     generator: GeneratorName = _RECIPE
     """Architecture of the generator. paper: unet; others: lean."""
+    source: Literal["auto", "image", "classes"] = "auto"
+    """What the sources are. classes: masks, a channel for each class; auto: that, if files hold class numbers."""
+    target: Literal["auto", "image", "classes"] = "auto"
+    """What to generate. classes: a class for each pixel, by cross-entropy in place of L1. auto: images."""
     source_channels: int | None = None
     """Channels of the sources, from 1 to 16. None: those of the training images; alpha counts if it is named."""
     target_channels: int | None = None
@@ -188,6 +192,8 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if not (self.gan_weight or self.l1_weight or any(self.terms.values())):
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
+        if "classes" in (self.source, self.target) and TASKS[self.task]().from_photos:
+            raise ConfigError(f"The task {self.task} makes images of photos; leave source and target out.")
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)
         if (self.decay_epochs or 0) > self.epochs:
@@ -218,6 +224,8 @@ class TrainConfig:
                 object.__setattr__(self, name, (float(limits[0]), float(limits[1])))
                 if not limits[0] < limits[1]:
                     raise ConfigError(f"{name} is {limits[0]:g} to {limits[1]:g}; the first must be the smaller one.")
+            if getattr(self, side) == "classes" and (channels or window or getattr(self, f"{side}_range")):
+                raise ConfigError(f"{side} is classes, which have no channels, range or window; leave these out.")
             if window and not 0 <= window[0] < window[1] <= 100:
                 raise ConfigError(f"{side}_window is {window[0]:g} to {window[1]:g}; percentiles are from 0 to 100.")
             if window and getattr(self, f"{side}_range"):
@@ -291,7 +299,7 @@ class TrainConfig:
             raise ConfigError(
                 f"Unknown settings {', '.join(unknown)}; if they come from a newer p2plib, update p2plib."
             )
-        old: dict[str, Any] = {"recipe": "paper", "target_channels": 3}
+        old: dict[str, Any] = {"recipe": "paper", "target_channels": 3, "source": "image"}
         values = old | values
         for name, registry in _REGISTRIES.items():
             if name in values:
@@ -325,23 +333,9 @@ _CHOICES = {
     for name, hint in get_type_hints(TrainConfig).items()
     if get_origin(hint) is Literal and name not in _REGISTRIES
 }
-_AT_LEAST = {
-    "base_filters": 1,
-    "discriminator_filters": 1,
-    "gan_weight": 0,
-    "l1_weight": 0,
-    "epochs": 1,
-    "decay_epochs": 0,
-    "warmup_epochs": 0,
-    "batch_size": 1,
-    "seed": 0,
-    "checkpoint_every": 1,
-    "sample_every": 1,
-    "keep": 0,
-    "validation_pairs": 0,
-    "memory_budget": 0,
-    "patience": 0,
-}
+_FROM_0 = ("gan_weight", "l1_weight", "decay_epochs", "warmup_epochs", "seed", "keep", "validation_pairs", "patience")
+_FROM_1 = ("base_filters", "discriminator_filters", "epochs", "batch_size", "checkpoint_every", "sample_every")
+_AT_LEAST = {"memory_budget": 0} | dict.fromkeys(_FROM_0, 0) | dict.fromkeys(_FROM_1, 1)
 
 CHANGEABLE = frozenset(
     {"epochs", "decay_epochs", "train_time", "learning_rate", "patience", "time_budget", "checkpoint_every", "keep"}

@@ -117,7 +117,10 @@ GAN_LOSSES: Registry[Any] = Registry(
 TERMS: Registry[Callable[..., Any]] = Registry(
     "term",
     dict.fromkeys(
-        ("l1", "gan", "discriminator", "r1", "perceptual", "perceptual_l1", "feature_matching", "focal_frequency"),
+        (
+            *("l1", "gan", "discriminator", "r1", "cross_entropy"),
+            *("perceptual", "perceptual_l1", "feature_matching", "focal_frequency"),
+        ),
         "p2plib.training.terms",
     ),
 )

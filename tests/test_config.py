@@ -44,7 +44,7 @@ def test_modern_is_the_default():
 
 
 def test_files_without_a_recipe_are_version_0_1s_and_the_papers():
-    assert TrainConfig.from_dict({"data": "toy"}) == TrainConfig(recipe="paper", target_channels=3)
+    assert TrainConfig.from_dict({"data": "toy"}) == TrainConfig(recipe="paper", target_channels=3, source="image")
 
 
 @pytest.mark.parametrize(

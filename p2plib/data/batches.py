@@ -4,7 +4,8 @@ Every random choice depends only on (seed, epoch, position), so a run that resum
 an uninterrupted one.
 
 Both sides of a pair lie in one array (H, W, C), the source's channels first, so that whatever moves pixels moves both
-alike. It is uint8 where both sides are 8-bit RGB, else float32 in [-1, 1].
+alike. It is uint8 where both sides are 8-bit RGB or class masks, else float32 in [-1, 1]. Of masks, it holds the number
+of the class, which becomes one channel for each class when a batch is made.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from p2plib import quiet
 from p2plib.data.dataset import Dataset, Split
 from p2plib.data.image import is_gray, window
-from p2plib.data.kind import Kinds
+from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
 
@@ -47,7 +48,8 @@ class Batches:
         count: number of pairs.
         left_out: the problems of the pairs that are not used: broken, or useless for the task.
         enlarged: how many pairs are smaller than a window, and therefore enlarged.
-        target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3.
+        target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3; of
+            class masks None.
         steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
             epoch leaves out different ones.
 
@@ -63,7 +65,8 @@ class Batches:
         self.kinds = dataset.kinds
         self.enlarged, self._gray = 0, not dataset.task.keeps_lightness and dataset.target.plain
         split, shape = dataset["train"], config.load_shape
-        channels, width = dataset.source.channels + dataset.target.channels, 1 if _plain(self.kinds) else 4
+        self.channels = [1 if kind.are_classes else kind.channels for kind in self.kinds]  # as kept
+        channels, width = sum(self.channels), 1 if _small(self.kinds) else 4
         self._memory: tf.Tensor | list[np.ndarray] | None = None
         if config.load == "crop":
             self.split = self._read_whole(split)
@@ -77,7 +80,8 @@ class Batches:
         self.left_out = list(self.split.left_out)
         self.count = len(self.split)
         plain = dataset.target.plain
-        self.target_channels = config.target_channels or (1 if self._gray else dataset.target.channels)
+        found = None if dataset.target.are_classes else 1 if self._gray else dataset.target.channels
+        self.target_channels = config.target_channels or found
         if plain and self.target_channels == 1 and not self._gray:
             raise DataError(
                 f"{dataset.data}: target_channels is 1, but there are colors in {dataset.target.name}; leave "
@@ -158,9 +162,8 @@ class Batches:
         def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
             draw = epoch * self.count + position
             both = self._augment(self._warp(load(index, draw), draw), draw)
-            if both.dtype == tf.uint8:
-                both = tf.cast(both, tf.float32) / 127.5 - 1.0
-            return both[..., : self.kinds[0].channels], both[..., self.kinds[0].channels :]
+            source, target = tf.split(both, self.channels, -1)
+            return _seen(source, self.kinds[0]), _seen(target, self.kinds[1])
 
         dataset = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(indices).skip(step * batch)
         dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -170,7 +173,7 @@ class Batches:
         """A TensorFlow function from a pair's index, and what seeds a random window, to both sides in one array."""
         tf = _tensorflow()
         shape, crop, memory = self.config.load_shape, self.config.load == "crop", self._memory
-        dtype, channels = tf.uint8 if _plain(self.kinds) else tf.float32, sum(kind.channels for kind in self.kinds)
+        dtype, channels = tf.uint8 if _small(self.kinds) else tf.float32, sum(self.channels)
         if memory is not None and not crop:
             return lambda index, draw: memory[index]
 
@@ -226,7 +229,7 @@ class Batches:
         places = tf.abs(places + field * self.config.warp * min(shape))
         last = tf.constant(shape, tf.float32) - 1
         places = last - tf.abs(last - places)  # what lies beyond the border is mirrored
-        sides = tf.split(both, [kind.channels for kind in self.kinds], -1)
+        sides = tf.split(both, self.channels, -1)
         return tf.concat([_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True)], -1)
 
     def _redraw(self, both: Any, draw: Any) -> Any:
@@ -236,20 +239,33 @@ class Batches:
         def redraw(source: np.ndarray, draw: np.ndarray) -> np.ndarray:
             return self.task.redraw(source, (self.config.seed, int(draw)))
 
-        source, target = both[..., : self.kinds[0].channels], both[..., self.kinds[0].channels :]
+        source, target = tf.split(both, self.channels, -1)
         redrawn = tf.ensure_shape(tf.numpy_function(redraw, [source, draw], tf.uint8), source.shape)
         return tf.concat([redrawn, target], -1)
 
 
 def join(sides: tuple[np.ndarray, np.ndarray], kinds: Kinds) -> np.ndarray:
-    """Source and target, stored values (H, W, C), in one array: uint8 if both are 8-bit RGB, else in [-1, 1]."""
-    if not _plain(kinds):
-        sides = kinds[0].to_float(sides[0]), kinds[1].to_float(sides[1])
-    return np.concatenate(sides, axis=-1)
+    """Source and target, stored values (H, W, C), in one array; see the top of this file."""
+    small = _small(kinds)
+    return np.concatenate([_kept(side, kind, small) for side, kind in zip(sides, kinds, strict=True)], axis=-1)
 
 
-def _plain(kinds: Kinds) -> bool:
-    return kinds[0].plain and kinds[1].plain
+def _small(kinds: Kinds) -> bool:
+    return all(kind.plain or kind.are_classes for kind in kinds)
+
+
+def _kept(values: np.ndarray, kind: ImageKind, small: bool) -> np.ndarray:
+    if kind.are_classes:
+        return kind.indices(values)[..., None].astype(np.uint8 if small else np.float32)
+    return values if small else kind.to_float(values)
+
+
+def _seen(kept: Any, kind: ImageKind) -> Any:
+    """One side as it is kept, (H, W, C), as the networks see it: float32 in [-1, 1]."""
+    tf = _tensorflow()
+    if kind.are_classes:
+        return tf.one_hot(tf.cast(kept[..., 0], tf.int32), len(kind.classes), 1.0, -1.0)
+    return tf.cast(kept, tf.float32) / 127.5 - 1.0 if kept.dtype == tf.uint8 else kept
 
 
 def _sample(image: Any, places: Any, nearest: bool) -> Any:

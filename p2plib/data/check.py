@@ -14,6 +14,7 @@ from PIL import Image
 
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import entry_of
+from p2plib.data.classes import MOST_LABEL_IDS
 from p2plib.data.formats import VALUES_ONLY
 from p2plib.data.image import (
     color_profile,
@@ -24,10 +25,11 @@ from p2plib.data.image import (
     resize_image,
     tile_images,
 )
-from p2plib.data.kind import PLAIN, Kinds
+from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
+from p2plib.data.tasks.base import folder_of
 from p2plib.errors import DataError
 from p2plib.files import shell
 from p2plib.registry import TASKS
@@ -41,10 +43,6 @@ and half this limit.
 Measured: copies at 400x200 and JPEG quality 60 differ in 17 bits (median; 90 % in at most 30), the nearest pairs of
 train and val in 104 (facades), 198 (maps) and 44 (edges2shoes).
 """
-
-
-MOST_LABEL_IDS = 64
-"""A grayscale image all of whose values are below this seems to hold class numbers."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     sizes = {split: Counter(pair.size for pair in pairs if pair.size) for split, pairs in seen.items()}
     counts = {split: sum(size.values()) for split, size in sizes.items()}
     problems += _duplicates(seen)
-    said = [f"{one.describe()}; training maps this range to [-1, 1]" for one in kinds if not one.plain]
+    said = [f"{one.describe()}; training {_training(one)}" for one in kinds if not one.plain]
     return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes, said)
 
 
@@ -182,7 +180,15 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
 def _kinds(data: str | Path, task: str, listing: Listing) -> Kinds:
     """What A and B are; of a task that makes pairs of photos, 8-bit RGB."""
     kind, entry = TASKS[task](), entry_of(data)
-    return PLAIN if kind.from_photos else measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task))
+    if kind.from_photos:
+        return PLAIN
+    folder = None if entry and entry.make else folder_of(data)
+    return measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task), folder)
+
+
+def _training(kind: ImageKind) -> str:
+    """What training does with a side that is not 8-bit RGB."""
+    return "gives each a channel" if kind.are_classes else "maps this range to [-1, 1]"
 
 
 @dataclass
@@ -233,14 +239,14 @@ def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
             continue
         which = "" if len(pair.files) == 1 else f"{side} "
         with Image.open(path) as opened:
-            for kind, detail in _unusual(opened, path, side == "A|B"):
+            for kind, detail in _unusual(opened, path, side):
                 yield Problem(pair.name, kind, which + detail, broken=False)
 
 
-def _unusual(opened: Image.Image, path: Path, joined: bool) -> Iterator[tuple[str, str]]:
-    """Kind and detail of each note on one file; `joined` if it holds both halves."""
+def _unusual(opened: Image.Image, path: Path, side: str) -> Iterator[tuple[str, str]]:
+    """Kind and detail of each note on one file; `side` is what it holds."""
     if (turn := exif_orientation(opened)) not in (None, 1):
-        done = "ignored, the halves are taken as stored" if joined else "applied"
+        done = "ignored, the halves are taken as stored" if side == "A|B" else "applied"
         yield "orientation", f"has an EXIF orientation ({turn}), which is {done}"
     if (count := count_images(opened)) > 1:
         yield "several images", f"holds {count} images; the first is used"
@@ -257,11 +263,9 @@ def _unusual(opened: Image.Image, path: Path, joined: bool) -> Iterator[tuple[st
         done = "ignored: few colors, as of labels, are kept as stored" if few else "converted to sRGB"
         yield "color profile", f"has the color profile {profile!r}, which is {done}"
     if opened.mode == "L" and (highest := int(np.asarray(opened).max(initial=0))) in range(1, MOST_LABEL_IDS):
-        yield (
-            "label ids",
-            f"seems to hold class numbers up to {highest}, which differ too little as grays; give each class a color "
-            "with `python -m p2plib data combine A B OUT --label-ids A` (or B)",
-        )
+        ways = {"A": "train with --source classes", "B": "train with --target classes"}
+        way = ways.get(side, "put the halves into two folders, A and B, and training can take them as classes")
+        yield "label ids", f"seems to hold class numbers up to {highest}, which differ too little as grays; {way}"
 
 
 def _lost_levels(opened: Image.Image) -> str:

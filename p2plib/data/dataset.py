@@ -19,7 +19,7 @@ from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import NAMED, PairError, Problem, refuse_broken, say_left_out
-from p2plib.data.tasks.base import Task
+from p2plib.data.tasks.base import Task, folder_of
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
 
@@ -158,8 +158,11 @@ class Split:
         if self.crop:
             source, target = self.whole(pair, size)[0]
             return window(source, size), window(target, size)
-        source, target = self.sides(pair)
-        return resize_image(source, *sides(size)), resize_image(target, *sides(size))
+        source, target = (
+            resize_image(image, *sides(size), kind.are_classes)
+            for image, kind in zip(self.sides(pair), self.kinds, strict=True)
+        )
+        return source, target
 
     def whole(self, pair: Pair, size: int | Shape) -> tuple[tuple[np.ndarray, np.ndarray], bool]:
         """Read one pair to cut windows of this size out of it.
@@ -174,7 +177,8 @@ class Split:
         """
         source, target = self.sides(pair)
         small = any(length < side for length, side in zip(source.shape[:2], sides(size), strict=True))
-        return (enlarge_image(source, size), enlarge_image(target, size)), small
+        masks = [kind.are_classes for kind in self.kinds]
+        return (enlarge_image(source, size, masks[0]), enlarge_image(target, size, masks[1])), small
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,7 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
 
     Args:
         config: the fields `data`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are used, and
-            those on channels and ranges.
+            those on classes, channels and ranges.
         kinds: what sources and targets are, if that is decided, as for a trained model; None: found in the images.
 
     Raises:
@@ -314,7 +318,8 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
     direction = direction_of(config)
     a, b = task.sides(entry)
     named = (a, b) if direction == "AtoB" else (b, a)
-    source, target = kinds or (named if task.from_photos else measured(named, listing, direction, config))
+    folder = None if entry and entry.make else folder_of(config.data)
+    source, target = kinds or (named if task.from_photos else measured(named, listing, direction, config, folder))
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
     shape, skip = config.shape, config.skip_broken
     return Dataset(config.data, entry, task, direction, source, target, shape, listing, held_out, skip, crop)

@@ -278,11 +278,14 @@ def shrink_image(image: np.ndarray, side: int | None) -> np.ndarray:
     return resize_image(image, height, width)
 
 
-def enlarge_image(image: np.ndarray, size: int | Shape) -> np.ndarray:
-    """Enlarge an image until `size` (one side or both) fits into it; one that is large enough stays as it is."""
+def enlarge_image(image: np.ndarray, size: int | Shape, labels: bool = False) -> np.ndarray:
+    """Enlarge an image until `size` (one side or both) fits into it; one that is large enough stays as it is.
+
+    `labels`: see `resize_image`.
+    """
     scale = max(side / length for side, length in zip(sides(size), image.shape[:2], strict=True))
     height, width = (round(length * scale) if scale > 1 else length for length in image.shape[:2])
-    return resize_image(image, height, width)
+    return resize_image(image, height, width, labels)
 
 
 def window(image: np.ndarray, size: int | Shape, where: Sequence[float] | np.ndarray = (0.5, 0.5)) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Ordinary images, 8-bit and gray, in color or with alpha, are 8-bit RGB here, whatever their files are; nothing but a few
 headers is read for it. Of all others, training images are read to choose the range that the network sees: the same for
-every image, so that equal values stay equal.
+every image, so that equal values stay equal. For class masks, see `classes`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from p2plib.data import classes
 from p2plib.data.catalog import Direction
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Listing, Pair
@@ -36,14 +37,17 @@ SHOWN = (0.5, 99.5)
 """Percentiles of the values that people see as black and as white."""
 
 
-def measured(named: Kinds, listing: Listing, direction: Direction, config: TrainConfig) -> Kinds:
+def measured(
+    named: Kinds, listing: Listing, direction: Direction, config: TrainConfig, folder: Path | None = None
+) -> Kinds:
     """What the sources and the targets of a data set are.
 
     Args:
         named: both, with their names, and with what a function makes.
         listing: the files.
         direction: which side is the source.
-        config: settings on channels, ranges, windows and scales.
+        config: settings on classes, channels, ranges, windows and scales.
+        folder: that of the data set, if it has one.
 
     Raises:
         DataError: a file cannot be read, or has more than `MOST_CHANNELS` channels.
@@ -51,22 +55,36 @@ def measured(named: Kinds, listing: Listing, direction: Direction, config: Train
     """
     pairs = listing.splits.get("train") or next(iter(listing.splits.values()))
     sides = ("A", "B") if direction == "AtoB" else ("B", "A")
+    every = [pair for split in listing.splits.values() for pair in split]
     source, target = (
-        _measured(kind, pairs, side, config, which)
+        classes.with_classes(kind, every, side, folder)
+        if _masks(pairs, side, config, which)
+        else _measured(kind, pairs, side, config, which)
         for kind, side, which in zip(named, sides, ("source", "target"), strict=True)
     )
     return source, target
 
 
-DECIDED = ("source_channels", "target_channels", "source_range", "target_range")
+def _masks(pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> bool:
+    """Whether a side is to be classes: if somebody says so, or sources seem to hold class numbers."""
+    names = ("channels", "range", "window")
+    if which == "target" or config.source != "auto" or any(getattr(config, f"source_{name}") for name in names):
+        return getattr(config, which) == "classes"
+    files = [path for pair in pairs if (path := pair.files.get(side))]
+    return classes.seem_numbers(files)
+
+
+DECIDED = ("source", "target", "source_channels", "target_channels", "source_range", "target_range")
 """Settings that the images decide where they are not given; a resumed run keeps them."""
 
 
 def decided(config: TrainConfig, kinds: Kinds) -> TrainConfig:
-    """The settings of a run with the channels and ranges that were found, so that it goes on with the same."""
+    """The settings of a run with the classes, channels and ranges that were found, so that it goes on with the same."""
     found: dict[str, Any] = {}
     for which, kind in zip(("source", "target"), kinds, strict=True):
-        if not kind.plain:
+        if kind.are_classes:
+            found[which] = "classes"
+        elif not kind.plain:
             limits = {f"{which}_range": (kind.low, kind.high), f"{which}_window": None}
             found |= {f"{which}_channels": kind.channels} | limits
     return replace(config, **found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from p2plib.data.formats import VALUES_ONLY
-from p2plib.data.image import read_oriented
+from p2plib.data.image import read_class_numbers, read_oriented
 from p2plib.data.kind import PLAIN, ImageKind
 from p2plib.data.problems import PairError, Problem
 from p2plib.data.values import read_values
@@ -32,7 +32,7 @@ def read_or_refuse(
         PairError: it cannot be read, or is something else.
     """
     with refused(path, name, side):
-        if (kind is None or kind.plain) and path.suffix.lower() not in VALUES_ONLY:
+        if (kind is None or kind.plain or kind.form == "colors") and path.suffix.lower() not in VALUES_ONLY:
             return read_oriented(path, upright)
         return read_as(path, kind or PLAIN[0]), None
 
@@ -48,9 +48,11 @@ def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.nda
         missing: what pixels without data become; None: they are an error.
 
     Raises:
-        DataError: it cannot be read, or its channels or its type differ.
+        DataError: it cannot be read, its channels or its type differ, or it holds unknown classes.
     """
-    if kind.plain and path.suffix.lower() not in VALUES_ONLY:
+    if kind.form == "ids":
+        return _read_numbers(path, kind)
+    if (kind.plain or kind.form == "colors") and path.suffix.lower() not in VALUES_ONLY:
         return read_oriented(path)[0]
     values = read_values(path, missing=missing)
     if values.shape[-1] == 1 and kind.channels == 3:
@@ -63,6 +65,15 @@ def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.nda
         found = f"{values.shape[-1]} channels of {values.dtype}"
         raise DataError(f"{path}: holds {found}, not {kind.channels} of {kind.dtype} as the others; convert it.")
     return values
+
+
+def _read_numbers(path: Path, kind: ImageKind) -> np.ndarray:
+    numbers = read_class_numbers(path)[..., None]
+    try:
+        kind.indices(numbers)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return numbers
 
 
 @contextmanager

@@ -163,10 +163,11 @@ def objective(checkpoint: Checkpoint) -> str:
     """The training objective of a checkpoint in words."""
     config = checkpoint.info.config
     more = "".join(f" + {weight:g} {name}" for name, weight in config.terms.items())
+    first = "classes" if config.target == "classes" else f"{config.l1_weight:g} L1"
     if config.gan_weight == 0:
-        return f"{config.l1_weight:g} L1{more}" if more else "L1 only"
+        return f"{first}{more}" if more else "L1 only"
     weight = "" if config.gan_weight == 1 else f"{config.gan_weight:g} "
-    return f"{weight}{config.gan_loss} GAN + {config.l1_weight:g} L1{more}"
+    return f"{weight}{config.gan_loss} GAN + {first}{more}"
 
 
 def bootstrap(

@@ -49,8 +49,9 @@ class Evaluation:
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)
     """Numbers for the whole set. `swd` (times 1000) is the mean over its levels. With an extractor: `kid`, `kid_se`
-    (its standard error) and `fid`. Labels: `class_accuracy` and `mean_iou`. Colorizers: mean `colourfulness` of the
-    generated images, and `colourfulness_real` of the targets."""
+    (its standard error) and `fid`. Labels: `class_accuracy` and `mean_iou`; of masks also "iou NAME" for each class
+    that occurs in the targets. Colorizers: mean `colourfulness` of the generated images, and `colourfulness_real` of
+    the targets."""
     total: int = 0
     """Number of pairs in the whole split."""
 
@@ -159,9 +160,12 @@ def judge(
     generated = target.preview(generated)
     sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
-        accuracy, labels = _label_scores(targets, generated, colors)
+        accuracy, labels = _label_scores(targets, generated, colors, each=target.are_classes)
         scores, sets = scores | accuracy, sets | labels
-        where = "given" if palette != "auto" else "of the catalog" if dataset.entry else "found in the targets"
+        known = "of the model" if target.are_classes else "of the catalog"
+        where = (
+            "given" if palette != "auto" else known if dataset.entry or target.are_classes else "found in the targets"
+        )
         protocol["palette"] = f"{len(colors)} colors, {where}"
     if dataset.task.keeps_lightness:
         sets |= _colorfulness(targets, generated)
@@ -182,7 +186,9 @@ def opened(checkpoint: Checkpoint, data: str | None = None, size: int | str | No
     config = checkpoint.info.config
     if not data:
         record.check_there(config.data)
-    config = dataclasses.replace(config, data=data or config.data, image_size=size or config.image_size)
+    known_as = {} if checkpoint.info.kinds else {"source": "image", "target": "image"}
+    more: dict[str, Any] = {"data": data or config.data, "image_size": size or config.image_size}
+    config = dataclasses.replace(config, **more | known_as)
     dataset, known = open_dataset(config, checkpoint.info.kinds), checkpoint.record
     return dataset if data and not record.holds_same(dataset, known) else record.kept(dataset, known)
 
@@ -235,12 +241,13 @@ def _wanted(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _label_scores(
-    targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]]
+    targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]], each: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The accuracy of each image, and the label metrics over all pixels of the set."""
+    """The accuracy of each image, and the label metrics over all pixels of the set; if `each`, also of every class."""
     matrices = metrics.confusion(targets, generated, palette)
     accuracy = matrices.trace(axis1=1, axis2=2) / matrices.sum((1, 2))
-    overall = metrics.label_scores(matrices.sum(0))
+    total = matrices.sum(0)
+    overall = metrics.label_scores(total) | (metrics.class_iou(total, palette) if each else {})
     del overall["pixel_accuracy"]  # equals the mean of `accuracy`: all images have one size
     return {"accuracy": accuracy}, overall
 

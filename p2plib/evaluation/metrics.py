@@ -105,7 +105,8 @@ def score(
 
     Returns:
         Values (N,) by metric name. Where targets are not 8-bit RGB, the common metrics are over the range of their
-        values, the others see images as people do, and `mae` is the mean absolute error in stored values.
+        values, the others see images as people do, and `mae` is the mean absolute error in stored values. Class masks
+        are seen in the colors of their classes, and have no `mae`.
     """
     source, target = kinds
     if target.plain:
@@ -116,6 +117,8 @@ def score(
         for function in (target.levels, target.preview)
     )
     scores = {name: METRICS[name](*(levels if name in COMMON else seen)) for name in names}
+    if target.are_classes:
+        return scores
     errors = [np.abs(x.astype(np.float64) - y).mean() for x, y in zip(targets, generated, strict=True)]
     return scores | {"mae": np.array(errors)}
 
@@ -175,6 +178,17 @@ def label_scores(matrix: np.ndarray) -> dict[str, float]:
         "class_accuracy": float((right[there] / true[there]).mean()),
         "mean_iou": float((right[there] / (true + said - right)[there]).mean()),
     }
+
+
+def class_iou(matrix: np.ndarray, names: Iterable[str]) -> dict[str, float]:
+    """Intersection over union of each class that occurs in the targets, by "iou NAME".
+
+    Args:
+        matrix: (C, C), as for `label_scores`.
+        names: those of the C classes.
+    """
+    right, true, said = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    return {f"iou {name}": float(right[i] / (true + said - right)[i]) for i, name in enumerate(names) if true[i]}
 
 
 def _each(metric: Callable[[np.ndarray, np.ndarray], float], target: np.ndarray, generated: np.ndarray) -> np.ndarray:

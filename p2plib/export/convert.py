@@ -125,7 +125,7 @@ def parity_images(model: checkpoint.Checkpoint) -> tuple[str, np.ndarray]:
         pass  # data moved or damaged; any images can reveal differences
     source = model.kinds[0]
     if not source.plain:
-        noise = np.random.default_rng(0).uniform(-1, 1, (IMAGES, *model.shape, source.channels))
+        noise = np.random.default_rng(0).uniform(-1, 1, (IMAGES, *model.shape, source.network_channels))
         return f"{IMAGES} images of noise", source.to_values(noise)
     toys = [model.task.example(i, max(model.shape))[0] for i in range(IMAGES)]
     return f"{IMAGES} toy images", np.stack([resize_image(toy, *model.shape) for toy in toys])

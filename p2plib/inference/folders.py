@@ -1,7 +1,8 @@
 """Translates whole folders of image files, and continues where an interrupted call stopped.
 
 Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input `photos` becomes `out/trip/a.png`.
-Results that PNG cannot hold, and those of GeoTIFFs, which keep their georeference, become `.tif`. A GeoTIFF is read and
+Class masks of numbers become palette PNGs, with the names of the classes in the text chunk "classes". Results that PNG
+cannot hold, and those of GeoTIFFs, which keep their georeference, become `.tif`. A GeoTIFF is read and
 written row by row, if the model sees images at their own scale (`load` "crop"), so it may be larger than memory.
 Names that start with a dot are skipped, as is an `out` inside an input. Broken images are reported and left out.
 
@@ -114,7 +115,10 @@ def translate_files(
         for batch in _batches(small, checkpoint, done):
             generated = translate(checkpoint, [image for _, image in batch], noise, BATCH, fit, progress)
             for (job, image), result in zip(batch, generated, strict=True):
-                _write(job, np.hstack([source.preview(image), target.preview(result)]) if compare else result)
+                if compare:
+                    _write(job, np.hstack([source.preview(image), target.preview(result)]))
+                else:
+                    _write(job, result, target)
             bar.update(len(batch))
     done.written.extend(job.target for job in todo if job.source not in done.failed)
     return done
@@ -281,18 +285,29 @@ def _read(job: _Job, kind: ImageKind) -> tuple[np.ndarray | DataError, int]:
         return error, 1
 
 
-def _write(job: _Job, image: np.ndarray) -> None:
+def _write(job: _Job, image: np.ndarray, kind: ImageKind | None = None) -> None:
     record = PngImagePlugin.PngInfo()
     record.add_text(DESCRIPTION, job.record)
     try:
-        if job.target.suffix == ".tif" or image.shape[-1] != 3:
+        opened = _with_palette(image, kind, record) if kind and kind.form == "ids" else None
+        if job.target.suffix == ".tif" or not (opened or image.shape[-1] == 3):
             like = job.source if rasters.has_place(job.source) else None
             write_values(job.target, image, like, job.record)
             return
         with replacing(job.target) as temporary:
-            Image.fromarray(image).save(temporary, pnginfo=record, exif=_exif(job.source))
+            (opened or Image.fromarray(image)).save(temporary, pnginfo=record, exif=_exif(job.source))
     except WriteError as error:
         raise DataError(f"{error} What is finished stays, and the same command goes on there.") from error
+
+
+def _with_palette(numbers: np.ndarray, kind: ImageKind, record: PngImagePlugin.PngInfo) -> Image.Image:
+    """Class numbers (H, W, 1) as an image whose palette has the colors of the classes; their names go to the record."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[list(kind.ids)] = list(kind.classes.values())
+    opened = Image.fromarray(numbers[..., 0])
+    opened.putpalette(colors.tobytes())
+    record.add_itxt("classes", json.dumps(dict(zip(kind.classes, kind.ids, strict=True)), ensure_ascii=False))
+    return opened
 
 
 def _exif(source: Path) -> bytes:

@@ -56,15 +56,16 @@ def translate(
 
     Raises:
         ConfigError: noise was requested, but the model is an exported one.
-        DataError: an image has other channels or another type than those it was trained on.
+        DataError: an image has other channels, another type or other classes than those it was trained on.
     """
     shape, task, (source, target) = checkpoint.shape, checkpoint.task, _kinds_for(checkpoint, images)
     places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
     with _running(checkpoint.generator, noise, source) as network:
         batch_size = batch_size if noise is None else 1
-        resized = (resize_image(image, *shape) for image, at in zip(images, places, strict=True) if not at)
+        masks = source.are_classes
+        resized = (resize_image(image, *shape, masks) for image, at in zip(images, places, strict=True) if not at)
         fitted = batched(network, resized, batch_size)
-        tiles = partial(_in_tiles, network, shape, target, batch_size, progress)
+        tiles = partial(_in_tiles, network, shape, checkpoint.kinds, batch_size, progress)
         both = zip(images, places, strict=True)
         return [tiles(image, at) if at else task.finish(next(fitted), image, target) for image, at in both]
 
@@ -132,10 +133,12 @@ def _kinds_for(checkpoint: Checkpoint, images: Sequence[np.ndarray]) -> Kinds:
 
 
 def _in_tiles(
-    network: Function, shape: Shape, target: ImageKind, batch_size: int, progress: bool, image: np.ndarray, at: Shape
+    network: Function, shape: Shape, kinds: Kinds, batch_size: int, progress: bool, image: np.ndarray, at: Shape
 ) -> np.ndarray:
-    generated = tiled(network, resize_image(image, *at), shape, None, batch_size, progress, target)
-    return resize_image(generated, *image.shape[:2])
+    (source, target), (height, width) = kinds, image.shape[:2]
+    resized = resize_image(image, *at, source.are_classes)
+    generated = tiled(network, resized, shape, None, batch_size, progress, target)
+    return resize_image(generated, height, width, target.are_classes)
 
 
 def generate(

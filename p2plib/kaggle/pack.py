@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from PIL import Image
 
+from p2plib.data.classes import TABLE
 from p2plib.data.dataset import Dataset, Split, open_dataset
 from p2plib.data.image import Shape, shrink_image
 from p2plib.data.pairs import Pair
@@ -122,6 +123,11 @@ class _Packer:
         self.taken = Counter(path.with_suffix("") for path in paths)
         self.lock = Lock()
 
+    def table(self) -> bytes:
+        """The table that names the classes of masks; empty if there is none."""
+        path = self.root / TABLE
+        return path.read_bytes() if path.is_file() else b""
+
     def side(self, split: str, pair: Pair) -> int | Shape | None:
         """Height and width at which a pair travels, of a photo the shorter side; None: as it is."""
         plain = self.dataset.source.plain and self.dataset.target.plain
@@ -144,6 +150,8 @@ class _Packer:
                 for pair, content in zip(split.pairs, pool.map(digest, split.pairs), strict=True):
                     said = repr((name, pair.name, self.side(name, pair), content))
                     found.update(said.encode(errors="surrogateescape"))
+        if table := self.table():
+            found.update(table)
         return found.hexdigest()[:16]
 
     def write(self, splits: dict[str, Split], path: Path, progress: bool) -> dict[str, Split]:
@@ -156,6 +164,8 @@ class _Packer:
 
         used = {}
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:  # stored: images are compressed
+            if table := self.table():
+                archive.writestr(zipfile.ZipInfo(TABLE), table)
             for name, split in splits.items():
                 with tqdm(desc=f"packing {name}", total=len(split), disable=not progress) as bar:
 

@@ -21,7 +21,8 @@ def build_generator(config: TrainConfig, kinds: Kinds = PLAIN) -> keras.Model:
 
     Its function in `registry.GENERATORS` gets the keywords image_size, base_filters, norm, upsampling and dropout,
     colorizes=True if the task predicts only colors (see `models.colorizer`), and source_channels and target_channels if
-    these are not 3. With `target_channels` 1, its 8-bit images are made gray.
+    these are not 3. With `target_channels` 1, its 8-bit images are made gray. Where targets are classes, it gives their
+    probabilities; see `models.masks`.
 
     Args:
         config: the settings.
@@ -36,6 +37,10 @@ def build_generator(config: TrainConfig, kinds: Kinds = PLAIN) -> keras.Model:
         dropout=config.dropout,
         **more | _channels(kinds),
     )
+    if kinds[1].are_classes:
+        from p2plib.models.masks import probabilities  # imports Keras
+
+        return probabilities(generator)
     if config.target_channels != 1 or not kinds[1].plain:
         return generator
     from p2plib.models.colorizer import gray  # imports Keras
@@ -71,7 +76,7 @@ def _size(config: TrainConfig) -> int | tuple[int, int]:
 
 
 def _channels(kinds: Kinds) -> dict[str, int]:
-    named = {"source_channels": kinds[0].channels, "target_channels": kinds[1].channels}
+    named = {"source_channels": kinds[0].network_channels, "target_channels": kinds[1].network_channels}
     return {name: count for name, count in named.items() if count != 3}
 
 

@@ -19,6 +19,7 @@ from p2plib.inference.checkpoint import find, read_discriminator, read_info, sta
 from p2plib.models import build_discriminator, build_generator
 from p2plib.registry import GAN_LOSSES
 from p2plib.training.fine_tuning import take
+from p2plib.training.run import kinds_of
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def load_discriminator(run: str | Path) -> Discriminator:
     from p2plib.training.pix2pix import Pix2Pix  # imports Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
-        last = run / "checkpoints" / "last.keras"  # version 0.1 had none
-        kinds = (read_info(last).kinds if last.exists() else None) or PLAIN
+        kinds = kinds_of(run) or PLAIN
         model = Pix2Pix(build_generator(config, kinds), build_discriminator(config, kinds))
         load_state(state, {"model": model.variables})
     return Discriminator(model.discriminator, config)

@@ -47,8 +47,8 @@ from p2plib.errors import ConfigError
 from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.training import fine_tuning
-from p2plib.training.objective import available, feature_network, objective
-from p2plib.training.run import Progress, Snapshot, claimed, settings, write_records
+from p2plib.training.objective import available, class_notes, feature_network, objective
+from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def train(
     config = settings(config, resume)
     origin = fine_tuning.origin(config, resume)
     config, plan = _plan(config, new=resume is None)
-    dataset = record.same_pairs(open_dataset(config), record.read(resume), say)
+    dataset = record.same_pairs(open_dataset(config, kinds_of(resume)), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), say, resume is not None)
     batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
     config = _say_data(config, dataset, batches, validation)
@@ -160,7 +160,7 @@ def build(
         for model in models:
             adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
             model.compile(adam, jit_compile=plan.xla)
-            model.build((None, *config.shape, kinds[0].channels))
+            model.build((None, *config.shape, kinds[0].network_channels))
             model.optimizer.build(model.trainable_variables)
     return models
 
@@ -202,10 +202,12 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
         say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
     for kind in dataset.kinds:
         if not kind.plain:
-            say(f"{kind.describe()}, for the network -1 to 1")
+            say(f"{kind.describe()}, for the network {'one channel for each' if kind.are_classes else '-1 to 1'}")
+    if dataset.source.are_classes and config.source == "auto":
+        say("the sources hold class numbers, so they are taken as classes (source image: as levels of gray)")
     if dataset.target.plain and batches.target_channels == 1 and not config.target_channels:
         say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
-    for note in dataset.notes:
+    for note in [*dataset.notes, *class_notes(config)]:
         say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.names)} validation pairs")

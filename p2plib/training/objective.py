@@ -13,15 +13,45 @@ from p2plib import runtime
 from p2plib.config import TrainConfig
 from p2plib.errors import ConfigError
 from p2plib.models import features
+from p2plib.recipes import RECIPES
 from p2plib.registry import TERMS
 
 if TYPE_CHECKING:
     import keras
 
 
+CROSS_ENTROPY = 10.0
+"""Weight of the cross-entropy of classes, with 1 for the GAN: as that of L1 in the recipe modern."""
+
+
 def objective(config: TrainConfig) -> dict[str, float]:
-    """The weight of each term of the training objective, except D's own loss."""
-    return {"l1": config.l1_weight, "gan": config.gan_weight} | config.terms
+    """The weight of each term of the training objective, except D's own loss.
+
+    Where targets are classes, cross-entropy takes the place of L1, unless a weight for either is given; terms that
+    compare features of images are left out.
+
+    Raises:
+        ConfigError: cross-entropy is asked for, and targets are images.
+    """
+    weights = {"l1": config.l1_weight, "gan": config.gan_weight} | config.terms
+    if config.target != "classes":
+        if "cross_entropy" in weights:
+            raise ConfigError("The term cross_entropy is for classes; add target classes, or leave it out.")
+        return weights
+    if config.l1_weight == RECIPES[config.recipe]["l1_weight"]:
+        del weights["l1"]
+        weights = {"cross_entropy": CROSS_ENTROPY} | weights
+    return {name: weight for name, weight in weights.items() if not getattr(TERMS[name], "features", None)}
+
+
+def class_notes(config: TrainConfig) -> list[str]:
+    """One sentence on what trains classes in place of the terms for images; none for images."""
+    if config.target != "classes":
+        return []
+    used = objective(config)
+    left_out = [name for name in ("l1", *config.terms) if name not in used]
+    instead = f"cross-entropy (weight {used['cross_entropy']:g})" if "cross_entropy" in used else "L1"
+    return [f"classes are trained by {instead}" + f"; left out: {', '.join(left_out)}" * bool(left_out)]
 
 
 def available(config: TrainConfig, say: Callable[[str], None], resumed: bool = False) -> TrainConfig:

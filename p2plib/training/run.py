@@ -21,8 +21,10 @@ from p2plib import files, runtime
 from p2plib.config import CHANGEABLE, TrainConfig
 from p2plib.data import record
 from p2plib.data.dataset import Dataset
+from p2plib.data.kind import Kinds
 from p2plib.data.measure import DECIDED
 from p2plib.errors import ConfigError, TrainingError, WriteError
+from p2plib.inference.checkpoint import read_info
 from p2plib.training.state import state_file
 
 
@@ -111,7 +113,7 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
         config = dataclasses.replace(config, data=there) if config else saved
     if config.direction == "auto":
         config = dataclasses.replace(config, direction=saved.direction)
-    unset = [name for name in DECIDED if getattr(config, name) is None]
+    unset = [name for name in DECIDED if getattr(config, name) in (None, "auto")]
     config = dataclasses.replace(config, **{name: getattr(saved, name) for name in unset})
     before, after = saved.to_dict(), config.to_dict()
     changed = [name for name in after if after[name] != before[name] and name not in CHANGEABLE]
@@ -120,6 +122,12 @@ def settings(config: TrainConfig | None, resume: str | Path | None) -> TrainConf
     if changed:
         raise ConfigError(f"A resumed run cannot change {', '.join(changed)}; start a new run for that.")
     return config
+
+
+def kinds_of(resume: str | Path | None) -> Kinds | None:
+    """What sources and targets of a resumed run are; None for a new run, or if they are 8-bit RGB."""
+    last = Path(resume, "checkpoints", "last.keras") if resume else None
+    return read_info(last).kinds if last and last.exists() else None
 
 
 @contextmanager

@@ -71,6 +71,17 @@ def l1(step: Step) -> Any:
     return _l1(step.target, step.generated)
 
 
+@TERMS.register("cross_entropy")
+def cross_entropy(step: Step) -> Any:
+    """Cross-entropy of the classes' probabilities, in nats: -sum_c t_c log p_c, a mean over pixels.
+
+    For targets that are classes: channels t_c and p_c, scaled to [-1, 1], are 1 for the true class and else 0, and the
+    probabilities that G gives.
+    """
+    true, probability = ((_float32(images) + 1) / 2 for images in (step.target, step.generated))
+    return -ops.mean(ops.sum(true * ops.log(ops.maximum(probability, 1e-7)), axis=-1))
+
+
 @TERMS.register("gan")
 def gan(step: Step) -> Any:
     """G's adversarial loss (Isola et al. 2017, equation 1, non-saturating)."""

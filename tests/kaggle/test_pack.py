@@ -198,3 +198,19 @@ def test_what_is_packed_is_said_in_one_line():
     assert str(packed) == (
         "1200 train, 100 val pairs (1290 at the size of training, 10 as they are; 2 stay here), 123.5 MB"
     )
+
+
+def test_masks_travel_with_the_names_of_their_classes(tmp_path):
+    for i in range(5):
+        numbers = (np.arange(1600).reshape(40, 40) // 300 + i) % 5
+        save_image(tmp_path / "in" / "trainA" / f"{i}.png", numbers.astype(np.uint8))
+        save_image(tmp_path / "in" / "trainB" / f"{i}.png", toy.city(i, 40)[0])
+    table = tmp_path / "in" / "classes.csv"
+    table.write_text("id,name\n" + "".join(f"{i},thing {i}\n" for i in range(6)))
+    config = replace(SMALL, data=str(tmp_path / "in"))
+    packed = pack.pack(config, tmp_path / "out")
+    there = unpack(tmp_path / "out")
+    assert open_dataset(replace(config, data=str(there))).source == open_dataset(config).source
+    assert_the_same(config, there)
+    table.write_text(table.read_text() + "6,thing 6\n")
+    assert pack.pack(config, tmp_path / "out").fingerprint != packed.fingerprint

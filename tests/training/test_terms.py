@@ -13,7 +13,7 @@ pytestmark = pytest.mark.keras
 from gradients import gradients  # noqa: E402
 
 from p2plib.registry import GAN_LOSSES, TERMS  # noqa: E402
-from p2plib.training.terms import Step, discriminator, gan, l1  # noqa: E402
+from p2plib.training.terms import Step, cross_entropy, discriminator, gan, l1  # noqa: E402
 
 
 def test_l1():
@@ -56,7 +56,7 @@ def whole_step() -> Callable[..., Step]:
     return step
 
 
-DISTANCES = [name for name in TERMS if name not in ("gan", "discriminator", "r1")]
+DISTANCES = [name for name in TERMS if name not in ("gan", "discriminator", "r1", "cross_entropy")]
 
 
 @pytest.mark.parametrize("name", DISTANCES)
@@ -75,6 +75,13 @@ def test_the_gradient_is_the_slope(name, whole_step):
     direction = 1e-3 * np.sign(gradient)
     high, low = (float(TERMS[name](whole_step(target, start + at * direction))) for at in (1, -1))
     assert float((gradient * direction).sum()) == pytest.approx((high - low) / 2, rel=0.02)
+
+
+def test_cross_entropy_is_that_of_the_probabilities():
+    true = np.eye(3, dtype="float32")[[[[0, 1], [2, 2]]]]
+    probabilities = np.array([[[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[0, 0, 1], [0.5, 0.5, 0]]]], "float32")
+    value = float(cross_entropy(Step(None, 2 * true - 1, 2 * probabilities - 1)))
+    assert value == pytest.approx(-np.log([0.5, 0.8, 1, 1e-7]).mean(), rel=1e-5), "a certain mistake stays finite"
 
 
 def test_focal_frequency_against_numpy(whole_step):

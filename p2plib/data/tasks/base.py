@@ -131,7 +131,8 @@ class Task(ABC):
         Returns:
             Stored values (H, W, C).
         """
-        return resize_image(target.to_values(generated), *source.shape[:2])
+        height, width = source.shape[:2]
+        return resize_image(target.to_values(generated), height, width, target.are_classes)
 
 
 class PhotoTask(Task):
