@@ -162,17 +162,22 @@ def judge(
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
         accuracy, labels = _label_scores(targets, generated, colors, each=target.are_classes)
         scores, sets = scores | accuracy, sets | labels
-        known = "of the model" if target.are_classes else "of the catalog"
-        where = (
-            "given" if palette != "auto" else known if dataset.entry or target.are_classes else "found in the targets"
-        )
-        protocol["palette"] = f"{len(colors)} colors, {where}"
+        protocol["palette"] = f"{len(colors)} colors, {_from_where(dataset, palette)}"
     if dataset.task.keeps_lightness:
         sets |= _colorfulness(targets, generated)
     if extractor:
         sets |= _feature_distances(targets, generated, extractor, fid)
         protocol |= {"extractor": extractor.name, "fid": _fid_note(len(loaded.names), fid)}
     return Evaluation(protocol, loaded.names, scores, sources, generated, targets, sets, len(dataset[split]))
+
+
+def _from_where(dataset: Dataset, palette: Any) -> str:
+    """Where the colors of classes come from, in words."""
+    if palette != "auto":
+        return "given"
+    if dataset.target.are_classes:
+        return "of the model"
+    return "of the catalog" if dataset.entry else "found in the targets"
 
 
 def opened(checkpoint: Checkpoint, data: str | None = None, size: int | str | None = None) -> Dataset:

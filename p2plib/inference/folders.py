@@ -110,18 +110,20 @@ def translate_files(
     done = Translated(skipped=[] if force else [job.target for job in jobs if _is_finished(job)])
     todo = [job for job in jobs if job.target not in done.skipped]
     small = todo if fit or compare else _without_large(checkpoint, todo, done, noise, progress)
-    source, target = checkpoint.kinds
+    target = checkpoint.kinds[1]
     with tqdm(total=len(small), desc="images", unit="image", disable=not progress) as bar:
         for batch in _batches(small, checkpoint, done):
             generated = translate(checkpoint, [image for _, image in batch], noise, BATCH, fit, progress)
             for (job, image), result in zip(batch, generated, strict=True):
-                if compare:
-                    _write(job, np.hstack([source.preview(image), target.preview(result)]))
-                else:
-                    _write(job, result, target)
+                _write(job, *((_beside(checkpoint, image, result), None) if compare else (result, target)))
             bar.update(len(batch))
     done.written.extend(job.target for job in todo if job.source not in done.failed)
     return done
+
+
+def _beside(checkpoint: Checkpoint, image: np.ndarray, result: np.ndarray) -> np.ndarray:
+    source, target = checkpoint.kinds
+    return np.hstack([source.preview(image), target.preview(result)])
 
 
 def _is_finished(job: _Job) -> bool:

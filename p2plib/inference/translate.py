@@ -62,9 +62,8 @@ def translate(
     places = [tiled_at(checkpoint, image.shape[0], image.shape[1], fit) for image in images]
     with _running(checkpoint.generator, noise, source) as network:
         batch_size = batch_size if noise is None else 1
-        masks = source.are_classes
-        resized = (resize_image(image, *shape, masks) for image, at in zip(images, places, strict=True) if not at)
-        fitted = batched(network, resized, batch_size)
+        small = (image for image, at in zip(images, places, strict=True) if not at)
+        fitted = batched(network, (resize_image(image, *shape, source.are_classes) for image in small), batch_size)
         tiles = partial(_in_tiles, network, shape, checkpoint.kinds, batch_size, progress)
         both = zip(images, places, strict=True)
         return [tiles(image, at) if at else task.finish(next(fitted), image, target) for image, at in both]
