@@ -149,6 +149,7 @@ def test_the_config_cell_makes_the_config(config):
 def _without_wheel(config: TrainConfig) -> dict:
     with pytest.MonkeyPatch.context() as patch:  # it takes longer than all the rest
         patch.setattr("p2plib.kaggle.kernel.wheel", bytes)
+        patch.setattr("p2plib.kaggle.kernel._unpack", lambda content: "")
         return notebook(config, KERNEL)
 
 
