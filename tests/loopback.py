@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +26,11 @@ class Server(ThreadingHTTPServer):
         self.stalled, self.released = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client may hang up in the middle: that is no error of the server's, and not for its standard error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def stop(self) -> None:
         self.released.set()
