@@ -216,15 +216,15 @@ class Server(loopback.Server):
         return {"token": token, "createUrl": f"{self.url}/upload/{token}"}
 
     def CreateDataset(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
-        return self.version(f"{body['ownerSlug']}/{body['slug']}", body["files"])
+        return self.version(f"{body['ownerSlug']}/{body['slug']}", body.get("files", []))
 
     def CreateDatasetVersion(self, body: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         return self.version(f"{body['ownerSlug']}/{body['datasetSlug']}", body["body"]["files"])
 
     def version(self, name: str, files: list[dict[str, Any]]) -> dict[str, Any]:
         """A new version of a data set, from files that were uploaded to their ends."""
-        if self.refusal:
-            return {"status": "error", "error": self.refusal}
+        if self.refusal or not files:  # kaggle 2.2.4 goes on without a file whose upload failed
+            return {"status": "error", "error": self.refusal or "A data set must have a file."}
         blobs = [self.blobs[file["token"]] for file in files]
         assert all(len(blob.content) == blob.size for blob in blobs)
         self.datasets.setdefault(name, []).append({blob.name: blob.content for blob in blobs})
