@@ -31,6 +31,7 @@ from p2plib.inference.translate import translate
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "modern": {},
+    "gan-weight-2": {"gan_weight": 2.0},
     "maps": {"recipe": "maps"},
     "maps-batch-norm": {"recipe": "maps", "norm": "batch", "discriminator_norm": "instance"},
     "paper": {"recipe": "paper"},
