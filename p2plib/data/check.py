@@ -213,16 +213,15 @@ def _inspect(pair: Pair, kinds: Kinds) -> _Seen:
     seen.problems += _conversions(pair, kinds)
     if list(pair.files) == ["photo"]:
         seen.problems += _side_by_side(pair.name, *seen.size)
-    for (side, image), kind in zip(sides.items(), kinds, strict=False):  # a photo is one side alone
-        image = kind.preview(image)
-        if image.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
+    # A photo is one side alone.
+    previews = [kind.preview(image) for image, kind in zip(sides.values(), kinds, strict=False)]
+    for (side, image), shown in zip(sides.items(), previews, strict=True):
+        if shown.std(axis=(0, 1), dtype=np.float32).max() < NEAR_CONSTANT:
             seen.problems.append(Problem(pair.name, "near-constant", f"{side} is nearly one solid color", broken=False))
         else:
             seen.digests[side] = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
     if len(seen.digests) == len(sides):
-        seen.fingerprint = np.concatenate(
-            [_perceptual_hash(kind.preview(image)) for image, kind in zip(sides.values(), kinds, strict=False)]
-        )
+        seen.fingerprint = np.concatenate([_perceptual_hash(shown) for shown in previews])
     return seen
 
 

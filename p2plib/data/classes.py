@@ -19,7 +19,7 @@ from PIL import Image
 from p2plib.data import statistics
 from p2plib.data.image import Color, class_colors, read_class_numbers, read_rgb
 from p2plib.data.kind import ImageKind
-from p2plib.data.pairs import Pair
+from p2plib.data.pairs import Pair, spread
 from p2plib.errors import DataError
 
 TABLE = "classes.csv"
@@ -49,7 +49,7 @@ def seem_numbers(files: Sequence[Path]) -> bool:
 
     Palettes are also those of drawings and screenshots, so such images must look like labels, too.
     """
-    some = _some(files)
+    some = spread(files, SEEN)
     if not some or any(path.suffix.lower() != ".png" for path in some):
         return False
     found: list[Numbers | None] = []
@@ -99,7 +99,7 @@ def _by_number(kind: ImageKind, numbers: Numbers, table: Sequence[Row]) -> Image
 def _by_color(kind: ImageKind, pairs: Sequence[Pair], side: str, table: Sequence[Row]) -> ImageKind:
     classes = {row.name: row.color for row in table if row.color} or dict(kind.classes)
     if not classes:
-        images = [pair.read()["AB".index(side)] for pair in _some(pairs)]
+        images = [pair.read()["AB".index(side)] for pair in spread(pairs, SEEN)]
         classes = statistics.label_palette(images) or {}
     if not classes:
         raise DataError(
@@ -111,7 +111,7 @@ def _by_color(kind: ImageKind, pairs: Sequence[Pair], side: str, table: Sequence
 
 def _all_numbers(files: Sequence[Path]) -> Numbers | None:
     """The numbers in all of these files; None if they are none of classes."""
-    if _merged(map(_numbers, _some(files))) is None:  # before all are read
+    if _merged(map(_numbers, spread(files, SEEN))) is None:  # before all are read
         return None
     with ThreadPoolExecutor() as pool:
         numbers = _merged(pool.map(_numbers, files))
@@ -182,7 +182,3 @@ def _row(values: dict[str, str]) -> Row:
     red, green, blue = (int(digits[at : at + 2], 16) for at in (0, 2, 4)) if color else (0, 0, 0)
     name = values.get("name") or id or f"#{digits.lower()}"
     return Row(name, int(id) if id else None, (red, green, blue) if color else None)
-
-
-def _some(items: Sequence) -> Sequence:
-    return items if len(items) <= SEEN else [items[i] for i in np.linspace(0, len(items) - 1, SEEN).astype(int)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from p2plib.data.formats import OUTSIDE
 from p2plib.data.image import Color, Shape, enlarge_image, resize_image, sides, window
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.measure import measured
-from p2plib.data.pairs import Listing, Pair
+from p2plib.data.pairs import Listing, Pair, spread
 from p2plib.data.problems import NAMED, PairError, Problem, refuse_broken, say_left_out
 from p2plib.data.tasks.base import Task, folder_of
 from p2plib.errors import DataError
@@ -25,8 +25,6 @@ from p2plib.registry import TASKS
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
-
-Item = TypeVar("Item")
 
 HELD_OUT = 0.1
 """Share of the training pairs that is kept for validation when a data set has no split of that name."""
@@ -328,13 +326,6 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
 def direction_of(config: TrainConfig) -> Direction:
     """The direction that a configuration comes to; its data need not be there."""
     return TASKS[config.task]().direction(config.direction, entry_of(config.data))
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` of the items, evenly spaced from the first to the last (0: all)."""
-    if count == 0 or count >= len(items):
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _failed(result: Any) -> bool:

@@ -19,8 +19,8 @@ import numpy as np
 from p2plib.data import classes
 from p2plib.data.catalog import Direction
 from p2plib.data.kind import ImageKind, Kinds
-from p2plib.data.pairs import Listing, Pair
-from p2plib.data.stored import MOST_CHANNELS, Stored
+from p2plib.data.pairs import Listing, Pair, spread
+from p2plib.data.stored import Stored
 from p2plib.data.values import probe, read_values
 from p2plib.errors import DataError
 
@@ -50,7 +50,7 @@ def measured(
         folder: that of the data set, if it has one.
 
     Raises:
-        DataError: a file cannot be read, or has more than `MOST_CHANNELS` channels.
+        DataError: no image can be read, or all values are equal.
         ConfigError: a setting does not suit the images.
     """
     pairs = listing.splits.get("train") or next(iter(listing.splits.values()))
@@ -95,14 +95,12 @@ def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainCo
     log = getattr(config, f"{which}_scale") == "log"
     files = [path for pair in pairs if (path := pair.files.get(side) or pair.files.get("A|B"))]
     if files:
-        stored = _most_common(_spread(files, PROBED))
+        stored = _most_common(spread(files, PROBED))
         ordinary = stored is None or (stored.dtype == "uint8" and stored.channels <= 4)
         if stored is None or (ordinary and channels in (None, 1, 3) and not (limits or window or log)):
             return kind  # 8-bit RGB: 1 means gray without tint there
         kind = replace(kind, channels=channels or (min(stored.channels, 3) if ordinary else stored.channels))
         kind = replace(kind, dtype=stored.dtype)
-        if kind.channels > MOST_CHANNELS:
-            raise DataError(f"{files[0]}: has {kind.channels} channels; at most {MOST_CHANNELS} can be used.")
     elif not (limits or window or log):
         return kind  # a function makes them, and the catalog says what they are
     values = _values(pairs, side, files)
@@ -135,7 +133,7 @@ def _values(pairs: Sequence[Pair], side: str, files: Sequence[Path]) -> np.ndarr
         return np.concatenate([flat[:: flat.size // VALUES + 1], [flat.min(), flat.max()]])
 
     with ThreadPoolExecutor() as pool:
-        found = np.concatenate(list(pool.map(sample, _spread(files or pairs, READ))))
+        found = np.concatenate(list(pool.map(sample, spread(files or pairs, READ))))
     if not len(found):
         raise DataError("No image of the data set can be read, so the range of its values is not known.")
     return found
@@ -154,7 +152,3 @@ def _range(dtype: str, values: np.ndarray, window: tuple[float, float] | None) -
     if low >= high:
         raise DataError(f"All values of the images are {low:g}, so there is nothing to learn; name other images.")
     return float(low), float(high)
-
-
-def _spread(items: Sequence, count: int) -> Sequence:
-    return items if len(items) <= count else [items[i] for i in np.linspace(0, len(items) - 1, count).astype(int)]

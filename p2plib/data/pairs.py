@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ from p2plib.data.problems import PairError, Problem
 from p2plib.data.reading import read_or_refuse
 from p2plib.data.values import size_of
 from p2plib.files import readable
+
+Item = TypeVar("Item")
 
 MIN_ASPECT = 1.8
 
@@ -266,6 +268,13 @@ def pair_up(
             detail = f"there is no image called {readable((a + b)[0].stem)} in {other}/; add it, or remove this one"
             problems.append(Problem(name, "missing partner", detail))
     return pairs, problems, note
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, evenly spaced from the first to the last (0: all)."""
+    if count == 0 or count >= len(items):
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def unusable(path: Path, root: Path, below: Path | None = None) -> Problem | None:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from p2plib.data.dataset import Dataset, spread
-from p2plib.data.pairs import MIN_ASPECT, Pair
+from p2plib.data.dataset import Dataset
+from p2plib.data.pairs import MIN_ASPECT, Pair, spread
 from p2plib.data.values import size_of
 
 SEEN = 1000

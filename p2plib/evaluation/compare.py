@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2plib import files
-from p2plib.data.dataset import spread
+from p2plib.data.pairs import spread
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, say_shape, without_infinity
 from p2plib.hub.names import parse

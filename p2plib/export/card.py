@@ -19,8 +19,9 @@ import numpy as np
 from p2plib import files
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, Entry
-from p2plib.data.dataset import open_dataset, spread
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import save_image, tile_images
+from p2plib.data.pairs import spread
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, sized
 from p2plib.hub.names import parse

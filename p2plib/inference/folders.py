@@ -108,7 +108,7 @@ def translate_files(
     jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare), checkpoint.kinds[1])
     _remove_leftovers(jobs)
     done = Translated(skipped=[] if force else [job.target for job in jobs if _is_finished(job)])
-    todo = [job for job in jobs if job.target not in done.skipped]
+    todo = _others(jobs, done.skipped)
     small = todo if fit or compare else _without_large(checkpoint, todo, done, noise, progress)
     target = checkpoint.kinds[1]
     with tqdm(total=len(small), desc="images", unit="image", disable=not progress) as bar:
@@ -124,6 +124,11 @@ def translate_files(
 def _beside(checkpoint: Checkpoint, image: np.ndarray, result: np.ndarray) -> np.ndarray:
     source, target = checkpoint.kinds
     return np.hstack([source.preview(image), target.preview(result)])
+
+
+def _others(jobs: Sequence[_Job], finished: Sequence[Path]) -> list[_Job]:
+    known = set(finished)
+    return [job for job in jobs if job.target not in known]
 
 
 def _is_finished(job: _Job) -> bool:
@@ -147,7 +152,7 @@ def _without_large(
             _write_rows(checkpoint, job, noise, progress)
         except DataError as error:
             done.failed[job.source] = str(error)
-    return [job for job in jobs if job not in large]
+    return _others(jobs, [job.target for job in large])
 
 
 def _write_rows(checkpoint: Checkpoint, job: _Job, noise: int | None, progress: bool) -> None:

@@ -11,8 +11,8 @@ from string import Template
 from typing import Any
 
 from p2plib import files
-from p2plib.data.dataset import spread
 from p2plib.data.image import read_rgb
+from p2plib.data.pairs import spread
 from p2plib.errors import CheckpointError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, sized
 from p2plib.export.card import training_facts

@@ -14,9 +14,10 @@ import numpy as np
 
 from p2plib import files
 from p2plib.config import TrainConfig
-from p2plib.data.dataset import Loaded, spread
+from p2plib.data.dataset import Loaded
 from p2plib.data.image import save_image, tile_images
 from p2plib.data.kind import PLAIN, Kinds
+from p2plib.data.pairs import spread
 from p2plib.data.scale import Scale
 from p2plib.errors import TrainingError
 from p2plib.evaluation.metrics import means, score

@@ -11,8 +11,9 @@ from coordinates import SIZE, config, coordinates
 from p2plib.config import TrainConfig
 from p2plib.data import color, toy
 from p2plib.data.catalog import CATALOG
-from p2plib.data.dataset import Dataset, open_dataset, spread
+from p2plib.data.dataset import Dataset, open_dataset
 from p2plib.data.image import resize_image, save_image
+from p2plib.data.pairs import spread
 from p2plib.data.problems import PairError, Problem, say_left_out
 from p2plib.errors import ConfigError, DataError
 from p2plib.registry import TASKS
