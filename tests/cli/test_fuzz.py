@@ -123,7 +123,7 @@ def home(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "load_generator", functools.cache(checkpoint.load_generator))
         patch.setattr(features, "available", lambda name: False)
-        patch.setattr(kernel, "wheel", lambda: b"")
+        patch.setattr(kernel, "wheel", lambda: b"PK\5\6" + bytes(18))  # an archive without files
         patch.setattr(convert, "_convert_apart", refuse)
         patch.chdir(folder)
         for name in ("HOME", "P2PLIB_CACHE"):
