@@ -36,6 +36,9 @@ class TrainConfig:
 
     data: str = "toy"
     """A data set of the catalog (see `data list`), or a folder of pairs or photos (see `task`)."""
+    sources: tuple[str, ...] = ()
+    """Folders in the data set's that are the source together: their channels are stacked in this order. Without names,
+    A1, A2, ... are, if there are such folders. The target is the folder B, or the only other one."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction; AtoB for folders."""
     task: TaskName = "pairs"
@@ -182,6 +185,7 @@ class TrainConfig:
             if (value := getattr(self, name)) is not None and value < low:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         self._check_image_size()
+        object.__setattr__(self, "sources", tuple(self.sources))
         self._check_values()
         for name in ("dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
@@ -192,8 +196,8 @@ class TrainConfig:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0.")
         if not (self.gan_weight or self.l1_weight or any(self.terms.values())):
             raise ConfigError("gan_weight and l1_weight are both 0: there is nothing to learn; raise one of them.")
-        if "classes" in (self.source, self.target) and TASKS[self.task]().from_photos:
-            raise ConfigError(f"The task {self.task} makes images of photos; leave source and target out.")
+        if (self.sources or "classes" in (self.source, self.target)) and TASKS[self.task]().from_photos:
+            raise ConfigError(f"The task {self.task} makes images of photos; leave sources, source and target out.")
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)
         if (self.decay_epochs or 0) > self.epochs:

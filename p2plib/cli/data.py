@@ -43,22 +43,24 @@ def check(
     data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")],
     /,
     task: TaskName = "pairs",
+    sources: tuple[str, ...] = (),
     sheet: Path = Path("pairs.png"),
 ) -> int:
     """Open every pair and report problems by file name; the exit status is 1 if pairs are broken.
 
     Args:
         data: A folder of pairs or photos (see --task), or a catalog name.
+        sources: Folders in it that are the source together (see train --sources).
         sheet: Where to write an image of some pairs.
     """
     from p2plib.data import check
     from p2plib.data.image import save_image
 
-    report = check.check(data, task, progress=True)
+    report = check.check(data, task, sources, progress=True)
     print(report.table())
     print(report.next_step(task))
     if any(report.counts.values()):
-        save_image(sheet, check.sheet(data, task=task))
+        save_image(sheet, check.sheet(data, task=task, sources=sources))
         print(f"a sheet of pairs: {sheet}")
     return 1 if report.broken else 0
 

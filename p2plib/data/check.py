@@ -110,7 +110,7 @@ class Report:
         return f"next: {train}"
 
 
-def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> Report:
+def check(data: str | Path, task: str = "pairs", sources: Sequence[str] = (), *, progress: bool = False) -> Report:
     """Open every pair of every split and report problems by file name.
 
     Broken, so that training refuses the pair: unreadable, different size, odd width, not a pair, missing partner,
@@ -123,6 +123,7 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     Args:
         data: a name from the catalog, or a folder; see `tasks.base.Task.list`.
         task: what the data set is for.
+        sources: the names of folders that are stacked as the source.
         progress: show a progress bar.
 
     Raises:
@@ -131,7 +132,7 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     from tqdm import tqdm
 
     kind = TASKS[task]()
-    listing = kind.list(data)
+    listing = kind.list(data, sources=sources)
     kinds = _kinds(data, task, listing)
     seen: dict[str, list[_Seen]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
@@ -148,7 +149,9 @@ def check(data: str | Path, task: str = "pairs", *, progress: bool = False) -> R
     return Report(str(data), counts, sizes, problems, listing.ignored, kind.noun, listing.notes, said)
 
 
-def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs") -> np.ndarray:
+def sheet(
+    data: str | Path, count: int = 6, size: int = 160, task: str = "pairs", sources: Sequence[str] = ()
+) -> np.ndarray:
     """Make a contact sheet of pairs, A beside B, evenly spaced over the first split; square, as training sees them.
 
     Args:
@@ -156,6 +159,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
         count: number of pairs; fewer if the split has fewer. Broken ones are left out.
         size: width and height of each side, in pixels.
         task: what the data set is for.
+        sources: as for `check`.
 
     Returns:
         uint8 (H, W, 3).
@@ -163,7 +167,7 @@ def sheet(data: str | Path, count: int = 6, size: int = 160, task: str = "pairs"
     Raises:
         DataError: as `check`, or none of these pairs can be read.
     """
-    listing = TASKS[task]().list(data)
+    listing = TASKS[task]().list(data, sources=sources)
     pairs, kinds = next(iter(listing.splits.values())), _kinds(data, task, listing)
     rows = []
     for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs)), dtype=int):
@@ -233,7 +237,8 @@ def _side_by_side(name: str, height: int, width: int) -> Iterator[Problem]:
 
 def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
     """Notes on the files that are not plain 8-bit RGB, upright and alone, and on what is done with them."""
-    for (side, path), expected in zip(pair.files.items(), kinds, strict=False):
+    each = [part for kind in kinds for part in kind.parts or (kind,)]
+    for (side, path), expected in zip(pair.files.items(), each, strict=False):
         if not expected.plain or path.suffix.lower() in VALUES_ONLY:  # it is read as it is
             continue
         which = "" if len(pair.files) == 1 else f"{side} "

@@ -21,7 +21,8 @@ import numpy as np
 from p2plib.data.formats import READABLE, count_others, files_below, image_files, images_in, is_image
 from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
 from p2plib.data.layout import SPLITS, split_named
-from p2plib.data.pairs import MIN_ASPECT, FilePair, list_pairs, pair_up, unusable
+from p2plib.data.listing import list_pairs
+from p2plib.data.pairs import MIN_ASPECT, FilePair, pair_up, unusable
 from p2plib.data.problems import PairError, Problem
 from p2plib.data.reading import refused
 from p2plib.errors import DataError, WriteError

@@ -300,8 +300,8 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
     Only what is not 8-bit RGB is also read, to find the range of its values.
 
     Args:
-        config: the fields `data`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are used, and
-            those on classes, channels and ranges.
+        config: the fields `data`, `sources`, `task`, `direction`, `image_size`, `load`, `seed` and `skip_broken` are
+            used, and those on classes, channels and ranges.
         kinds: what sources and targets are, if that is decided, as for a trained model; None: found in the images.
 
     Raises:
@@ -312,7 +312,7 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
     task = TASKS[config.task]()
     entry = entry_of(config.data)
     crop = config.load == "crop"  # then photos must not be shrunk
-    listing = task.list(config.data, None if crop else 2 * max(config.shape))
+    listing = task.list(config.data, None if crop else 2 * max(config.shape), config.sources)
     direction = direction_of(config)
     a, b = task.sides(entry)
     named = (a, b) if direction == "AtoB" else (b, a)

@@ -48,11 +48,13 @@ class ImageKind:
     nearest color, stored uint8 (H, W, 3)."""
     ids: tuple[int, ...] = ()
     """The number of each class in the files, with form "ids"."""
+    parts: tuple[ImageKind, ...] = ()
+    """What is stacked as channels, in this order, each with a range of its own; empty: nothing is. See `stack`."""
 
     @property
     def plain(self) -> bool:
         """Whether these are ordinary images, 8-bit RGB."""
-        ordinary = self.channels == 3 and self.dtype == "uint8" and not self.are_classes
+        ordinary = self.channels == 3 and self.dtype == "uint8" and not (self.are_classes or self.parts)
         return ordinary and (self.low, self.high, self.log) == (0, 255, False)
 
     @property
@@ -74,6 +76,8 @@ class ImageKind:
         """Stored values of any shape to float32 in [-1, 1], the networks' range."""
         if self.plain:
             return to_float(values)
+        if self.parts:
+            return np.concatenate([part.to_float(own) for part, own in self._apart(values)], axis=-1)
         if self.are_classes:
             return np.where(
                 self.indices(values)[..., None] == np.arange(len(self.classes)), np.float32(1), np.float32(-1)
@@ -87,6 +91,10 @@ class ImageKind:
         """The inverse of `to_float`: stored values, rounded where they are integers."""
         if self.plain:
             return to_uint8(networks)
+        if self.parts:
+            apart = np.split(np.asarray(networks), self._ends, axis=-1)
+            stored = [part.to_values(own) for part, own in zip(self.parts, apart, strict=True)]
+            return np.concatenate(stored, axis=-1).astype(self.dtype)
         if self.are_classes:
             return self.from_indices(np.asarray(networks).argmax(-1))
         part = np.clip((np.asarray(networks, np.float64) + 1) / 2, 0, 1)
@@ -97,6 +105,16 @@ class ImageKind:
             limits = np.iinfo(self.dtype)
             values = np.clip(np.rint(values), limits.min, limits.max)
         return values.astype(self.dtype)
+
+    @property
+    def _ends(self) -> list[int]:
+        """The channels at which one part ends and the next begins."""
+        return np.cumsum([part.channels for part in self.parts])[:-1].tolist()
+
+    def _apart(self, values: np.ndarray) -> list[tuple[ImageKind, np.ndarray]]:
+        """Each part with its own values, in its own type."""
+        found = zip(self.parts, np.split(values, self._ends, axis=-1), strict=True)
+        return [(part, own.astype(part.dtype)) for part, own in found]
 
     def indices(self, values: np.ndarray) -> np.ndarray:
         """The class of each pixel of stored masks (..., C), by its place in `classes`: int64 (...).
@@ -134,16 +152,22 @@ class ImageKind:
         """
         if self.are_classes:
             return self.preview(values).astype(np.float32)
+        if self.parts:
+            part, own = self._apart(values)[0]
+            return part.levels(own)
         return np.clip((values.astype(np.float32) - np.float32(self.low)) * np.float32(255 / self.span), 0, 255)
 
     def preview(self, values: np.ndarray) -> np.ndarray:
         """Stored values (..., C) as people see them: uint8 (..., 3).
 
         One channel is gray, of two the second is green and blue, and of more than three the first three are shown.
-        Class masks are in the colors of their classes.
+        Class masks are in the colors of their classes; of a stack, the first part is shown.
         """
         if self.plain:
             return values
+        if self.parts:
+            part, own = self._apart(values)[0]
+            return part.preview(own)
         if self.are_classes:
             return self._colors[self.indices(values)]
         low, high = self.shown or (self.low, self.high)
@@ -157,6 +181,8 @@ class ImageKind:
             more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
             by = "number" if self.form == "ids" else "color"
             return f"{self.name}: {len(named)} classes by {by} ({', '.join(named[:NAMED])}{more})"
+        if self.parts:
+            return f"{self.name}: {self.channels} channels, stacked: " + "; ".join(map(ImageKind.describe, self.parts))
         what = f"{self.channels} channel{'s' * (self.channels > 1)} of {self.dtype}"
         curve = ", logarithmic" if self.log else ""
         return f"{self.name}: {what}, {self.low:g} to {self.high:g}{f' {self.unit}' if self.unit else ''}{curve}"
@@ -171,6 +197,7 @@ class ImageKind:
             "classes": dict(self.classes),
             "shown": list(self.shown) if self.shown else None,
             "ids": list(self.ids),
+            "parts": [part.to_json() for part in self.parts],
         }
 
     @classmethod
@@ -178,7 +205,9 @@ class ImageKind:
         """The inverse of `to_json`."""
         classes = {name: tuple(color) for name, color in values["classes"].items()}
         shown = tuple(values["shown"]) if values["shown"] else None
-        return cls(**dict(values) | {"classes": classes, "shown": shown, "ids": tuple(values.get("ids", ()))})
+        parts = tuple(cls.from_json(part) for part in values.get("parts", ()))
+        ids = tuple(values.get("ids", ()))
+        return cls(**dict(values) | {"classes": classes, "shown": shown, "ids": ids, "parts": parts})
 
 
 Kinds = tuple[ImageKind, ImageKind]

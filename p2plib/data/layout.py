@@ -3,6 +3,7 @@
 Folders may spell splits as people do: `Train`, `valid`, `validation`, `dev`, `testing`, and two sides as `trainA`,
 `train_b` or `a`. Partners have the same name, or the same but for an ending or beginning that all files of their side
 share, such as `0_A.png` and `0_B.png`.
+Several folders may be the source: `A1`, `A2`, ..., or folders that are named as sources; see `stack`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from p2plib.files import some
 SPLITS = ("train", "val", "test")
 _SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 _SPLIT_OF = {spelling: split for split, spellings in _SPELLINGS.items() for spelling in spellings}
-_WITH_SIDE = re.compile(rf"({'|'.join(_SPLIT_OF)})[ _-]?([ab])")
+_WITH_SIDE = re.compile(rf"({'|'.join(_SPLIT_OF)})[ _-]?(a[1-9]?|b)")
+_SIDE = re.compile("a[1-9]?|b")
 _WITHOUT_SPLITS = 4
 """The first of the layouts that hold no splits; see `_place`."""
 
@@ -33,17 +35,20 @@ def split_named(name: str) -> str | None:
 
 
 class _Place(NamedTuple):
-    """What a folder holds by its name: a split, and side A, B or (empty) both; `layout` numbers the kinds of layout."""
+    """What a folder holds by its name: a split, and side A, A1, B or (empty) both; `layout` is the kind of layout."""
 
     layout: int
     split: str
     side: str
 
 
-def _place(parts: Sequence[str]) -> _Place | None:
+def _place(parts: Sequence[str], named: Mapping[str, str] | None = None) -> _Place | None:
+    """The place of a folder by its path below the data set's; `named` gives the sides of folders by their names."""
     names = [part.lower() for part in parts]
     splits = [_SPLIT_OF.get(name) for name in names]
-    sides = [name.upper() if name in ("a", "b") else None for name in names]
+    sides = [name.upper() if _SIDE.fullmatch(name) else None for name in names]
+    if named:
+        sides = [named.get(part) for part in parts]
     if len(names) == 2:
         if splits[0] and sides[1]:
             return _Place(1, splits[0], sides[1])
@@ -52,31 +57,36 @@ def _place(parts: Sequence[str]) -> _Place | None:
     elif len(names) == 1:
         if splits[0]:
             return _Place(0, splits[0], "")
-        if joined := _WITH_SIDE.fullmatch(names[0]):
+        if (joined := _WITH_SIDE.fullmatch(names[0])) and not named:
             return _Place(3, _SPLIT_OF[joined[1]], joined[2].upper())
         if sides[0]:
             return _Place(_WITHOUT_SPLITS + 1, "train", sides[0])
     return None if names else _Place(_WITHOUT_SPLITS, "train", "")
 
 
-def layout(root: Path, folders: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
-    """Each split's folders: one that holds side-by-side files, or those of A and of B.
+def layout(root: Path, folders: Iterable[Path], sources: Sequence[str] = ()) -> dict[str, tuple[Path, ...]]:
+    """Each split's folders: one that holds side-by-side files, or those of A, of which there may be several, and of B.
 
     Args:
         root: the data set's folder.
         folders: the folders below it that hold images.
+        sources: the names of the folders that are A, in this order, if there are several. B is the folder of that name,
+            or the only other one.
 
     Raises:
-        DataError: none of them holds a split, or there are two layouts at once.
+        DataError: none of them holds a split, there are two layouts at once, or no such sources.
     """
     folders = sorted(folders)
+    named = _named(root, folders, sources) if sources else None
     found: dict[tuple[str, int], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for folder in folders:
-        if place := _place(folder.relative_to(root).parts):
+        if place := _place(folder.relative_to(root).parts, named):
             found[place.split, place.layout][place.side].append(folder)
     if any(kind < _WITHOUT_SPLITS for _, kind in found):
         found = {key: sides for key, sides in found.items() if key[1] < _WITHOUT_SPLITS}
     result: dict[str, tuple[Path, ...]] = {}
+    every = sorted({side for sides in found.values() for side in sides if side} | {"B"})
+    every = every if len(every) > 1 else ["A", "B"]
     for split in SPLITS:
         layouts = [sides for (name, _), sides in sorted(found.items()) if name == split]
         first = [paths[0] for sides in layouts for paths in [next(iter(sides.values()))]]
@@ -86,20 +96,37 @@ def layout(root: Path, folders: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
             raise DataError(f"Images lie in {where}: these are two layouts for one split; keep one of them.")
         for sides in layouts:
             one = {side: paths[0] for side, paths in sides.items()}
-            result[split] = (one[""],) if "" in one else tuple(one.get(side) or _sibling(root, one) for side in "AB")
+            if "" in one:
+                result[split] = (one[""],)
+            else:
+                result[split] = tuple(one.get(side) or _sibling(root, one, side, named) for side in every)
     if not result:
         raise DataError(f"{root}: {_nothing_found(root, folders)}")
     return result
 
 
-def _sibling(root: Path, one: Mapping[str, Path]) -> Path:
-    """The folder of the side that has no images, named like that of the other side."""
-    [(side, path)] = one.items()
+def _named(root: Path, folders: Sequence[Path], sources: Sequence[str]) -> dict[str, str]:
+    """The sides of folders by their names: A1, A2, ... of the sources, and B."""
+    names = {part for folder in folders for part in folder.relative_to(root).parts if not split_named(part)}
+    if missing := [name for name in sources if name not in names]:
+        raise DataError(f"{root}: there are no images in {some(missing, 5)}; found: {some(sorted(names), 9)}.")
+    others = sorted(names - set(sources))
+    if "B" not in others and len(others) != 1:
+        which = some(others, 9) if others else "no folder"
+        raise DataError(f"{root}: beside the sources there is {which}; call the target's folder B.")
+    return {name: f"A{i}" for i, name in enumerate(sources, 1)} | {"B" if "B" in others else others[0]: "B"}
+
+
+def _sibling(root: Path, one: Mapping[str, Path], missing: str, named: Mapping[str, str] | None) -> Path:
+    """The folder of a side that has no images, named like that of another side."""
+    side, path = next(iter(one.items()))
     parts = list(path.relative_to(root).parts)
+    if named:
+        names = {side: name for name, side in named.items()}
+        return root.joinpath(*(names[missing] if part == names[side] else part for part in parts))
     place = next(i for i in range(len(parts)) if parts[i].upper().endswith(side))
-    last = parts[place][-1]
-    other = "B" if side == "A" else "A"
-    parts[place] = parts[place][:-1] + (other if last.isupper() else other.lower())
+    start = len(parts[place]) - len(side)
+    parts[place] = parts[place][:start] + (missing if parts[place][start].isupper() else missing.lower())
     return root.joinpath(*parts)
 
 

@@ -20,9 +20,10 @@ from p2plib.data import classes
 from p2plib.data.catalog import Direction
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Listing, Pair, spread
+from p2plib.data.stack import stacked
 from p2plib.data.stored import Stored
 from p2plib.data.values import probe, read_values
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
@@ -56,13 +57,35 @@ def measured(
     pairs = listing.splits.get("train") or next(iter(listing.splits.values()))
     sides = ("A", "B") if direction == "AtoB" else ("B", "A")
     every = [pair for split in listing.splits.values() for pair in split]
-    source, target = (
-        classes.with_classes(kind, every, side, folder)
-        if _masks(pairs, side, config, which)
-        else _measured(kind, pairs, side, config, which)
-        for kind, side, which in zip(named, sides, ("source", "target"), strict=True)
-    )
-    return source, target
+    if listing.sources:
+        if sides[0] == "B":
+            raise DataError("Several folders cannot be the target; train with --direction AtoB, or keep one of them.")
+        source = _stacked(pairs, listing.sources, config)
+    elif _masks(pairs, sides[0], config, "source"):
+        source = classes.with_classes(named[0], every, sides[0], folder)
+    else:
+        source = _measured(named[0], pairs, sides[0], config, "source")
+    if _masks(pairs, sides[1], config, "target"):
+        return source, classes.with_classes(named[1], every, sides[1], folder)
+    return source, _measured(named[1], pairs, sides[1], config, "target")
+
+
+def _stacked(pairs: Sequence[Pair], names: Sequence[str], config: TrainConfig) -> ImageKind:
+    """What the sources are if they are stacked: each folder is asked for itself."""
+    given = [f"source_{name}" for name in ("channels", "range", "window") if getattr(config, f"source_{name}")]
+    given += ["source"] * (config.source == "classes")
+    if given:
+        raise ConfigError(f"{given[0]} is one for all sources, and here each folder has its own; leave it out.")
+    parts = []
+    for i, name in enumerate(names, 1):
+        side = f"A{i}"
+        if _masks(pairs, side, config, "source"):
+            raise DataError(f"{name} seems to hold class numbers, which cannot be stacked; save them as colors.")
+        files = [path for pair in pairs if (path := pair.files.get(side))]
+        found = _most_common(spread(files, PROBED))
+        gray = bool(found and found.channels == 1)
+        parts.append(_measured(ImageKind(name, channels=1 if gray else 3), pairs, side, config, "source"))
+    return stacked(parts)
 
 
 def _masks(pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> bool:
@@ -84,7 +107,7 @@ def decided(config: TrainConfig, kinds: Kinds) -> TrainConfig:
     for which, kind in zip(("source", "target"), kinds, strict=True):
         if kind.are_classes:
             found[which] = "classes"
-        elif not kind.plain:
+        elif not kind.plain and not kind.parts:
             limits = {f"{which}_range": (kind.low, kind.high), f"{which}_window": None}
             found |= {f"{which}_channels": kind.channels} | limits
     return replace(config, **found)

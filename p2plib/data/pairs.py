@@ -28,7 +28,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from p2plib.data import layout
-from p2plib.data.formats import count_others, files_below, is_image, unsupported
+from p2plib.data.formats import unsupported
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.layout import SPLITS as SPLITS
 from p2plib.data.problems import PairError, Problem
@@ -72,12 +72,14 @@ class Listing:
         unpaired: by split, the files that make no pair.
         ignored: the number of files that belong to no split, by type ("hidden", ".txt", ...).
         notes: what was guessed about all of it, one sentence each.
+        sources: the names of the folders that are stacked as A, in this order; empty: A is one folder, or half a file.
     """
 
     splits: dict[str, list[Pair]]
     unpaired: dict[str, list[Problem]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    sources: tuple[str, ...] = ()
 
 
 def _turned_apart(turns: Mapping[str, int | None], upright: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -137,7 +139,7 @@ class FilePair:
 
     def different_sizes(self, a: np.ndarray, b: np.ndarray) -> PairError:
         """The error that says so."""
-        return self._error("different size", f"A is {_size(a)} and B is {_size(b)}; make them equal")
+        return self._error("different size", f"A is {say_size(a)} and B is {say_size(b)}; make them equal")
 
     def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """A and B. Raises PairError as `read`."""
@@ -168,12 +170,12 @@ class FilePair:
         height, width = image.shape[:2]
         if width % 2:
             raise self._error(
-                "odd width", f"{_size(image)} has no two equal halves; crop it, or remove it if it is a lone image"
+                "odd width", f"{say_size(image)} has no two equal halves; crop it, or remove it if it is a lone image"
             )
         if width < MIN_ASPECT * height:
             raise self._error(
                 "not a pair",
-                f"{_size(image)} looks like a lone image, two halves side by side are at least {MIN_ASPECT} times "
+                f"{say_size(image)} looks like a lone image, two halves side by side are at least {MIN_ASPECT} times "
                 "as wide as high; remove it, or put narrow halves into two folders, A and B",
             )
         return image[:, : width // 2], image[:, width // 2 :]
@@ -203,30 +205,6 @@ class MadePair:
     def views(self, kinds: Kinds | None = None) -> dict[str, np.ndarray]:
         """A and B."""
         return dict(zip("AB", self.read(), strict=True))
-
-
-def list_pairs(root: Path) -> Listing:
-    """Find the pairs of all splits in a folder, in one pass over its files.
-
-    Raises:
-        DataError: there are no images, or two layouts at once.
-    """
-    files = files_below(root)
-    images: dict[Path, list[Path]] = defaultdict(list)
-    useless: dict[Path, list[Problem]] = defaultdict(list)
-    for path in files:
-        if is_image(path, root):
-            images[path.parent].append(path)
-        elif problem := unusable(path, root):
-            useless[path.parent].append(problem)
-    splits, unpaired, notes, used = {}, {}, [], set()
-    for split, folders in layout.layout(root, images.keys() | useless.keys()).items():
-        sides = [images.get(folder, []) for folder in folders]
-        used |= {path for side in sides for path in side}
-        splits[split], problems, note = pair_up(root, folders, sides)
-        unpaired[split] = [problem for folder in folders for problem in useless.get(folder, [])] + problems
-        notes += [f"{split}: {note}."] * bool(note)
-    return Listing(splits, unpaired, count_others(root, files, used), notes)
 
 
 def pair_up(
@@ -295,6 +273,7 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part.lower() for i, part in enumerate(parts)], name
 
 
-def _size(image: np.ndarray) -> str:
+def say_size(image: np.ndarray) -> str:
+    """Width and height for messages, for example "512x256"."""
     height, width = image.shape[:2]
     return f"{width}x{height}"

@@ -35,6 +35,7 @@ class Raster:
     """A raster open for reading; see `open_raster`.
 
     Attributes:
+        path: its file.
         height: rows.
         width: columns.
         channels: bands, or pages of a TIFF whose pages are its channels.
@@ -45,7 +46,7 @@ class Raster:
     def __init__(self, path: Path, header: Header, pages: Sequence[Any]) -> None:
         self.height, self.width, self.channels, self.dtype = header.stored
         self.nodata = header.nodata
-        self._path, self._pages = path, pages
+        self.path, self._pages = path, pages
 
     def read(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """A window as stored, (height, width, channels), values without data among them: see `stored.is_missing`.
@@ -55,14 +56,14 @@ class Raster:
         """
         if not (0 <= top <= top + height <= self.height and 0 <= left <= left + width <= self.width):
             raise DataError(
-                f"{self._path}: rows {top} to {top + height} and columns {left} to {left + width} are not all within "
+                f"{self.path}: rows {top} to {top + height} and columns {left} to {left + width} are not all within "
                 f"{self.height}x{self.width}."
             )
         window = ((top, top + height), (left, left + width))
-        with _speaking_of(self._path):
+        with _speaking_of(self.path):
             read = [page.read(window=window) for page in self._pages]
             bands = read[0] if len(read) == 1 else np.concatenate(read)
-        return to_stored(np.moveaxis(bands, 0, -1), self._path)
+        return to_stored(np.moveaxis(bands, 0, -1), self.path)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Folders are searched to any depth and mirrored: `photos/trip/a.jpg` of the input
 Class masks of numbers become palette PNGs, with the names of the classes in the text chunk "classes". Results that PNG
 cannot hold, and those of GeoTIFFs, which keep their georeference, become `.tif`. A GeoTIFF is read and
 written row by row, if the model sees images at their own scale (`load` "crop"), so it may be larger than memory.
+If the source is several folders, these are expected in an input; else a file holds all channels itself.
 Names that start with a dot are skipped, as is an `out` inside an input. Broken images are reported and left out.
 
 Each result holds a record of how it was made (PNG text chunk "p2plib", or TIFF's description): the model's description,
@@ -33,12 +34,12 @@ from p2plib.data import rasters
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
 from p2plib.data.image import count_images
 from p2plib.data.kind import ImageKind
-from p2plib.data.reading import read_as
-from p2plib.data.stored import holds, is_missing
+from p2plib.data.stack import partners, read_stacked
 from p2plib.data.values import DESCRIPTION, read_description, write_values
 from p2plib.errors import DataError, WriteError
 from p2plib.files import part_name, replacing
-from p2plib.inference.translate import translate, translate_rows
+from p2plib.inference.rows import BATCH, is_streamed, write_rows
+from p2plib.inference.translate import translate
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
@@ -48,10 +49,6 @@ Result = TypeVar("Result")
 
 AHEAD = 3
 """Images decoded ahead while the network runs; one of 8192x8192 pixels takes 200 MB."""
-BATCH = 8
-"""Images per call of the network, if they are no larger than the model."""
-STREAMED = 1 << 24
-"""Rasters of more pixels than this are translated row by row where possible."""
 _TAGS = ("ImageDescription", "DateTime", "Artist", "Copyright")
 _TAGS_OF_TAKING = ("DateTimeOriginal", "OffsetTimeOriginal")
 
@@ -105,7 +102,7 @@ def translate_files(
         DataError: an input is missing or would be overwritten, two share an output file, or `out` is not writable.
         ConfigError: see `translate`.
     """
-    jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare), checkpoint.kinds[1])
+    jobs = _jobs(inputs, Path(out), _record(checkpoint, noise, fit, compare), *checkpoint.kinds)
     _remove_leftovers(jobs)
     done = Translated(skipped=[] if force else [job.target for job in jobs if _is_finished(job)])
     todo = _others(jobs, done.skipped)
@@ -135,48 +132,17 @@ def _is_finished(job: _Job) -> bool:
     return read_description(job.target) == job.record
 
 
-def _is_streamed(checkpoint: Checkpoint, job: _Job) -> bool:
-    if checkpoint.info.scale or checkpoint.task.keeps_lightness or not rasters.has_place(job.source):
-        return False
-    height, width, *_ = rasters.raster_header(job.source).stored
-    return height * width > STREAMED
-
-
 def _without_large(
     checkpoint: Checkpoint, jobs: Sequence[_Job], done: Translated, noise: int | None, progress: bool
 ) -> list[_Job]:
     """Translate the large rasters row by row, and return the other jobs. What cannot be read is noted in `done`."""
-    large = [job for job in jobs if _is_streamed(checkpoint, job)]
+    large = [job for job in jobs if is_streamed(checkpoint, job.source)]
     for job in large:
         try:
-            _write_rows(checkpoint, job, noise, progress)
+            write_rows(checkpoint, job.source, job.target, job.record, noise, progress)
         except DataError as error:
             done.failed[job.source] = str(error)
     return _others(jobs, [job.target for job in large])
-
-
-def _write_rows(checkpoint: Checkpoint, job: _Job, noise: int | None, progress: bool) -> None:
-    """What has no data in the source has none in the result, if its type allows that."""
-    source, target = checkpoint.kinds
-    with rasters.open_raster(job.source) as raster:
-        shape = raster.height, raster.width
-        if (raster.channels, raster.dtype) != (source.channels, source.dtype):
-            found = f"{raster.channels} channels of {raster.dtype}"
-            raise DataError(f"{job.source}: holds {found}, not {source.channels} of {source.dtype}; convert it.")
-
-        def read(top: int, bottom: int) -> np.ndarray:
-            values = raster.read(top, 0, bottom - top, raster.width)
-            values[is_missing(values, raster.nodata)] = source.low
-            return values
-
-        rows, top = translate_rows(checkpoint, read, shape, noise, BATCH, progress), 0
-        size = (*shape, target.channels, target.dtype)
-        with rasters.create_raster(job.target, *size, like=job.source, description=job.record) as result:
-            for values in rows:
-                if raster.nodata is not None and holds(target.dtype, raster.nodata):
-                    values[is_missing(raster.read(top, 0, len(values), raster.width), raster.nodata)] = raster.nodata
-                result.write(values, top, 0)
-                top += len(values)
 
 
 def _batches(jobs: Sequence[_Job], checkpoint: Checkpoint, done: Translated) -> Iterator[list[tuple[_Job, np.ndarray]]]:
@@ -199,9 +165,11 @@ def _batches(jobs: Sequence[_Job], checkpoint: Checkpoint, done: Translated) -> 
         yield small
 
 
-def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any], kind: ImageKind) -> list[_Job]:
+def _jobs(
+    inputs: Sequence[str | Path], out: Path, record: dict[str, Any], source: ImageKind, kind: ImageKind
+) -> list[_Job]:
     """List all images to translate, checked before anything is written."""
-    named = [item for entry in inputs for item in _images(Path(entry), out)]
+    named = [item for entry in inputs for item in _images(Path(entry), out, source)]
     found = [(file, out / name.with_suffix(_suffix(file, kind, record["compare"]))) for file, name in named]
     if not found:
         raise DataError("There is nothing to translate; give image files or folders.")
@@ -216,7 +184,7 @@ def _jobs(inputs: Sequence[str | Path], out: Path, record: dict[str, Any], kind:
                 "different folders."
             )
         first[target] = file
-    return [_Job(file, target, json.dumps(record | _state(file))) for file, target in found]
+    return [_Job(file, target, json.dumps(record | _state(file, source))) for file, target in found]
 
 
 def _suffix(source: Path, target: ImageKind, compare: bool) -> str:
@@ -225,8 +193,10 @@ def _suffix(source: Path, target: ImageKind, compare: bool) -> str:
     return ".png" if compare or (fits and not rasters.has_place(source)) else ".tif"
 
 
-def _images(entry: Path, out: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the image files of an input, each with its path below the output folder."""
+def _images(entry: Path, out: Path, source: ImageKind) -> Iterator[tuple[Path, Path]]:
+    """Yield the image files of an input, each with its path below the output folder; of a stack, the first part's."""
+    if source.parts and (first := entry / source.parts[0].name).is_dir():
+        entry = first
     if entry.is_file():
         yield entry, Path(entry.name)
         return
@@ -250,9 +220,15 @@ def _record(checkpoint: Checkpoint, noise: int | None, fit: bool, compare: bool)
     return {"model": model, "step": checkpoint.info.step, "noise": noise, "fit": fit, "compare": compare}
 
 
-def _state(file: Path) -> dict[str, int]:
-    status = file.stat()
-    return {"source_bytes": status.st_size, "source_time": status.st_mtime_ns}
+def _state(file: Path, source: ImageKind) -> dict[str, int]:
+    files = [file]
+    with contextlib.suppress(DataError):  # reported when it is read
+        files = [*partners(file, source)]
+    states = [path.stat() for path in files]
+    return {
+        "source_bytes": sum(state.st_size for state in states),
+        "source_time": max(state.st_mtime_ns for state in states),
+    }
 
 
 def _remove_leftovers(jobs: list[_Job]) -> None:
@@ -283,7 +259,7 @@ def _read(job: _Job, kind: ImageKind) -> tuple[np.ndarray | DataError, int]:
     try:
         if why := unsupported(job.source, job.source.parent):
             raise DataError(f"{job.source}: {why}.")
-        image = read_as(job.source, kind, missing=kind.low)
+        image = read_stacked(job.source, kind, missing=kind.low)
         if not kind.plain:
             return image, 1
         with Image.open(job.source) as opened:

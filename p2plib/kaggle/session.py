@@ -243,7 +243,7 @@ def _download(data: str) -> None:
 def _suits(folder: Path, config: TrainConfig) -> bool:
     """Whether a folder holds what the task needs: pairs or photos."""
     with suppress(DataError):
-        return "train" in TASKS[config.task]().list(folder).splits
+        return "train" in TASKS[config.task]().list(folder, sources=config.sources).splits
     return False
 
 

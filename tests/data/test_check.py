@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from p2plib.data.check import check, sheet
-from p2plib.data.pairs import list_pairs
+from p2plib.data.listing import list_pairs
 from p2plib.data.problems import PairError
 from p2plib.errors import DataError
 

@@ -9,7 +9,7 @@ from PIL import Image
 from p2plib.cli.main import main
 from p2plib.data import combine
 from p2plib.data.image import read_rgb, save_image
-from p2plib.data.pairs import list_pairs
+from p2plib.data.listing import list_pairs
 from p2plib.errors import DataError
 
 

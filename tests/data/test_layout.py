@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from p2plib.data import layout
 from p2plib.data.formats import image_files, unsupported
 from p2plib.data.image import read_rgb
-from p2plib.data.pairs import list_pairs
+from p2plib.data.listing import list_pairs
 from p2plib.data.problems import PairError
 from p2plib.errors import DataError
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2plib.data.pairs import FilePair, Pair, list_pairs
+from p2plib.data.listing import list_pairs
+from p2plib.data.pairs import FilePair, Pair
 from p2plib.data.problems import PairError, Problem
 from p2plib.errors import DataError
 

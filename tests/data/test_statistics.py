@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from p2plib.data import toy
-from p2plib.data.pairs import list_pairs
+from p2plib.data.listing import list_pairs
 from p2plib.data.statistics import channel_statistics, class_shares, label_palette, nearest, palette
 
 RED, GREEN, GRAY = (250, 10, 10), (10, 250, 10), (128, 128, 128)

@@ -8,9 +8,10 @@ rasterio = pytest.importorskip("rasterio")
 
 import p2plib  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402
+from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.data.values import read_values, write_values  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
-from p2plib.inference import folders  # noqa: E402
+from p2plib.inference import rows  # noqa: E402
 from p2plib.inference.folders import translate_files  # noqa: E402
 from p2plib.training.loop import train  # noqa: E402
 
@@ -109,7 +110,7 @@ def test_a_geotiff_keeps_its_place_whole_or_row_by_row(terrain, tmp_path, monkey
         file.write(np.moveaxis(bands, -1, 0))
     results = {}
     for name, limit in (("whole", 10**9), ("rows", 1000)):
-        monkeypatch.setattr(folders, "STREAMED", limit)
+        monkeypatch.setattr(rows, "STREAMED", limit)
         done = translate_files(model, [scene], tmp_path / name)
         assert [path.name for path in done.written] == ["scene.tif"] and not done.failed
         assert translate_files(model, [scene], tmp_path / name).skipped == done.written
@@ -118,6 +119,42 @@ def test_a_geotiff_keeps_its_place_whole_or_row_by_row(terrain, tmp_path, monkey
             results[name] = file.read(1)
     assert (results["rows"][:20, :30] == 9999).all()
     np.testing.assert_allclose(results["rows"][25:, 35:], results["whole"][25:, 35:], atol=1e-3)
+
+
+def test_several_source_folders_are_stacked(terrain, tmp_path, monkeypatch):
+    for path in sorted(terrain.glob("*/A/*.tif")):
+        bands = read_values(path)
+        for name, own in (("near", bands[..., :1]), ("far", bands[..., 1:].astype(np.float32))):
+            target = tmp_path / "data" / path.parent.parent.name / name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_values(target, own)
+        target = tmp_path / "data" / path.parent.parent.name / "height" / path.name
+        target.parent.mkdir(exist_ok=True)
+        write_values(target, read_values(path.parent.parent / "B" / path.name))
+    settings = config(tmp_path / "data", sources=("near", "far"), load="crop", run_dir=str(tmp_path / "run"))
+    model = p2plib.load(train(settings, show=lambda snapshot: None))
+    assert model.kinds[0].describe().startswith("near + far: 4 channels, stacked: near: 1 channel of uint16, 0 to 4095")
+
+    val = tmp_path / "data/val"
+    done = translate_files(model, [val], tmp_path / "out", compare=False)
+    assert [path.relative_to(tmp_path).as_posix() for path in done.written] == ["out/0.tif", "out/1.tif"]
+    assert not done.failed and translate_files(model, [val], tmp_path / "out").skipped == done.written
+    source, _ = open_dataset(settings)["val"].read(0)
+    [expected] = p2plib.translate(model, [source])
+    np.testing.assert_array_equal(read_values(done.written[0]), expected)
+
+    for name in ("near", "far"):  # the same scene as GeoTIFFs, whole and row by row
+        bands = read_values(val / name / "0.tif")
+        (tmp_path / "scene" / name).mkdir(parents=True)
+        shape = {"height": 40, "width": 72, "count": bands.shape[-1], "dtype": bands.dtype.name}
+        with rasterio.open(tmp_path / "scene" / name / "0.tif", "w", driver="GTiff", **shape, **PLACE) as file:
+            file.write(np.moveaxis(bands, -1, 0))
+    monkeypatch.setattr(rows, "STREAMED", 1000)
+    [written] = translate_files(model, [tmp_path / "scene"], tmp_path / "rows").written
+    np.testing.assert_allclose(read_values(written), expected, atol=1e-3)
+    (tmp_path / "scene/far/0.tif").unlink()
+    [why] = translate_files(model, [tmp_path / "scene"], tmp_path / "rows", force=True).failed.values()
+    assert "there is no image called 0 in" in why
 
 
 def test_depth_is_written_as_png_where_that_holds_it(tmp_path):

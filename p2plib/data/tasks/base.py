@@ -59,13 +59,14 @@ class Task(ABC):
         """The unit of its data sets in messages: "photos" or "pairs"."""
         return "photos" if self.from_photos else "pairs"
 
-    def list(self, data: str | Path, size: int | None = None) -> Listing:
+    def list(self, data: str | Path, size: int | None = None, sources: Sequence[str] = ()) -> Listing:
         """Find the pairs of a data set, in one pass over its files.
 
         Args:
             data: a name from the catalog, or a folder. A name wins over a folder of that name in the current
                 directory: write "./maps" for the folder. A `Path` is always a folder.
             size: largest side in pixels that is needed. Images may still be larger. None means full size.
+            sources: the names of folders that are stacked as the source, for tasks that take pairs.
 
         Raises:
             DataError: the data set does not exist, is not downloaded yet, has no images, or does not suit the task.
@@ -74,10 +75,10 @@ class Task(ABC):
         self.check(entry)
         if entry and entry.make:
             return made_listing(entry, self.maker(entry.make), size)
-        return self.list_folder(folder_of(data), entry, size)
+        return self.list_folder(folder_of(data), entry, size, sources)
 
     @abstractmethod
-    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
         """As `list`, for the folder of a data set."""
 
     def maker(self, make: Maker) -> Maker:
@@ -167,7 +168,7 @@ class PhotoTask(Task):
         """Why a photo is useless for the task: kind and detail of a `Problem`. None if it can be used."""
         return None
 
-    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
         """See `Task.list_folder`."""
         files = files_below(root)
         useless = {path: problem for path in files if (problem := unusable(path, root))}

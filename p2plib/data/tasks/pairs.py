@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,8 @@ import numpy as np
 from p2plib.data import toy
 from p2plib.data.catalog import Direction, Entry
 from p2plib.data.kind import ImageKind
-from p2plib.data.pairs import Listing, list_pairs
+from p2plib.data.listing import list_pairs
+from p2plib.data.pairs import Listing
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -22,9 +24,9 @@ class Pairs(Task):
 
     name = "pairs"
 
-    def list_folder(self, root: Path, entry: Entry | None, size: int | None) -> Listing:
+    def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
         """See `Task.list_folder`."""
-        return list_pairs(root)
+        return list_pairs(root, sources)
 
     def check(self, entry: Entry | None) -> None:
         """See `Task.check`."""

@@ -23,9 +23,9 @@ class Sketch(PhotoTask):
     names = ("sketch", "photo")
     redraws = True
 
-    def list(self, data: str | Path, size: int | None = None) -> Listing:
+    def list(self, data: str | Path, size: int | None = None, sources: Sequence[str] = ()) -> Listing:
         """See `Task.list`; also raises DataError if scikit-image, which draws, is not installed."""
-        listing = super().list(data, size)
+        listing = super().list(data, size, sources)
         sketch.require()
         return listing
 

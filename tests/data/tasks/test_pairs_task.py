@@ -10,7 +10,8 @@ import pytest
 from p2plib.data.catalog import CATALOG
 from p2plib.data.download import dataset_dir
 from p2plib.data.image import save_image
-from p2plib.data.pairs import Pair, list_pairs
+from p2plib.data.listing import list_pairs
+from p2plib.data.pairs import Pair
 from p2plib.data.tasks.pairs import Pairs
 from p2plib.data.toy import city
 from p2plib.errors import DataError
