@@ -80,6 +80,18 @@ def combine(
     print(combine(a, b, out, resize, label_ids, progress=sys.stderr.isatty()))
 
 
+@explained_by("p2plib.data.slices:slices")
+def slices(
+    data: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+) -> None:
+    """Cut the NIfTI and DICOM volumes in a folder into slices, one file each."""
+    from p2plib.data.slices import slices
+
+    print(slices(data, out, progress=sys.stderr.isatty()))
+
+
 @explained_by("p2plib.data.combine:split")
 def split(
     data: Annotated[Positional[Path], arg(metavar="FOLDER")],
@@ -106,4 +118,5 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "check": check,
     "combine": combine,
     "split": split,
+    "slices": slices,
 }

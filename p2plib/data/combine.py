@@ -79,7 +79,7 @@ def combine(
         DataError: an image has no partner, cannot be read, differs from its partner in size or is too narrow (the
             message names all of them); a folder is missing or holds no images; `out` is not empty or not writable.
     """
-    a, b = _folder(a), _folder(b)
+    a, b = read_folder(a), read_folder(b)
     if resize is not None and resize < 1:
         raise DataError(f"Images cannot be resized to {resize} pixels; give a size of 1 or more.")
     jobs, problems, notes = _matched(a, b)
@@ -90,7 +90,7 @@ def combine(
     def write(job: _Job, place: Path) -> None:
         save_image(place / job[1], _side_by_side(job[0], resize, label_ids))
 
-    with _new_folder(out, a, b) as place:
+    with new_folder(out, a, b) as place:
         problems += _each(lambda job: write(job, place), jobs, progress)
         _refuse(problems)
     return Written(out, dict(counts), _others(a) + _others(b), notes)
@@ -111,7 +111,7 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
         DataError: the shares are wrong; the folder has splits, is too small, or holds files that form no pair (which
             the message names); `out` is not empty or not writable.
     """
-    data = _folder(data)
+    data = read_folder(data)
     if not (val >= 0 and test >= 0 and 0 < val + test < 1):
         raise DataError(f"val {val:g} and test {test:g} must be shares that leave some pairs to train on.")
     listing = list_pairs(data)
@@ -132,12 +132,13 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
 
-    with _new_folder(out, data) as place:
+    with new_folder(out, data) as place:
         _each(lambda job: copy(job, place), jobs, progress)
     return Written(out, {name: names.count(name) for name in SPLITS if name in names}, _others(data), listing.notes)
 
 
-def _folder(path: Path) -> Path:
+def read_folder(path: Path) -> Path:
+    """An existing folder, as an absolute path. Raises DataError if it is none."""
     if not user_path(path).is_dir():
         raise DataError(f"{path}: no such folder.")
     return user_path(path).resolve()
@@ -251,8 +252,12 @@ def _refuse(problems: Sequence[Problem]) -> None:
 
 
 @contextmanager
-def _new_folder(out: Path, *sources: Path) -> Iterator[Path]:
-    """A temporary folder next to `out`, which becomes `out` when the block ends without an error."""
+def new_folder(out: Path, *sources: Path) -> Iterator[Path]:
+    """A temporary folder next to `out`, which becomes `out` when the block ends without an error.
+
+    Raises:
+        DataError: `out` lies in one of the sources, is there and not empty, or cannot be written.
+    """
     if any(out.resolve().is_relative_to(source) for source in sources):
         raise DataError(f"{out}: lies where the images come from; choose another folder.")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):

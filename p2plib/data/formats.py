@@ -11,16 +11,16 @@ from p2plib.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".npy", ".npz", ".dcm"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".avif", ".npy", ".npz", ".dcm", ".dicom"}
 )
 """File endings (lower case) that count as images."""
-VALUES_ONLY = frozenset({".npy", ".npz", ".dcm"})
+VALUES_ONLY = frozenset({".npy", ".npz", ".dcm", ".dicom"})
 """Those that Pillow does not read: files of values, which need not be what people see."""
 READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF, PNM, TGA, JPEG 2000, AVIF, NPY, NPZ or DICOM"
 """The same for messages."""
 _OTHER = frozenset(
     {".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"}
-    | {".psd", ".xcf", ".svg", ".pdf", ".eps", ".ai", ".exr", ".hdr", ".nii"}
+    | {".psd", ".xcf", ".svg", ".pdf", ".eps", ".ai", ".exr", ".hdr"}
 )
 """Endings of images that p2plib does not read."""
 _STAND_INS = frozenset(
@@ -88,6 +88,8 @@ def image_files(folder: Path) -> list[Path]:
 
 def unsupported(path: Path, below: Path) -> str | None:
     """Why a file that the user takes for an image is none: one clause; None for images, and for other files."""
+    if path.name.lower().endswith((".nii", ".nii.gz")) and not is_hidden(path, below):
+        return "is a volume; cut all volumes into slices first: python -m p2plib data slices FOLDER OUT"
     meant = Path(path.stem.removeprefix("."))
     if path.suffix.lower() in _STAND_INS and meant.suffix.lower() in IMAGE_SUFFIXES | _OTHER:
         if is_hidden(path.parent, below) or path.with_name(meant.name).exists():

@@ -34,6 +34,11 @@ def split_named(name: str) -> str | None:
     return _SPLIT_OF.get(name.lower())
 
 
+def side_named(name: str) -> bool:
+    """Whether a folder of this name holds one side of pairs, of a split or not."""
+    return bool(_SIDE.fullmatch(name.lower()) or _WITH_SIDE.fullmatch(name.lower()))
+
+
 class _Place(NamedTuple):
     """What a folder holds by its name: a split, and side A, A1, B or (empty) both; `layout` is the kind of layout."""
 

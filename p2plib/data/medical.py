@@ -82,6 +82,22 @@ def read_dicom(path: Path, slice: int) -> np.ndarray:
     return values.astype(stored.dtype)
 
 
+def place_of_dicom(path: Path) -> tuple[str, float]:
+    """The series of a DICOM file, and its slice's place in it: in mm along the body where it says so, else its number.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _speaking_of(path):
+        data = _dicom(path, stop_before_pixels=True)
+        place = float(data.get("InstanceNumber") or 0)
+        across, position = data.get("ImageOrientationPatient"), data.get("ImagePositionPatient")
+        if across and position:
+            normal = np.cross(np.array(across[:3], float), np.array(across[3:], float))
+            place = float(normal @ np.array(position, float))
+        return str(data.get("SeriesInstanceUID", "")), place
+
+
 def _dicom(path: Path, stop_before_pixels: bool) -> Any:
     import pydicom
 

@@ -66,6 +66,7 @@ class Command(NamedTuple):
 ALL = (
     Command("data check", lambda case: [case.data / "pairs", "--sheet", case.out / "sheet.png"]),
     Command("data combine", lambda case: [case.data / "a", case.data / "b", case.out / "new"]),
+    Command("data slices", lambda case: [case.data / "volumes", case.out / "new"]),
     Command("data split", lambda case: [case.data / "pairs", "--val", "0.5", "--out", case.out / "new"]),
     Command(
         "evaluate",
@@ -120,6 +121,8 @@ def home(tmp_path_factory) -> Iterator[Path]:
     info = checkpoint.CheckpointInfo(config, ("photo", "map"), 1, 1, {})
     checkpoint.save_generator(folder / "run" / "checkpoints" / "best.keras", build_generator(config), info)
     make_video(folder / "v.mp4")
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 2), np.int16), np.eye(4)), folder / "volume.nii")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "load_generator", functools.cache(checkpoint.load_generator))
         patch.setattr(features, "available", lambda name: False)
@@ -172,6 +175,8 @@ def make_case(folder: Path, name: str, place: str) -> Case:
         save_image(data / side / f"{name[:100]}.png", toy.city(0, 32)[side == "b"])
     (data / "kernel.json").write_text('{"id": "me/run", "title": "run", "enable_gpu": true}')
     shutil.copy(folder / "v.mp4", data)
+    (data / "volumes").mkdir()
+    shutil.copy(folder / "volume.nii", data / "volumes" / f"{name[:100]}.nii")
     shutil.copy(folder / "run" / "checkpoints" / "best.keras", model := data / f"{name[:100]}.model")
     save_image(image := data / f"{name[:240]}.png", toy.city(0, 32)[0])
     out = Path("/sys/kernel") if place == "read-only" else folder / "out"
