@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def standardized(extractor: distances.Extractor, real: np.ndarray) -> distances.Extractor:
     """The extractor, with features scaled to mean 0 and deviation 1 over the real images."""
-    found = extractor(real)
+    found = extractor(real).astype(np.float64)
     mean, deviation = found.mean(0), found.std(0) + 1e-6
     return distances.Extractor(f"{extractor.name}, standardized", lambda images: (extractor(images) - mean) / deviation)
 
@@ -132,7 +132,8 @@ def main() -> None:
     for name, images in generated.items():
         protocol = evaluate.conditions(steps[name], dataset, asked.split, len(images))
         protocol |= {"epochs": asked.epochs} if asked.epochs else {"seconds": asked.seconds}
-        result = evaluate.judge(dataset, asked.split, loaded, images, protocol, extractor, palette=None)
+        made = [(loaded, images)]
+        result = evaluate.judge(dataset, asked.split, len(images), made, protocol, extractor, palette=None)
         found[name] = dataclasses.replace(
             result, sets=result.sets | vividness(loaded.targets, images) | {"steps": steps[name]}
         )

@@ -81,10 +81,10 @@ print(f"trained on {info.config.data} for {info.step} steps, {info.epoch} epochs
 # %% [markdown]
 # ## Results at a glance
 #
-# `evaluate` runs the generator over a split that it was not trained on.
+# `evaluate` runs the generator over a split that it was not trained on, here over at most 200 images of it.
 
 # %%
-result = evaluate(model, split="val")
+result = evaluate(model, split="val", limit=200)
 print(", ".join(f"{name} {value}" for name, value in result.protocol.items() if name != "step"))
 
 # %%

@@ -216,7 +216,7 @@ run = train(config, show=widgets.progress())
 
 # %%
 model = load(run)
-result = evaluate(model)
+result = evaluate(model, limit=200)
 print(f"{len(result.images)} of {result.total} validation images, at {model.size}x{model.size}")
 
 # %% tags=["nbval-ignore-output"]

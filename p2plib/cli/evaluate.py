@@ -110,7 +110,7 @@ def compare(
 
     if not checkpoints:
         raise ConfigError("There is nothing to compare; name checkpoints.")
-    result = compare(load_all(checkpoints), data, split, limit, noise, _extractor(extractor))
+    result = compare(load_all(checkpoints), data, split, limit, noise, _extractor(extractor), keep=count)
     print(result.table())
     result.write_json(out / "comparison.json")
     figures.save(figures.image_grid(result.columns(count)), out / "sheet.png")
@@ -137,7 +137,7 @@ def grid(
 
     check_writable(out)
     model = p2plib.load(checkpoint)
-    result = p2plib.evaluate(model, data, split, count, noise)
+    result = p2plib.evaluate(model, data, split, count, noise, keep=count)
     figures.save(figures.result_grid(result.sources, result.generated, result.targets, model.info.names), out)
     print(out)
 

@@ -15,6 +15,7 @@ from PIL import Image
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import entry_of
 from p2plib.data.classes import MOST_LABEL_IDS
+from p2plib.data.duplicates import Hashes
 from p2plib.data.formats import VALUES_ONLY
 from p2plib.data.image import (
     color_profile,
@@ -306,16 +307,23 @@ def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
     earlier: list[_Seen] = []
     for pairs in seen.values():
         names = {(side, digest): pair.name for pair in reversed(earlier) for side, digest in pair.digests.items()}
-        near = [pair for pair in earlier if pair.fingerprint is not None]
-        fingerprints = np.array([pair.fingerprint for pair in near])
+        copies = _copies(earlier, pairs)
         for pair in pairs:
             twins = {side: names.get((side, digest)) for side, digest in pair.digests.items()}
             exact = [f"{side} is the same image as in {name}" for side, name in twins.items() if name]
             if exact:
                 yield Problem(pair.name, "in two splits", ", ".join(exact), broken=False)
-            elif near and pair.fingerprint is not None:
-                distances = np.bitwise_count(fingerprints ^ pair.fingerprint).sum(axis=1)
-                if distances.min() <= NEAR_DUPLICATE * pair.fingerprint.size // 64:
-                    twin = near[distances.argmin()].name
-                    yield Problem(pair.name, "nearly in two splits", f"looks like a copy of {twin}", broken=False)
+            elif pair.name in copies:
+                detail = f"looks like a copy of {copies[pair.name]}"
+                yield Problem(pair.name, "nearly in two splits", detail, broken=False)
         earlier += pairs
+
+
+def _copies(earlier: Sequence[_Seen], pairs: Sequence[_Seen]) -> dict[str, str]:
+    """The names of the pairs that are nearly one of those earlier, and the names of those."""
+    known, asked = ([pair for pair in some if pair.fingerprint is not None] for some in (earlier, pairs))
+    if not known or not asked:
+        return {}
+    hashes, others = (np.array([pair.fingerprint for pair in some]) for some in (known, asked))
+    found = Hashes(hashes, NEAR_DUPLICATE * hashes.shape[1] // 64).nearest(others)
+    return {pair.name: known[i].name for pair, i in zip(asked, found, strict=True) if i is not None}

@@ -113,6 +113,10 @@ class Split:
         sources, targets = (np.stack(side) for side in zip(*pairs, strict=True))
         return Loaded(sources, targets, used.names, list(used.left_out))
 
+    def readable(self) -> Split:
+        """Those of the pairs that can be used: each is read once, and none is kept in memory. Raises as `load`."""
+        return self.usable(lambda pair: bool(self.sides(pair)))[1]
+
     def originals(self, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """Source and target of at most `limit` pairs, evenly spaced (0: all), at their own size. Raises as `load`."""
         return self.spread(limit).usable(self.sides)[0]

@@ -13,7 +13,7 @@ import numpy as np
 from p2plib import files
 from p2plib.data.pairs import spread
 from p2plib.errors import ConfigError, DataError
-from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, say_shape, without_infinity
+from p2plib.evaluation.evaluate import KEPT, Evaluation, evaluate, in_words, say_shape, without_infinity
 from p2plib.hub.names import parse
 from p2plib.inference.checkpoint import find, load, short_name
 
@@ -94,10 +94,10 @@ class Comparison:
         """Images for `figures.image_grid`: source, one generated image per checkpoint, and expected image.
 
         Args:
-            count: number of images, evenly spaced over the split.
+            count: number of images, evenly spaced over those that the evaluations hold.
         """
         first = next(iter(self.evaluations.values()))
-        shown = spread(range(len(first.images)), count)
+        shown = spread(range(len(first.sources)), count)
         generated = {name: evaluation.generated[shown] for name, evaluation in self.evaluations.items()}
         return {self.names[0]: first.sources[shown]} | generated | {f"expected {self.names[1]}": first.targets[shown]}
 
@@ -109,6 +109,7 @@ def compare(
     limit: int = 0,
     noise: int | None = None,
     extractor: Extractor | None = None,
+    keep: int = KEPT,
 ) -> Comparison:
     """Evaluate several checkpoints on the same images.
 
@@ -121,19 +122,17 @@ def compare(
         limit: maximum number of pairs, evenly spaced over the split (0: all).
         noise: see `p2plib.translate`.
         extractor: see `p2plib.evaluate`.
+        keep: how many images each evaluation holds.
 
     Raises:
         ConfigError: the checkpoints differ in task, direction or `load`, and so in the images they are scored on.
         DataError: the data set or the split cannot be used, or the checkpoints held out different pairs of it.
     """
-    for kind in ("task", "direction", "load"):
-        found = {name: getattr(model.info.config, kind) for name, model in checkpoints.items()}
-        if len(set(found.values())) > 1:
-            raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models of one {kind}.")
+    _need_alike(checkpoints)
     first = next(iter(checkpoints.values())).info
     size = say_shape(max(model.shape for model in checkpoints.values()))
     evaluations = {
-        name: evaluate(model, data or first.config.data, split, limit, noise, extractor=extractor, size=size)
+        name: evaluate(model, data or first.config.data, split, limit, noise, extractor=extractor, size=size, keep=keep)
         for name, model in checkpoints.items()
     }
     if len({tuple(evaluation.images) for evaluation in evaluations.values()}) > 1:
@@ -142,6 +141,14 @@ def compare(
             "pairs; give --data with a split that none of the models was trained on."
         )
     return Comparison(evaluations, {name: objective(model) for name, model in checkpoints.items()}, first.names)
+
+
+def _need_alike(checkpoints: Mapping[str, Checkpoint]) -> None:
+    """Raise a ConfigError if models cannot be scored on the same images."""
+    for kind in ("task", "direction", "load"):
+        found = {name: getattr(model.info.config, kind) for name, model in checkpoints.items()}
+        if len(set(found.values())) > 1:
+            raise ConfigError(f"These checkpoints have different {kind}s ({found}); compare models of one {kind}.")
 
 
 def load_all(paths: Sequence[str | Path]) -> dict[str, Checkpoint]:
@@ -184,8 +191,9 @@ def bootstrap(
     Returns:
         Lower and upper bound.
     """
-    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
+    rng, count = np.random.default_rng(seed), len(values)  # one sample at a time: all would be 2,000 times the values
+    means = [values[rng.integers(0, count, count)].mean() for _ in range(resamples)]
     tail = (1 - level) / 2
     # inverted_cdf picks one of the means: interpolation between infinite ones would give NaN
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail], method="inverted_cdf")
+    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
     return float(low), float(high)

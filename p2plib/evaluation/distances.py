@@ -7,17 +7,21 @@ from the same protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from p2plib import runtime
-from p2plib.data.image import resize_image, to_float
+from p2plib.data.image import Shape, resize_image, to_float
 from p2plib.errors import DataError
 
 FID_IMAGES = 2048
 """Fewest images for FID with 2,048 features: below this, the covariance is singular and the bias is large."""
+
+BATCH = 32
+"""How many images an extractor sees at a time."""
+_ROWS = 2048  # of features at a time: the temporary arrays do not grow with their number
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,11 @@ class Extractor:
     name: str
     """Network and weights, for the protocol."""
     function: Callable[[np.ndarray], np.ndarray]
-    """uint8 images (N, H, W, 3) -> features, float (N, D). It is called with at most 32 images at a time."""
+    """uint8 images (N, H, W, 3) -> features, float (N, D). It is called with at most `BATCH` images at a time."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The features of uint8 images (N, H, W, 3): float64 (N, D)."""
-        chunks = [self.function(images[i : i + 32]) for i in range(0, len(images), 32)]
-        return np.concatenate(chunks).astype(np.float64)
+        """The features of uint8 images (N, H, W, 3): float (N, D), in the type that the function gives."""
+        return np.concatenate([self.function(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
 
 def inception_v3(weights: str | None = "imagenet") -> Extractor:
@@ -74,15 +77,18 @@ def fid(a: np.ndarray, b: np.ndarray) -> float:
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). With C1 = A^T A and C2 = B^T B, the trace of (C1 C2)^(1/2) is the sum
     of the singular values of A B^T. This needs no matrix square root, so it stays real with fewer images than features.
 
-    FID is biased for small sets; see `FID_IMAGES`. `kid` is unbiased.
+    FID is biased for small sets; see `FID_IMAGES`. `kid` is unbiased. Both compute in float64, whatever the features'
+    type.
 
     Args:
         a: features, float (N, D), N at least 2.
         b: features, float (M, D).
     """
-    cross = np.linalg.svd(_factor(a) @ _factor(b).T, compute_uv=False).sum()
-    spread = a.var(axis=0, ddof=1).sum() + b.var(axis=0, ddof=1).sum()
-    return float(max(((a.mean(0) - b.mean(0)) ** 2).sum() + spread - 2 * cross, 0))
+    means = [features.mean(0, dtype=np.float64) for features in (a, b)]
+    factors = [_factor(features, mean) for features, mean in zip((a, b), means, strict=True)]
+    cross = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    spread = sum((factor**2).sum() for factor in factors)
+    return float(max(((means[0] - means[1]) ** 2).sum() + spread - 2 * cross, 0))
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -100,8 +106,8 @@ def kid(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         KID and its standard error.
     """
     n, m = len(a), len(b)
-    in_a, in_b = _kernel_sums(a, a, own=False), _kernel_sums(b, b, own=False)
-    a_to_b, b_to_a = _kernel_sums(a, b), _kernel_sums(b, a)
+    in_a, in_b = (_kernel_sums(x, x)[0] - _own_kernel(x) for x in (a, b))
+    a_to_b, b_to_a = _kernel_sums(a, b)
     all_a, all_b, cross = in_a.sum(), in_b.sum(), a_to_b.sum()
     value = all_a / (n * (n - 1)) + all_b / (m * (m - 1)) - 2 * cross / (n * m)
     # estimates without row i of a, or of b; each row appears twice in the sum over its own set
@@ -130,12 +136,48 @@ def sliced_wasserstein(real: np.ndarray, generated: np.ndarray, seed: int = 0) -
     Returns:
         The distance by the shorter side of each level: {256: 21.3, 128: ..., 16: ...}.
     """
-    rng = np.random.default_rng(seed)
-    levels = _level_shapes(*real.shape[1:3])
-    each = max(1, min(128, _PATCHES // len(real)))
-    places = [rng.integers(0, np.array(shape) - _SIDE + 1, (len(real), each, 2)) for shape in levels]
-    sets = [_patches(images, places) for images in (real, generated)]
-    return {min(shape): 1000 * _sliced(a, b, rng) for shape, a, b in zip(levels, *sets, strict=True)}
+    patches = Patches(len(real), real.shape[1:3], seed)
+    patches.add(real, generated)
+    return patches.distances()
+
+
+class Patches:
+    """The patches of two sets of images, a few of which are added at a time; see `sliced_wasserstein`.
+
+    Args:
+        count: how many images each set will have.
+        shape: their height and width.
+        seed: random seed for positions and directions.
+    """
+
+    def __init__(self, count: int, shape: Shape, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.shapes = _level_shapes(*shape)
+        each = max(1, min(128, _PATCHES // count))
+        self.places = [self.rng.integers(0, np.array(level) - _SIDE + 1, (count, each, 2)) for level in self.shapes]
+        sizes = (2, count, each, 3, _SIDE, _SIDE)
+        self.found = [np.empty(sizes, np.float32) for _ in self.shapes]
+        self.filled = 0
+
+    def add(self, real: np.ndarray, generated: np.ndarray) -> None:
+        """Take the patches of the next images of both sets, uint8 (N, H, W, 3); processes one image at a time."""
+        for pair in zip(real, generated, strict=True):
+            for side, image in enumerate(pair):
+                levels = _pyramid(image, len(self.shapes))
+                for found, level, places in zip(self.found, levels, self.places, strict=True):
+                    windows = np.lib.stride_tricks.sliding_window_view(level, (_SIDE, _SIDE), (0, 1))
+                    corners = places[self.filled]
+                    found[side, self.filled] = windows[corners[:, 0], corners[:, 1]]
+            self.filled += 1
+
+    def distances(self) -> dict[int, float]:
+        """The distance by the shorter side of each level, once all images are there. The patches are gone then."""
+        found, self.found = self.found, []
+        distances = {}
+        for shape in self.shapes:
+            real, generated = (_normalize(patches.reshape(-1, *patches.shape[2:])) for patches in found.pop(0))
+            distances[min(shape)] = 1000 * _sliced(real, generated, self.rng)
+        return distances
 
 
 _PATCHES = 1 << 14
@@ -144,17 +186,36 @@ _COARSEST = 16
 _DIRECTIONS = 512  # the paper's code: 4 times 128
 
 
-def _factor(features: np.ndarray) -> np.ndarray:
+def _factor(features: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """A matrix F with F^T F = the covariance of the features (N, D); F has min(N, D) rows."""
-    centered = (features - features.mean(0)) / np.sqrt(len(features) - 1)
-    return np.asarray(np.linalg.qr(centered, mode="r")) if len(features) > features.shape[1] else centered
+    factor = np.zeros((0, features.shape[1]))
+    for block in _blocks(features):
+        factor = np.concatenate([factor, (block - mean) / np.sqrt(len(features) - 1)])
+        if len(factor) > features.shape[1]:  # the R of Q R keeps R^T R, and the next rows can be put below it
+            factor = np.asarray(np.linalg.qr(factor, mode="r"))
+    return factor
 
 
-def _kernel_sums(a: np.ndarray, b: np.ndarray, own: bool = True) -> np.ndarray:
-    """For each row of `a`, the sum of its kernel with the rows of `b`, (N,); computed in blocks of rows."""
-    blocks = [((a[i : i + 512] @ b.T / a.shape[1] + 1) ** 3).sum(1) for i in range(0, len(a), 512)]
-    sums = np.concatenate(blocks)
-    return sums if own else sums - ((a**2).sum(1) / a.shape[1] + 1) ** 3
+def _kernel_sums(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of the kernel of all rows of `a` with all of `b`: for each row of `a`, (N,), and each of `b`, (M,)."""
+    of_a, of_b = np.zeros(len(a)), np.zeros(len(b))
+    for i, x in enumerate(_blocks(a)):
+        for j, y in enumerate(_blocks(b)):
+            kernel = (x @ y.T / a.shape[1] + 1) ** 3
+            of_a[i * _ROWS :][: len(x)] += kernel.sum(1)
+            of_b[j * _ROWS :][: len(y)] += kernel.sum(0)
+    return of_a, of_b
+
+
+def _own_kernel(a: np.ndarray) -> np.ndarray:
+    """The kernel of each row with itself, (N,)."""
+    return np.concatenate([((block**2).sum(1) / a.shape[1] + 1) ** 3 for block in _blocks(a)])
+
+
+def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows, a few at a time, in float64."""
+    for i in range(0, len(features), _ROWS):
+        yield features[i : i + _ROWS].astype(np.float64)
 
 
 def _level_shapes(height: int, width: int) -> list[tuple[int, int]]:
@@ -162,16 +223,6 @@ def _level_shapes(height: int, width: int) -> list[tuple[int, int]]:
     while min(shapes[-1]) // 2 >= _COARSEST:
         shapes.append(((shapes[-1][0] + 1) // 2, (shapes[-1][1] + 1) // 2))
     return shapes
-
-
-def _patches(images: np.ndarray, places: list[np.ndarray]) -> list[np.ndarray]:
-    """The normalized patches of each level, float32 (N * P, 147); processes one image at a time."""
-    levels: list[list[np.ndarray]] = [[] for _ in places]
-    for i, image in enumerate(images):
-        for found, level, corners in zip(levels, _pyramid(image, len(places)), places, strict=True):
-            windows = np.lib.stride_tricks.sliding_window_view(level, (_SIDE, _SIDE), (0, 1))
-            found.append(windows[corners[i, :, 0], corners[i, :, 1]])  # (P, 3, 7, 7)
-    return [_normalize(np.concatenate(found)) for found in levels]
 
 
 def _normalize(patches: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,13 +17,17 @@ from p2plib import files
 from p2plib.data import record
 from p2plib.data.dataset import Dataset, Loaded, open_dataset
 from p2plib.data.image import Shape
+from p2plib.data.pairs import spread
 from p2plib.evaluation import distances, metrics
+from p2plib.evaluation.tally import Tally, in_chunks
 from p2plib.inference.translate import translate
-from p2plib.models import features
-from p2plib.registry import METRICS
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
+
+
+KEPT = 200
+"""How many images an evaluation holds unless told otherwise: 120 MB at 256 x 256."""
 
 
 class FewImagesWarning(UserWarning):
@@ -44,7 +48,8 @@ class Evaluation:
     is the mean color error in units of CIE Lab, and ab_grey is that of the gray source, the baseline. mae, for targets
     other than 8-bit RGB, is the mean absolute error in stored values, with their unit."""
     sources: np.ndarray
-    """uint8 (N, H, W, 3), like `generated` and `targets`: as people see them, whatever their values are."""
+    """uint8 (K, H, W, 3), like `generated` and `targets`: as people see them, whatever their values are. K is N or, of
+    more images than were to be kept, the number of those; `shown` says which they are."""
     generated: np.ndarray
     targets: np.ndarray
     sets: dict[str, float] = field(default_factory=dict)
@@ -54,6 +59,11 @@ class Evaluation:
     the targets."""
     total: int = 0
     """Number of pairs in the whole split."""
+
+    @property
+    def shown(self) -> list[int]:
+        """The positions in `images` of the pairs whose images are here, evenly spaced."""
+        return spread(range(len(self.images)), len(self.sources))
 
     @property
     def mean(self) -> dict[str, float]:
@@ -100,8 +110,11 @@ def evaluate(
     palette: Mapping[str, Sequence[int]] | Literal["auto"] | None = "auto",
     fid: bool | None = None,
     size: int | str | None = None,
+    keep: int = KEPT,
 ) -> Evaluation:
     """Score a checkpoint on a split, at one size without crops; where training `load` was crop, on center crops.
+
+    All pairs are read once to find broken ones; then a few at a time are read, translated and scored (see `Tally`).
 
     Args:
         checkpoint: from `p2plib.load`.
@@ -115,60 +128,57 @@ def evaluate(
             the catalog's or finds them in the targets; None skips the label metrics.
         fid: whether to compute FID; None: only with `distances.FID_IMAGES` or more images; True warns on fewer.
         size: image size for the comparison; None means the generator's.
+        keep: how many of the images the result holds, evenly spaced (0: all).
 
     Raises:
         P2PError: the data set, the split, an image or the size cannot be used.
     """
     dataset = opened(checkpoint, data, size)
-    loaded = dataset[split].load(limit)
-    # crops keep their scale
-    generated = translate(checkpoint, list(loaded.sources), noise, fit=not dataset.crop)
+    pairs = dataset[split].spread(limit).readable()
     dropout = "off" if noise is None else f"on, seed {noise}"
-    protocol = conditions(checkpoint.info.step, dataset, split, len(loaded.names)) | {
-        "noise": noise,
-        "dropout": dropout,
-    }
-    return judge(dataset, split, loaded, np.stack(generated), protocol, extractor, palette, fid)
+    protocol = conditions(checkpoint.info.step, dataset, split, len(pairs)) | {"noise": noise, "dropout": dropout}
+    fit = not dataset.crop  # crops keep their scale
+    made = ((it, np.stack(translate(checkpoint, list(it.sources), noise, fit=fit))) for it in in_chunks(pairs))
+    return judge(dataset, split, len(pairs), made, protocol, extractor, palette, fid, keep)
 
 
 def judge(
     dataset: Dataset,
     split: str,
-    loaded: Loaded,
-    generated: np.ndarray,
+    count: int,
+    made: Iterable[tuple[Loaded, np.ndarray]],
     protocol: Mapping[str, Any],
     extractor: distances.Extractor | None = None,
     palette: Mapping[str, Sequence[int]] | Literal["auto"] | None = "auto",
     fid: bool | None = None,
+    keep: int = KEPT,
 ) -> Evaluation:
-    """Score images that are generated already, by p2plib or by another program.
+    """Score images that p2plib or another program generates.
 
     Args:
         dataset: where the pairs are from.
-        split: its split, of which `loaded` are the pairs.
-        loaded: from `dataset[split].load()`.
-        generated: stored values (N, H, W, C), in the order of `loaded`.
+        split: its split, of which these are pairs.
+        count: how many pairs there are.
+        made: a few of the pairs at a time, as `dataset[split].load()` gives them, and what was generated from them:
+            stored values (N, H, W, C).
         protocol: how the images were made.
         extractor: as for `evaluate`, like all that follow.
         palette: class colors.
         fid: whether to compute FID.
+        keep: how many images the result holds.
     """
-    source, target = dataset.kinds
     protocol = dict(protocol) | {"ms_ssim_scales": metrics.scales(min(dataset.shape))}
-    scores = metrics.score(loaded.targets, generated, loaded.sources, _wanted(dataset), dataset.kinds)
-    sources, targets = source.preview(loaded.sources), target.preview(loaded.targets)
-    generated = target.preview(generated)
-    sets = {"swd": float(np.mean(list(distances.sliced_wasserstein(targets, generated).values())))}
     if colors := dataset.classes("target", split) if palette == "auto" else palette:
-        accuracy, labels = _label_scores(targets, generated, colors, each=target.are_classes)
-        scores, sets = scores | accuracy, sets | labels
         protocol["palette"] = f"{len(colors)} colors, {_from_where(dataset, palette)}"
-    if dataset.task.keeps_lightness:
-        sets |= _colorfulness(targets, generated)
     if extractor:
-        sets |= _feature_distances(targets, generated, extractor, fid)
-        protocol |= {"extractor": extractor.name, "fid": _fid_note(len(loaded.names), fid)}
-    return Evaluation(protocol, loaded.names, scores, sources, generated, targets, sets, len(dataset[split]))
+        protocol |= {"extractor": extractor.name, "fid": _fid_note(count, fid)}
+    tally = Tally(dataset, count, colors, extractor, keep)
+    for loaded, generated in made:
+        tally.add(loaded, generated)
+    sets = tally.sets(_with_fid(count, fid))
+    scores = {name: column.rows for name, column in tally.scores.items()}
+    sources, generated, targets = (column.rows for column in tally.kept)
+    return Evaluation(protocol, tally.names, scores, sources, generated, targets, sets, len(dataset[split]))
 
 
 def _from_where(dataset: Dataset, palette: Any) -> str:
@@ -237,38 +247,6 @@ def in_words(protocol: Mapping[str, Any], say: Callable[[Any], str] = str) -> st
 def without_infinity(row: Mapping[str, Any]) -> dict[str, Any]:
     """Replace infinity by None, for JSON."""
     return {name: None if value == math.inf else value for name, value in row.items()}
-
-
-def _wanted(dataset: Dataset) -> tuple[str, ...]:
-    """The metrics for a data set. The perceptual distance is one where the weights of its network are."""
-    seen = ("perceptual",) if features.available("lite2") else ()
-    return (*metrics.COMMON, *seen, *METRICS.added, *dataset.task.metrics)
-
-
-def _label_scores(
-    targets: np.ndarray, generated: np.ndarray, palette: Mapping[str, Sequence[int]], each: bool
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The accuracy of each image, and the label metrics over all pixels of the set; if `each`, also of every class."""
-    matrices = metrics.confusion(targets, generated, palette)
-    accuracy = matrices.trace(axis1=1, axis2=2) / matrices.sum((1, 2))
-    total = matrices.sum(0)
-    overall = metrics.label_scores(total) | (metrics.class_iou(total, palette) if each else {})
-    del overall["pixel_accuracy"]  # equals the mean of `accuracy`: all images have one size
-    return {"accuracy": accuracy}, overall
-
-
-def _colorfulness(targets: np.ndarray, generated: np.ndarray) -> dict[str, float]:
-    """The mean colorfulness of both sets."""
-    named = {"colourfulness": generated, "colourfulness_real": targets}
-    return {name: float(metrics.colorfulness(images).mean()) for name, images in named.items()}
-
-
-def _feature_distances(
-    targets: np.ndarray, generated: np.ndarray, extractor: distances.Extractor, fid: bool | None
-) -> dict[str, float]:
-    real, fake = extractor(targets), extractor(generated)
-    value, error = distances.kid(real, fake)
-    return {"kid": value, "kid_se": error} | ({"fid": distances.fid(real, fake)} if _with_fid(len(real), fid) else {})
 
 
 def _with_fid(count: int, asked: bool | None) -> bool:

@@ -29,6 +29,7 @@ from p2plib.data.statistics import Color
 from p2plib.errors import CheckpointError, DataError
 from p2plib.evaluation import metrics
 from p2plib.evaluation.evaluate import conditions, opened, say_shape
+from p2plib.evaluation.tally import in_chunks
 from p2plib.files import replacing
 from p2plib.inference.translate import generate
 
@@ -214,12 +215,14 @@ def fcn_score(
         raise CheckpointError(
             f"The segmenter was made with load {segmenter.load}, unlike the generator; train a new one."
         )
-    loaded = dataset[split].load(limit)
-    labels = np.stack([statistics.nearest(source, segmenter.palette) for source in loaded.sources])
-    photos = {"generated": generate(checkpoint.generator, loaded.sources), "real": loaded.targets}
-    classes = len(segmenter.palette)
-    matrices = {name: metrics.count(labels, segmenter.label(shown), classes) for name, shown in photos.items()}
-    protocol = conditions(checkpoint.info.step, dataset, split, len(labels)) | {
+    pairs, classes = dataset[split].spread(limit).readable(), len(segmenter.palette)
+    matrices = {name: np.zeros((classes, classes), np.int64) for name in ("generated", "real")}
+    for loaded in in_chunks(pairs):
+        labels = np.stack([statistics.nearest(source, segmenter.palette) for source in loaded.sources])
+        photos = {"generated": generate(checkpoint.generator, loaded.sources), "real": loaded.targets}
+        for name, shown in photos.items():
+            matrices[name] += metrics.count(labels, segmenter.label(shown), classes)
+    protocol = conditions(checkpoint.info.step, dataset, split, len(pairs)) | {
         "dropout": "off",
         "classes": classes,
         "most_common_class": round(float(matrices["real"].sum(1).max() / matrices["real"].sum()), 4),

@@ -142,7 +142,7 @@ def model_card(
 
 def sample(evaluation: Evaluation) -> np.ndarray:
     """A few rows of source | generated | expected, evenly spaced over the images; uint8 (H, W, 3)."""
-    shown = spread(range(len(evaluation.images)), SAMPLES)
+    shown = spread(range(len(evaluation.sources)), SAMPLES)
     scale = max(1, SAMPLE_SIDE // evaluation.sources.shape[1])
     columns = (evaluation.sources, evaluation.generated, evaluation.targets)
     return tile_images([[column[i].repeat(scale, 0).repeat(scale, 1) for column in columns] for i in shown])
@@ -178,7 +178,7 @@ def evaluated(path: str | Path) -> Evaluation | None:
     """Score a checkpoint on as many validation pairs as its training used; None if the data are not here."""
     model = checkpoint.load(path)
     try:
-        return evaluate(model, limit=model.info.config.validation_pairs)
+        return evaluate(model, limit=model.info.config.validation_pairs, keep=SAMPLES)
     except DataError:
         return None
 
@@ -229,7 +229,7 @@ def _title(info: CheckpointInfo) -> str:
 
 
 def _sample_section(info: CheckpointInfo, evaluation: Evaluation) -> str:
-    shown = spread(evaluation.images, SAMPLES)
+    shown = [evaluation.images[i] for i in spread(evaluation.shown, SAMPLES)]
     source, target = map(_text, info.names)
     split = _text(evaluation.protocol["split"])
     return (

@@ -42,7 +42,8 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
     Args:
         run: a run folder, or a model on a hub, such as hf://OWNER/NAME, whose report goes into a folder called after it
             and has no learning curves, since logs are not published.
-        limit: maximum number of validation pairs, evenly spaced (0: all).
+        limit: maximum number of validation pairs, evenly spaced (0: all). All are scored, and the page shows at most
+            `evaluate.KEPT` of them.
         data: where the data set is now, if it was moved.
 
     Returns:
@@ -73,8 +74,9 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
 
 
 def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
-    shown = spread(range(len(evaluation.images)), GRID_ROWS)
-    captions = [f"{evaluation.images[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in shown]
+    shown = spread(range(len(evaluation.sources)), GRID_ROWS)
+    of = [evaluation.shown[i] for i in shown]
+    captions = [f"{evaluation.images[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in of]
     images = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
     return figures.result_grid(*images, names, captions)
 
@@ -83,7 +85,7 @@ def _page(
     run: Path, info: CheckpointInfo, evaluation: Evaluation, facts: Mapping[str, Any], curves: bool, limit: int
 ) -> str:
     source, target = info.names
-    count, total = len(evaluation.images), evaluation.total
+    shown, total = evaluation.shown, evaluation.total
     config = info.config.to_dict()
     template = package_files("p2plib").joinpath("show", "report.html").read_text(encoding="utf-8")
     return Template(template).substitute(
@@ -94,8 +96,8 @@ def _page(
         protocol=_protocol(evaluation, total, limit),
         tables=_table("Settings", {name: config[name] for name in SETTINGS}) + _table("Training", facts),
         figures=_figures(run, config["validation_pairs"], curves),
-        heading=f"{count} of {total} validation images",
-        pairs="\n".join(_pair(evaluation, i, info.names) for i in range(count)),
+        heading=f"{len(shown)} of {total} validation images",
+        pairs="\n".join(_pair(evaluation, i, of, info.names) for i, of in enumerate(shown)),
     )
 
 
@@ -131,9 +133,10 @@ def _figures(run: Path, validation_pairs: int, curves: bool) -> str:
     return html + f'<h2>Result grid</h2>\n<div class="wide">{img}</div>'
 
 
-def _pair(evaluation: Evaluation, i: int, names: tuple[str, str]) -> str:
-    name = evaluation.images[i]
-    scores = ", ".join(f"{_title(metric)} {values[i]:.3f}" for metric, values in evaluation.scores.items())
+def _pair(evaluation: Evaluation, i: int, of: int, names: tuple[str, str]) -> str:
+    """The card of the image at `i` of those that are kept, which is that of pair `of`."""
+    name = evaluation.images[of]
+    scores = ", ".join(f"{_title(metric)} {values[of]:.3f}" for metric, values in evaluation.scores.items())
     source = widgets.img_html(evaluation.sources[i], names[0], QUALITY)
     labels = (f"generated {names[1]}", f"expected {names[1]}")
     slider = widgets.slider_html(evaluation.generated[i], evaluation.targets[i], labels, quality=QUALITY)

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
+from tolerance import rounding
 
 pytest.importorskip("keras")
 
@@ -64,6 +65,14 @@ def test_the_interval_repeats_and_takes_infinity():
     assert (low, high) == bootstrap(values)
     assert 20 <= low < high == np.inf
     assert bootstrap(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_samples_are_drawn_one_at_a_time_as_if_all_at_once():
+    values = np.random.default_rng(1).normal(size=37)
+    means = values[np.random.default_rng(0).integers(0, 37, (2000, 37))].mean(axis=1)
+    tail = (1 - 0.95) / 2
+    expected = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
+    np.testing.assert_allclose(bootstrap(values), expected, rtol=rounding(10))
 
 
 @pytest.mark.keras

@@ -75,7 +75,22 @@ def test_kid_and_its_error_by_definition():
     assert kid(b, a) == pytest.approx((value, error))
 
 
-def test_kid_does_not_depend_on_how_many_rows_are_taken_at_a_time():
+def test_fid_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatch):
+    a, b = features(0, 300, 7), features(1, 250, 7, 0.5)
+    at_once = fid(a, b)
+    monkeypatch.setattr(distances, "_ROWS", 16)
+    assert fid(a, b) == pytest.approx(at_once)
+
+
+def test_features_of_networks_count_in_float64():
+    """Far from 0, float32 would lose the small differences between sets."""
+    a, b = (features(seed, 200, 5, shift).astype(np.float32) + 1000 for seed, shift in ((0, 0), (1, 0.5)))
+    assert fid(a, b) == pytest.approx(fid(a.astype(np.float64), b.astype(np.float64)), rel=1e-12)
+    assert kid(a, b) == kid(a.astype(np.float64), b.astype(np.float64))
+
+
+def test_kid_does_not_depend_on_how_many_rows_are_taken_at_a_time(monkeypatch):
+    monkeypatch.setattr(distances, "_ROWS", 512)
     a, b = features(0, 1100, 3), features(1, 600, 3)
     kernels = [(x @ y.T / 3 + 1) ** 3 for x, y in ((a, a), (b, b), (a, b))]
     own = [(kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1)) for kernel in kernels[:2]]
@@ -157,11 +172,19 @@ def test_the_pyramid_is_scipys_and_adds_up_again(shape):
 
 
 def test_patches_are_normalized_per_channel(cities):
-    places = [np.random.default_rng(0).integers(0, 48 - 6, (10, 20, 2))]
-    patches = distances._patches(cities[1], places)[0].reshape(200, 3, 49)
-    error = rounding(200 * 49, 255 / cities[1].std())  # of the mean of so many pixels, in deviations
+    found = distances.Patches(10, (48, 48))
+    found.add(*cities)
+    patches = distances._normalize(found.found[0][0].reshape(-1, 3, 7, 7)).reshape(-1, 3, 49)
+    error = rounding(len(patches) * 49, 255 / cities[0].std())  # of the mean of so many pixels, in deviations
     np.testing.assert_allclose(patches.mean((0, 2)), 0, atol=error)
     np.testing.assert_allclose(patches.std((0, 2)), 1, atol=error)
+
+
+def test_patches_are_the_same_however_many_images_come_at_a_time(cities):
+    found = distances.Patches(10, (48, 48))
+    for i in range(0, 10, 3):
+        found.add(*cities[:, i : i + 3])
+    assert found.distances() == sliced_wasserstein(*cities)
 
 
 def test_an_extractor_gets_a_few_images_at_a_time():
@@ -174,7 +197,7 @@ def test_an_extractor_gets_a_few_images_at_a_time():
     images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), np.uint8)
     found = Extractor("mean color", mean_color)(images)
     assert seen == [32, 32, 6]
-    assert found.dtype == np.float64
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, images.mean((1, 2)), rtol=rounding(1))
 
 

@@ -7,9 +7,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tolerance import rounding
 
 pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
@@ -21,8 +23,9 @@ from p2plib.data.image import read_rgb, resize_image, save_image  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
 from p2plib.evaluation import metrics  # noqa: E402
 from p2plib.evaluation.distances import Extractor, fid, kid, sliced_wasserstein  # noqa: E402
-from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning  # noqa: E402
+from p2plib.evaluation.evaluate import Evaluation, FewImagesWarning, opened  # noqa: E402
 from p2plib.evaluation.metrics import score  # noqa: E402
+from p2plib.evaluation.tally import CHUNK  # noqa: E402
 from p2plib.inference.checkpoint import Checkpoint  # noqa: E402
 from p2plib.models import features  # noqa: E402
 from p2plib.registry import METRICS  # noqa: E402
@@ -68,6 +71,60 @@ def test_the_numbers_are_those_of_the_images(model, result, tiny_pairs):
         assert row["l1"] == pytest.approx(np.abs(difference).mean() / 127.5, rel=1e-3)
         assert row["psnr"] == pytest.approx(10 * math.log10(255**2 / (difference**2).mean()), rel=1e-3)
         assert row["ssim"] == pytest.approx(metrics.ssim(target[None], generated[None])[0], rel=1e-3)
+
+
+MEAN_COLOR = Extractor("mean color", lambda images: images.mean((1, 2)))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """Labels and photos, more than are in memory at a time, of which two are broken."""
+    folder = tmp_path_factory.mktemp("many")
+    for i in range(CHUNK + 9):
+        save_image(folder / "val" / f"{i}.png", np.hstack(toy.city(i, 32)))
+    for i in (3, CHUNK + 5):
+        (folder / "val" / f"{i}.png").write_bytes(b"no image")
+    return folder
+
+
+def skipping(model: Checkpoint) -> Checkpoint:
+    config = dataclasses.replace(model.info.config, skip_broken=True)
+    return Checkpoint(model.generator, dataclasses.replace(model.info, config=config))
+
+
+@pytest.mark.parametrize("noise", [None, 3])
+def test_a_few_at_a_time_give_the_numbers_of_all_at_once(model, many, noise):
+    more = {"extractor": MEAN_COLOR, "palette": toy.PALETTE, "keep": 0}
+    found = p2plib.evaluate(skipping(model), str(many), noise=noise, **more)
+    loaded = opened(skipping(model), str(many))["val"].load()
+    generated = np.stack(p2plib.translate(model, list(loaded.sources), noise, fit=True))
+    assert found.images == loaded.names and len(loaded.names) == CHUNK + 7
+    np.testing.assert_array_equal(found.sources, loaded.sources)
+    np.testing.assert_array_equal(found.generated, generated)
+    np.testing.assert_array_equal(found.targets, loaded.targets)
+    for name, values in score(loaded.targets, generated, loaded.sources, COMMON).items():
+        np.testing.assert_allclose(found.scores[name], values, rtol=rounding(10))
+    value, error = kid(MEAN_COLOR(loaded.targets), MEAN_COLOR(generated))
+    swd = np.mean(list(sliced_wasserstein(loaded.targets, generated).values()))
+    labels = metrics.label_scores(metrics.confusion(loaded.targets, generated, toy.PALETTE).sum(0))
+    expected = {"swd": swd, "class_accuracy": labels["class_accuracy"], "mean_iou": labels["mean_iou"]}
+    assert found.sets == expected | {"kid": value, "kid_se": error}
+    assert found.mean["accuracy"] == pytest.approx(labels["pixel_accuracy"])
+
+
+def test_of_many_images_some_are_kept(model, many):
+    every = p2plib.evaluate(skipping(model), str(many), palette=None)
+    some = p2plib.evaluate(skipping(model), str(many), palette=None, keep=4)
+    assert every.shown == list(range(CHUNK + 7)) and some.shown == [0, 13, 25, 38]
+    assert some.images == every.images and list(some.rows()) == list(every.rows()) and some.sets == every.sets
+    for few, all_of_them in ((some.sources, every.sources), (some.generated, every.generated)):
+        np.testing.assert_array_equal(few, all_of_them[some.shown])
+    np.testing.assert_array_equal(some.targets, every.targets[some.shown])
+
+
+def test_broken_pairs_are_all_named_before_anything_is_generated(model, many):
+    with pytest.raises(DataError, match=rf"2 broken pair\(s\)(.|\n)*val/3.png(.|\n)*val/{CHUNK + 5}.png"):
+        p2plib.evaluate(Checkpoint(None, model.info), str(many))
 
 
 def test_the_images_belong_to_the_numbers(result):
@@ -181,9 +238,6 @@ def test_a_metric_of_ones_own_is_reported(redness, model, result, tmp_path):
     assert found.table().splitlines()[0].split()[-1] == "redness"
     found.write_csv(tmp_path / "scores.csv")
     assert (tmp_path / "scores.csv").read_text().splitlines()[0].split(",") == ["picture", *found.scores]
-
-
-MEAN_COLOR = Extractor("mean color", lambda images: images.mean((1, 2)))
 
 
 def test_few_images_get_kid_with_its_error_but_no_fid(model, result):

@@ -129,6 +129,19 @@ def test_a_run_without_log_and_record_has_a_report(tiny_run, tmp_path):
     assert len(page.named("input")) == 3
 
 
+def test_images_that_are_kept_stand_beside_their_own_numbers(tmp_path):
+    random = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32, 3), np.uint8)
+    scores, kept = score(random[2], random[1], random[0]), random[:, [0, 2]]
+    evaluation = Evaluation({"size": 32}, ["a", "b", "c"], scores, *kept, total=3)
+    save_image(tmp_path / "result_grid.png", random[0, 0])
+    info = CheckpointInfo(TrainConfig(data=str(tmp_path), image_size=32), ("A", "B"), 1, 10, {})
+    page = Tags(report._page(tmp_path, info, evaluation, {}, False, 0))
+    assert "Means over 3 of the 3 images" in page.text and "2 of 3 validation images" in page.text
+    for name, i in {"a": 0, "c": 2}.items():
+        assert f"{name} L1 {scores['l1'][i]:.3f}, PSNR" in page.text
+    assert len(page.named("input")) == 2
+
+
 def test_names_are_text_whatever_they_hold(tmp_path):
     data, name = tmp_path / "<b>&amp;$title", "val/$x <script>alert(1)</script>&lt;.png"
     random = np.random.default_rng(0).integers(0, 256, (3, 2, 32, 32, 3), np.uint8)

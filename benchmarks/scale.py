@@ -1,0 +1,110 @@
+"""What grows with a data set: `python benchmarks/scale.py evaluate|duplicates`.
+
+`evaluate` scores a generator with random weights on made pairs of 64x64, and prints how much more memory it takes than
+for as many pairs as are in memory at a time anyway. Each number of pairs has a process of its own. `duplicates` looks
+among random hashes of pairs for copies in another split, of which a hundredth are there, and compares with the search
+that compares all with all, on a few of them.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+PAIRS = (500, 5000)
+HASHES = (1000, 10_000, 100_000)
+SIDE = 64
+WARM = 32
+"""Pairs of the evaluation before, after which networks and libraries are there."""
+ASKED = 200
+"""How many hashes are compared with all others."""
+
+
+def evaluate() -> None:
+    """Print memory and time by number of pairs."""
+    print(f"{'pairs':>8}{'more memory':>14}{'seconds':>10}{'images/s':>10}")
+    for count in PAIRS:
+        command = [sys.executable, __file__, "--evaluate", str(count)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        memory, seconds = json.loads(output.splitlines()[-1])
+        print(f"{count:8}{memory:11.0f} MB{seconds:10.1f}{count / seconds:10.1f}")
+
+
+def evaluate_one(count: int) -> tuple[float, float]:
+    """Memory in MB above that of the model, and seconds, of an evaluation of so many pairs."""
+    import p2plib
+    from p2plib import runtime
+    from p2plib.config import TrainConfig
+    from p2plib.data import toy
+    from p2plib.data.image import save_image
+    from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo
+    from p2plib.models import build_generator
+
+    cities = [np.hstack(toy.city(i, SIDE)) for i in range(50)]
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            save_image(Path(folder, "val", f"{i}.png"), np.roll(cities[i % 50], i // 50, axis=0))
+        config = TrainConfig(data=folder, recipe="paper", image_size=SIDE, base_filters=8, direction="AtoB")
+        runtime.start(config)
+        model = Checkpoint(build_generator(config), CheckpointInfo(config, ("A", "B"), 0, 0, {}))
+        p2plib.evaluate(model, limit=WARM, palette=None)
+        before, start = most_memory(), time.perf_counter()
+        p2plib.evaluate(model, palette=None)
+        return most_memory() - before, time.perf_counter() - start
+
+
+def most_memory() -> float:
+    """The most memory that this process has taken so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def duplicates() -> None:
+    """Print the time of both searches by number of hashes."""
+    from p2plib.data.check import NEAR_DUPLICATE
+    from p2plib.data.duplicates import Hashes
+
+    print(f"{'hashes':>8}{'index':>10}{'all with all':>15}")
+    rng = np.random.default_rng(0)
+    for count in HASHES:
+        known, asked = rng.integers(0, 256, (2, count // 2, 64), np.uint8)
+        asked[::100] = known[::100] ^ (rng.random(known[::100].shape) < 0.2)  # one bit of some of the bytes
+        start = time.perf_counter()
+        found = list(Hashes(known, NEAR_DUPLICATE).nearest(asked))
+        seconds, start = time.perf_counter() - start, time.perf_counter()
+        expected = [all_with_all(known, one, NEAR_DUPLICATE) for one in asked[:ASKED]]
+        slow = (time.perf_counter() - start) * len(asked) / len(expected)
+        if found[:ASKED] != expected:
+            raise SystemExit("The index found something else.")
+        print(f"{count:8}{seconds:8.2f} s{slow:13.1f} s")
+
+
+def all_with_all(known: np.ndarray, asked: np.ndarray, most: int) -> int | None:
+    """The search without an index."""
+    distances = np.bitwise_count(known ^ asked).sum(axis=1)
+    return int(distances.argmin()) if distances.min() <= most else None
+
+
+SECTIONS: dict[str, Callable[[], None]] = {"evaluate": evaluate, "duplicates": duplicates}
+
+
+def main() -> None:
+    """Run the section that is named."""
+    match sys.argv[1:]:
+        case ["--evaluate", count]:
+            print(json.dumps(evaluate_one(int(count))))
+        case [name] if name in SECTIONS:
+            SECTIONS[name]()
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
