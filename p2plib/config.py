@@ -81,6 +81,10 @@ class TrainConfig:
     """How the range of the sources is divided. log: finer for small values."""
     target_scale: Literal["linear", "log"] = "linear"
     """The same for targets."""
+    source_bands: tuple[int, int, int] | None = None
+    """Which bands of the sources people see as red, green and blue, from 1, such as 3 2 1. None: the first three."""
+    target_bands: tuple[int, int, int] | None = None
+    """The same for targets."""
     discriminator: DiscriminatorName = "patchgan"
     """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
     256 pixels and more."""
@@ -218,6 +222,8 @@ class TrainConfig:
             channels, window = getattr(self, f"{side}_channels"), getattr(self, f"{side}_window")
             if channels is not None and not 1 <= channels <= 16:
                 raise ConfigError(f"{side}_channels is {channels}; it must be from 1 to 16.")
+            if bands := getattr(self, f"{side}_bands"):
+                object.__setattr__(self, f"{side}_bands", tuple(map(int, bands)))
             for name in (f"{side}_range", f"{side}_window"):
                 if (limits := getattr(self, name)) is None:
                     continue

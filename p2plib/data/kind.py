@@ -43,6 +43,8 @@ class ImageKind:
     """Unit of stored values, for example "m"."""
     shown: tuple[float, float] | None = None
     """The values that people see as black and as white; None: `low` and `high`."""
+    bands: tuple[int, ...] | None = None
+    """The channels that people see as red, green and blue, counted from 1; None: see `bands`."""
     form: Literal["values", "ids", "colors"] = "values"
     """What a pixel is. values: an image. ids: the number of a class, stored uint8 (H, W, 1). colors: the class of the
     nearest color, stored uint8 (H, W, 3)."""
@@ -139,7 +141,8 @@ class ImageKind:
     def preview(self, values: np.ndarray) -> np.ndarray:
         """Stored values (..., C) as people see them: uint8 (..., 3).
 
-        One channel is gray, of two the second is green and blue, and of more than three the first three are shown.
+        One channel is gray, of two the second is green and blue, and of more than three the first three are shown,
+        unless `bands` says which.
         Class masks are in the colors of their classes.
         """
         if self.plain:
@@ -147,7 +150,8 @@ class ImageKind:
         if self.are_classes:
             return self._colors[self.indices(values)]
         low, high = self.shown or (self.low, self.high)
-        levels = np.clip((values[..., bands(self.channels)].astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+        seen = values[..., [band - 1 for band in self.bands] if self.bands else bands(self.channels)]
+        levels = np.clip((seen.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
         return np.rint(levels).astype(np.uint8)
 
     def describe(self) -> str:
@@ -171,6 +175,7 @@ class ImageKind:
             "classes": dict(self.classes),
             "shown": list(self.shown) if self.shown else None,
             "ids": list(self.ids),
+            "bands": list(self.bands) if self.bands else None,
         }
 
     @classmethod
@@ -178,7 +183,9 @@ class ImageKind:
         """The inverse of `to_json`."""
         classes = {name: tuple(color) for name, color in values["classes"].items()}
         shown = tuple(values["shown"]) if values["shown"] else None
-        return cls(**dict(values) | {"classes": classes, "shown": shown, "ids": tuple(values.get("ids", ()))})
+        bands = tuple(values["bands"]) if values.get("bands") else None
+        ids = tuple(values.get("ids", ()))
+        return cls(**dict(values) | {"classes": classes, "shown": shown, "ids": ids, "bands": bands})
 
 
 Kinds = tuple[ImageKind, ImageKind]

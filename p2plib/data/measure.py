@@ -22,7 +22,7 @@ from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Listing, Pair, spread
 from p2plib.data.stored import Stored
 from p2plib.data.values import probe, read_values
-from p2plib.errors import DataError
+from p2plib.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
@@ -57,12 +57,26 @@ def measured(
     sides = ("A", "B") if direction == "AtoB" else ("B", "A")
     every = [pair for split in listing.splits.values() for pair in split]
     source, target = (
-        classes.with_classes(kind, every, side, folder)
-        if _masks(pairs, side, config, which)
-        else _measured(kind, pairs, side, config, which)
+        _seen(
+            classes.with_classes(kind, every, side, folder)
+            if _masks(pairs, side, config, which)
+            else _measured(kind, pairs, side, config, which),
+            which,
+            getattr(config, f"{which}_bands"),
+        )
         for kind, side, which in zip(named, sides, ("source", "target"), strict=True)
     )
     return source, target
+
+
+def _seen(kind: ImageKind, which: str, bands: tuple[int, int, int] | None) -> ImageKind:
+    """The same, of which people see these bands."""
+    if bands and (kind.plain or kind.are_classes):
+        raise ConfigError(f"{which}_bands is for images of bands, and this is {kind.describe()}; leave it out.")
+    if bands and not all(1 <= band <= kind.channels for band in bands):
+        said = " ".join(map(str, bands))
+        raise ConfigError(f"{which}_bands is {said}; choose three of the bands 1 to {kind.channels} of {kind.name}.")
+    return replace(kind, bands=bands)
 
 
 def _masks(pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> bool:
