@@ -37,8 +37,8 @@ class TrainConfig:
     data: str = "toy"
     """A data set of the catalog (see `data list`), or a folder of pairs or photos (see `task`)."""
     sources: tuple[str, ...] = ()
-    """Folders in the data set's that are the source together: their channels are stacked in this order. Without names,
-    A1, A2, ... are, if there are such folders. The target is the folder B, or the only other one."""
+    """Folders in the data set's whose images are stacked, in this order, as the source. None named: A1, A2, ..., if
+    they are there. The target is the folder B, or the only other one."""
     direction: Literal["auto", "AtoB", "BtoA"] = "auto"
     """Which half of a pair is the source: A (left) or B. auto: the catalog's usual direction; AtoB for folders."""
     task: TaskName = "pairs"
@@ -68,25 +68,25 @@ class TrainConfig:
     source_channels: int | None = None
     """Channels of the sources, from 1 to 16. None: those of the training images; alpha counts if it is named."""
     target_channels: int | None = None
-    """The same for the generated images. For 8-bit images, 1 is gray without any tint. None: 1 if all training targets
-    are gray."""
+    """The same for targets. Of 8-bit images, 1 is gray without tint. None: 1 if all training targets are gray."""
     source_range: tuple[float, float] | None = None
-    """The stored values of sources that the network sees as -1 and 1. None: all that their type has for 8 bits; else
-    chosen from the training images."""
+    """The values of sources that the network sees as -1 and 1. None: 0 to 255 for 8 bits; else found in the images."""
     target_range: tuple[float, float] | None = None
     """The same for targets; generated values lie within."""
     source_window: tuple[float, float] | None = None
-    """Choose the range of the sources by these percentiles of the training images, such as 1 99; what lies beyond is
-    clipped."""
+    """Choose the range of the sources by these percentiles of all values, such as 1 99; what lies beyond is clipped."""
     target_window: tuple[float, float] | None = None
     """The same for targets."""
     source_scale: Literal["linear", "log"] = "linear"
     """How the range of the sources is divided. log: finer for small values."""
     target_scale: Literal["linear", "log"] = "linear"
     """The same for targets."""
+    source_bands: tuple[int, int, int] | None = None
+    """Which bands of the sources people see as red, green and blue, from 1, such as 3 2 1. None: the first three."""
+    target_bands: tuple[int, int, int] | None = None
+    """The same for targets."""
     discriminator: DiscriminatorName = "patchgan"
-    """Architecture of the discriminator. multiscale: a second PatchGAN sees the images at half size (pix2pixHD), for
-    256 pixels and more."""
+    """Architecture of the discriminator. multiscale: another one sees the images at half size, for 256 and more."""
     discriminator_filters: int | None = None
     """Filters in the first layer of the discriminator; None: as many as base_filters."""
     norm: Literal["instance", "batch", "none"] = _RECIPE
@@ -222,6 +222,8 @@ class TrainConfig:
             channels, window = getattr(self, f"{side}_channels"), getattr(self, f"{side}_window")
             if channels is not None and not 1 <= channels <= 16:
                 raise ConfigError(f"{side}_channels is {channels}; it must be from 1 to 16.")
+            if bands := getattr(self, f"{side}_bands"):
+                object.__setattr__(self, f"{side}_bands", tuple(map(int, bands)))
             for name in (f"{side}_range", f"{side}_window"):
                 if (limits := getattr(self, name)) is None:
                     continue

@@ -138,7 +138,8 @@ def grid(
     check_writable(out)
     model = p2plib.load(checkpoint)
     result = p2plib.evaluate(model, data, split, count, noise, keep=count)
-    figures.save(figures.result_grid(result.sources, result.generated, result.targets, model.info.names), out)
+    images = (result.sources, result.generated, result.targets)
+    figures.save(figures.result_grid(*images, model.info.names, kinds=model.info.kinds or ()), out)
     print(out)
 
 

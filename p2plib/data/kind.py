@@ -43,6 +43,8 @@ class ImageKind:
     """Unit of stored values, for example "m"."""
     shown: tuple[float, float] | None = None
     """The values that people see as black and as white; None: `low` and `high`."""
+    bands: tuple[int, ...] | None = None
+    """The channels that people see as red, green and blue, counted from 1; None: see `bands`."""
     form: Literal["values", "ids", "colors"] = "values"
     """What a pixel is. values: an image. ids: the number of a class, stored uint8 (H, W, 1). colors: the class of the
     nearest color, stored uint8 (H, W, 3)."""
@@ -160,8 +162,8 @@ class ImageKind:
     def preview(self, values: np.ndarray) -> np.ndarray:
         """Stored values (..., C) as people see them: uint8 (..., 3).
 
-        One channel is gray, of two the second is green and blue, and of more than three the first three are shown.
-        Class masks are in the colors of their classes; of a stack, the first part is shown.
+        One channel is gray, of two the second is green and blue, and of more than three the first three are shown,
+        unless `bands` says which. Class masks are in the colors of their classes; of a stack, the first part is shown.
         """
         if self.plain:
             return values
@@ -171,7 +173,8 @@ class ImageKind:
         if self.are_classes:
             return self._colors[self.indices(values)]
         low, high = self.shown or (self.low, self.high)
-        levels = np.clip((values[..., bands(self.channels)].astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+        seen = values[..., [band - 1 for band in self.bands] if self.bands else bands(self.channels)]
+        levels = np.clip((seen.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
         return np.rint(levels).astype(np.uint8)
 
     def describe(self) -> str:
@@ -198,6 +201,7 @@ class ImageKind:
             "shown": list(self.shown) if self.shown else None,
             "ids": list(self.ids),
             "parts": [part.to_json() for part in self.parts],
+            "bands": list(self.bands) if self.bands else None,
         }
 
     @classmethod
@@ -205,9 +209,10 @@ class ImageKind:
         """The inverse of `to_json`."""
         classes = {name: tuple(color) for name, color in values["classes"].items()}
         shown = tuple(values["shown"]) if values["shown"] else None
+        bands = tuple(values["bands"]) if values.get("bands") else None
         parts = tuple(cls.from_json(part) for part in values.get("parts", ()))
-        ids = tuple(values.get("ids", ()))
-        return cls(**dict(values) | {"classes": classes, "shown": shown, "ids": ids, "parts": parts})
+        more = {"ids": tuple(values.get("ids", ())), "bands": bands, "parts": parts}
+        return cls(**dict(values) | {"classes": classes, "shown": shown} | more)
 
 
 Kinds = tuple[ImageKind, ImageKind]

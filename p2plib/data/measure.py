@@ -66,8 +66,10 @@ def measured(
     else:
         source = _measured(named[0], pairs, sides[0], config, "source")
     if _masks(pairs, sides[1], config, "target"):
-        return source, classes.with_classes(named[1], every, sides[1], folder)
-    return source, _measured(named[1], pairs, sides[1], config, "target")
+        target = classes.with_classes(named[1], every, sides[1], folder)
+    else:
+        target = _measured(named[1], pairs, sides[1], config, "target")
+    return _seen(source, "source", config.source_bands), _seen(target, "target", config.target_bands)
 
 
 def _stacked(pairs: Sequence[Pair], names: Sequence[str], config: TrainConfig) -> ImageKind:
@@ -86,6 +88,16 @@ def _stacked(pairs: Sequence[Pair], names: Sequence[str], config: TrainConfig) -
         gray = bool(found and found.channels == 1)
         parts.append(_measured(ImageKind(name, channels=1 if gray else 3), pairs, side, config, "source"))
     return stacked(parts)
+
+
+def _seen(kind: ImageKind, which: str, bands: tuple[int, int, int] | None) -> ImageKind:
+    """The same, of which people see these bands."""
+    if bands and (kind.plain or kind.are_classes):
+        raise ConfigError(f"{which}_bands is for images of bands, and this is {kind.describe()}; leave it out.")
+    if bands and not all(1 <= band <= kind.channels for band in bands):
+        said = " ".join(map(str, bands))
+        raise ConfigError(f"{which}_bands is {said}; choose three of the bands 1 to {kind.channels} of {kind.name}.")
+    return replace(kind, bands=bands)
 
 
 def _masks(pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> bool:

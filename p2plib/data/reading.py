@@ -67,7 +67,7 @@ def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.nda
     elif kind.channels < values.shape[-1] == 4 and kind.dtype == "uint8":
         values = values[..., : kind.channels]
     if values.shape[-1] != kind.channels or values.dtype != kind.dtype:
-        found = f"{values.shape[-1]} channels of {values.dtype}"
+        found = f"{values.shape[-1]} channel{'s' * (values.shape[-1] > 1)} of {values.dtype}"
         raise DataError(f"{path}: holds {found}, not {kind.channels} of {kind.dtype} as the others; convert it.")
     return values
 

@@ -14,16 +14,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from p2plib import files
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG, Entry
 from p2plib.data.dataset import open_dataset
-from p2plib.data.image import save_image, tile_images
+from p2plib.data.image import save_image
 from p2plib.data.pairs import spread
 from p2plib.errors import ConfigError, DataError
 from p2plib.evaluation.evaluate import Evaluation, evaluate, in_words, sized
+from p2plib.export.sheet import SAMPLES, sample
 from p2plib.hub.names import parse
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import CheckpointInfo
@@ -31,8 +30,6 @@ from p2plib.registry import TASKS
 from p2plib.runtime import Plan
 from p2plib.training.run import read_log
 
-SAMPLES = 3
-SAMPLE_SIDE = 128  # pixels; smaller images are enlarged by an integer factor
 FEW_PAIRS = 1000
 """Below this number of training pairs, the card warns that they are few."""
 UNKNOWN = "unknown"
@@ -97,7 +94,7 @@ def write_card(
     if evaluation is None:
         (folder / "sample.jpg").unlink(missing_ok=True)
     else:
-        save_image(folder / "sample.jpg", sample(evaluation))
+        save_image(folder / "sample.jpg", sample(evaluation, checkpoint.read_info(checkpoint.find(path)).kinds or ()))
     files.write_text(folder / "README.md", text)
     return folder / "README.md"
 
@@ -138,14 +135,6 @@ def model_card(
         "## File\n\n" + _table({"file": out.name, "bytes": out.stat().st_size, "SHA-256": _sha256(out)}),
     ]
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
-
-
-def sample(evaluation: Evaluation) -> np.ndarray:
-    """A few rows of source | generated | expected, evenly spaced over the images; uint8 (H, W, 3)."""
-    shown = spread(range(len(evaluation.sources)), SAMPLES)
-    scale = max(1, SAMPLE_SIDE // evaluation.sources.shape[1])
-    columns = (evaluation.sources, evaluation.generated, evaluation.targets)
-    return tile_images([[column[i].repeat(scale, 0).repeat(scale, 1) for column in columns] for i in shown])
 
 
 def training_facts(run: Path, rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
@@ -214,6 +203,8 @@ def _title(info: CheckpointInfo) -> str:
     data = f"“{_text(entry.title)}” ({entry.name})" if entry else f"the folder “{_text(data_name(info.config.data))}”"
     does = f"takes a “{source}” image and generates the matching “{target}” image"
     made, works = "image pairs", "in RGB"
+    if info.kinds:
+        works = f"from {' to '.join(_text(kind.describe()) for kind in info.kinds)}"
     task = TASKS[info.config.task]()
     if task.from_photos:
         made = "photos"
@@ -243,9 +234,11 @@ def _use(name: str, info: CheckpointInfo) -> str:
     noise = "Dropout is off at inference, so an image always gives the same result"
     can_turn_on = info.config.dropout and (name.endswith(".keras") or "://" in name)  # an exported model has none
     seed = "; `noise=1` (`--noise 1`) turns it on, with a seed" if can_turn_on else ""
+    kinds = [f"{kind.dtype} (height, width, {kind.channels})" for kind in info.kinds or ()]
+    arrays = f"{kinds[0]} to {kinds[1]}" if kinds else "uint8 arrays (height, width, 3)"
     return (
         f"```python\nimport p2plib\nmodel = p2plib.load({json.dumps(name)})\n"
-        "[generated] = p2plib.translate(model, [image])  # uint8 arrays (height, width, 3)\n```\n\n"
+        f"[generated] = p2plib.translate(model, [image])  # {arrays}\n```\n\n"
         f"```\npython -m p2plib translate {files.shell(name)} image.png --out translated\n```\n\n{noise}{seed}."
     )
 

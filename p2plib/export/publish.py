@@ -21,6 +21,7 @@ from p2plib.data.image import save_image
 from p2plib.errors import CheckpointError, ConfigError
 from p2plib.evaluation.evaluate import Evaluation, without_infinity
 from p2plib.export import card
+from p2plib.export.sheet import sample
 from p2plib.files import write_text
 from p2plib.hub import huggingface, kaggle_models, manifest
 from p2plib.hub.faults import explained, quiet
@@ -117,7 +118,7 @@ def pack(path: Path, info: CheckpointInfo, name: Name, license: str, folder: Pat
     write_text(folder / METRICS, json.dumps(_metrics(info, evaluation), indent=1, allow_nan=False) + "\n")
     parcel.files |= {"README.md": folder / "README.md", METRICS: folder / METRICS}
     if evaluation is not None:
-        save_image(folder / "sample.jpg", card.sample(evaluation))
+        save_image(folder / "sample.jpg", sample(evaluation, info.kinds or ()))
         parcel.files["sample.jpg"] = folder / "sample.jpg"
         parcel.remarks["sample.jpg"] = f"shows images of the {evaluation.protocol['split']} split"
     elif path.parent.name == "checkpoints" and (sheet := path.parent.parent / _RESULTS).is_file():

@@ -107,12 +107,12 @@ def translate_files(
     done = Translated(skipped=[] if force else [job.target for job in jobs if _is_finished(job)])
     todo = _others(jobs, done.skipped)
     small = todo if fit or compare else _without_large(checkpoint, todo, done, noise, progress)
-    target = checkpoint.kinds[1]
     with tqdm(total=len(small), desc="images", unit="image", disable=not progress) as bar:
         for batch in _batches(small, checkpoint, done):
             generated = translate(checkpoint, [image for _, image in batch], noise, BATCH, fit, progress)
             for (job, image), result in zip(batch, generated, strict=True):
-                _write(job, *((_beside(checkpoint, image, result), None) if compare else (result, target)))
+                shown, kind = (_beside(checkpoint, image, result), None) if compare else (result, checkpoint.kinds[1])
+                write_result(job.target, shown, kind, job.source, job.record)
             bar.update(len(batch))
     done.written.extend(job.target for job in todo if job.source not in done.failed)
     return done
@@ -170,7 +170,7 @@ def _jobs(
 ) -> list[_Job]:
     """List all images to translate, checked before anything is written."""
     named = [item for entry in inputs for item in _images(Path(entry), out, source)]
-    found = [(file, out / name.with_suffix(_suffix(file, kind, record["compare"]))) for file, name in named]
+    found = [(file, out / name.with_suffix(result_suffix(file, kind, record["compare"]))) for file, name in named]
     if not found:
         raise DataError("There is nothing to translate; give image files or folders.")
     sources = {file.resolve() for file, _ in found}
@@ -187,10 +187,10 @@ def _jobs(
     return [_Job(file, target, json.dumps(record | _state(file, source))) for file, target in found]
 
 
-def _suffix(source: Path, target: ImageKind, compare: bool) -> str:
+def result_suffix(source: Path | None, target: ImageKind, compare: bool = False) -> str:
     """The format of a result: PNG where it holds the values, TIFF otherwise and to keep a georeference."""
     fits = (target.dtype, target.channels) in {("uint8", 1), ("uint8", 3), ("uint8", 4), ("uint16", 1)}
-    return ".png" if compare or (fits and not rasters.has_place(source)) else ".tif"
+    return ".png" if compare or (fits and not (source and rasters.has_place(source))) else ".tif"
 
 
 def _images(entry: Path, out: Path, source: ImageKind) -> Iterator[tuple[Path, Path]]:
@@ -268,17 +268,32 @@ def _read(job: _Job, kind: ImageKind) -> tuple[np.ndarray | DataError, int]:
         return error, 1
 
 
-def _write(job: _Job, image: np.ndarray, kind: ImageKind | None = None) -> None:
-    record = PngImagePlugin.PngInfo()
-    record.add_text(DESCRIPTION, job.record)
+def write_result(
+    path: Path, image: np.ndarray, kind: ImageKind | None = None, source: Path | None = None, record: str = ""
+) -> None:
+    """Write a result as `translate_files` does.
+
+    Args:
+        path: the file, ending as `result_suffix` says.
+        image: stored values (H, W, C).
+        kind: what they are; None: 8-bit RGB.
+        source: the file it was made of, whose georeference and EXIF fields it keeps; see the top of this file.
+        record: how it was made.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    texts = PngImagePlugin.PngInfo()
+    if record:
+        texts.add_text(DESCRIPTION, record)
     try:
-        opened = _with_palette(image, kind, record) if kind and kind.form == "ids" else None
-        if job.target.suffix == ".tif" or not (opened or image.shape[-1] == 3):
-            like = job.source if rasters.has_place(job.source) else None
-            write_values(job.target, image, like, job.record)
+        opened = _with_palette(image, kind, texts) if kind and kind.form == "ids" else None
+        if path.suffix == ".tif" or not (opened or image.shape[-1] == 3):
+            write_values(path, image, source if source and rasters.has_place(source) else None, record)
             return
-        with replacing(job.target) as temporary:
-            (opened or Image.fromarray(image)).save(temporary, pnginfo=record, exif=_exif(job.source))
+        with replacing(path) as temporary:
+            exif = _exif(source) if source else b""
+            (opened or Image.fromarray(image)).save(temporary, pnginfo=texts, exif=exif)
     except WriteError as error:
         raise DataError(f"{error} What is finished stays, and the same command goes on there.") from error
 

@@ -18,7 +18,7 @@ from p2plib.evaluation.evaluate import Evaluation, evaluate, sized
 from p2plib.export.card import training_facts
 from p2plib.hub.names import parse
 from p2plib.inference import checkpoint
-from p2plib.inference.checkpoint import CheckpointInfo
+from p2plib.inference.checkpoint import Checkpoint, CheckpointInfo
 from p2plib.show import figures, widgets
 from p2plib.training.run import read_log
 
@@ -63,7 +63,7 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
     evaluation = evaluate(model, data, limit=limit)
     evaluation.write_csv(run / "metrics.csv")
     evaluation.write_json(run / "metrics.json")
-    figures.save(_grid(evaluation, model.info.names), run / "result_grid.png")
+    figures.save(_grid(evaluation, model), run / "result_grid.png")
     rows = [] if on_hub else read_log(run / "log.csv")
     if rows:
         figures.save(figures.learning_curves(rows, model.info.config.gan_loss), run / "learning_curves.png")
@@ -73,12 +73,12 @@ def write_report(run: str | Path, limit: int = 100, data: str | None = None) -> 
     return page
 
 
-def _grid(evaluation: Evaluation, names: tuple[str, str]) -> figures.Figure:
+def _grid(evaluation: Evaluation, model: Checkpoint) -> figures.Figure:
     shown = spread(range(len(evaluation.sources)), GRID_ROWS)
     of = [evaluation.shown[i] for i in shown]
     captions = [f"{evaluation.images[i]}, SSIM {evaluation.scores['ssim'][i]:.2f}" for i in of]
     images = (evaluation.sources[shown], evaluation.generated[shown], evaluation.targets[shown])
-    return figures.result_grid(*images, names, captions)
+    return figures.result_grid(*images, model.info.names, captions, model.info.kinds or ())
 
 
 def _page(

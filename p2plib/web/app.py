@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import IO, Any
 
 import flask
+import numpy as np
 from flask import Flask, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from p2plib.data import sketch
 from p2plib.errors import P2PError
-from p2plib.web import uploads
+from p2plib.web import files, uploads
 from p2plib.web.limits import DEFAULTS, Limits, RequestError
-from p2plib.web.models import Models
+from p2plib.web.models import Model, Models
 from p2plib.web.queue import BusyError, GoneError
 
 SECURITY = {
@@ -92,7 +93,7 @@ def create_app(checkpoints: Sequence[Path], examples: Path | None = None, limits
         app.add_url_rule(rule, view_func=_given(models, function), endpoint=function.__name__)
     app.add_url_rule("/api/models", view_func=_given(models, _list), endpoint="models")
     app.add_url_rule("/api/example", view_func=_given(models, _example), endpoint="example")
-    for name, function in {"translate": _translate, "sketch": _sketch}.items():
+    for name, function in {"translate": _translate, "preview": _preview, "sketch": _sketch}.items():
         app.add_url_rule(f"/api/{name}", view_func=_given(models, function), endpoint=name, methods=["POST"])
     app.register_error_handler(Exception, _failed)
     app.after_request(_secured)
@@ -117,29 +118,50 @@ def _list(models: Models) -> Response:
 
 def _example(models: Models) -> Response:
     seed = _number("seed", request.args.get("seed", "0"))
-    image = models.find(request.args.get("model") or None).examples.image(seed or 0)
-    return Response(uploads.to_png(image), mimetype="image/png")
+    model = models.find(request.args.get("model") or None)
+    image = model.examples.image(seed or 0)
+    content, suffix = files.encode(image, model.kinds[0]) if not model.ordinary else (uploads.to_png(image), ".png")
+    return Response(content, mimetype=files.MIMETYPES[suffix])
 
 
 def _translate(models: Models) -> Response:
     models.queue.check_room()  # before anything is decoded
     order = _read_order()
     model = models.find(order.model)
-    image = uploads.decode(order.image, models.limits)
+    if model.ordinary:
+        result, told = _run(models, model, uploads.decode(order.image, models.limits), order)
+        return jsonify(generated=_url(uploads.to_png(result)), **told)
+    source, target = model.kinds
+    with files.kept(order.image, models.limits) as path:
+        result, told = _run(models, model, files.read(path, source), order)
+        content, suffix = files.encode(result, target, path)
+    shown = _url(uploads.to_png(target.preview(result)))
+    return jsonify(generated=shown, file=_url(content, suffix), suffix=suffix, **told)
+
+
+def _run(models: Models, model: Model, image: np.ndarray, order: _Order) -> tuple[np.ndarray, dict[str, Any]]:
+    """The translation of an image, and what the answer tells of it."""
     height, width = image.shape[:2]
     fit = model.check(height, width, order.fit, models.limits)
     result, seconds, waited = models.translate(model, image, order.noise, fit, _gone())
-    png = base64.b64encode(uploads.to_png(result)).decode()
     height, width = result.shape[:2]
-    return jsonify(
-        model=model.id,
-        width=width,
-        height=height,
-        fitted=fit,
-        seconds=round(seconds, 4),
-        waited=round(waited, 4),
-        generated=f"data:image/png;base64,{png}",
-    )
+    times = {"seconds": round(seconds, 4), "waited": round(waited, 4)}
+    return result, {"model": model.id, "width": width, "height": height, "fitted": fit, **times}
+
+
+def _url(content: bytes, suffix: str = ".png") -> str:
+    return f"data:{files.MIMETYPES[suffix]};base64,{base64.b64encode(content).decode()}"
+
+
+def _preview(models: Models) -> Response:
+    """What people see of a source, as PNG."""
+    order = _read_order()
+    model = models.find(order.model)
+    if model.ordinary:
+        return Response(uploads.to_png(uploads.decode(order.image, models.limits)), mimetype="image/png")
+    source = model.kinds[0]
+    with files.kept(order.image, models.limits) as path:
+        return Response(uploads.to_png(source.preview(files.read(path, source))), mimetype="image/png")
 
 
 def _sketch(models: Models) -> Response:

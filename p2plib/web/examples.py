@@ -14,6 +14,8 @@ from p2plib.data.catalog import CATALOG, entry_of
 from p2plib.data.dataset import Split, direction_of, open_dataset
 from p2plib.data.formats import image_files
 from p2plib.data.image import Color, read_rgb
+from p2plib.data.kind import PLAIN, ImageKind
+from p2plib.data.reading import read_as
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
 
@@ -32,10 +34,12 @@ class Examples:
     """What the model was validated on, if it is at hand; toy ones are made anew instead."""
     palette: dict[str, Color] = field(default_factory=dict)
     """The color of each class if the model's sources are labels, else empty."""
+    kind: ImageKind = PLAIN[0]
+    """What the model's sources are."""
 
     @classmethod
-    def of(cls, config: TrainConfig, folder: Path | None) -> Examples:
-        """Find examples for the model described by `config`; `folder` holds the user's images.
+    def of(cls, config: TrainConfig, folder: Path | None, kind: ImageKind = PLAIN[0]) -> Examples:
+        """Find examples for the model described by `config`, with sources of `kind`; `folder` holds the user's images.
 
         Raises:
             DataError: `folder` holds no images.
@@ -44,19 +48,23 @@ class Examples:
         task, entry = TASKS[config.task](), entry_of(config.data)
         try:
             dataset = open_dataset(replace(config, skip_broken=True))
-            split = None if entry and entry.url is None else dataset["val"]
-            return cls(config, files, split, dataset.classes("source", "val") or {})
+            split = None if entry and entry.url is None and kind.plain else dataset["val"]
+            return cls(config, files, split, dict(kind.classes) or dataset.classes("source", "val") or {}, kind)
         except DataError:  # the images are not at hand; the catalog knows the classes of its data sets
-            return cls(config, files, None, dict(task.sides(entry)[_source_side(config)].classes))
+            classes = kind.classes or task.sides(entry)[_source_side(config)].classes
+            return cls(config, files, None, dict(classes), kind)
 
     def image(self, seed: int) -> np.ndarray:
-        """The source image number `seed`, uint8 (H, W, 3); numbers wrap around.
+        """The source image number `seed`, stored values (H, W, C); numbers wrap around.
 
         Raises:
-            DataError: the file cannot be read.
+            DataError: the file cannot be read, or there is no example.
         """
         if self.files:
-            return _shrunk(read_rgb(self.files[seed % len(self.files)]))
+            file = self.files[seed % len(self.files)]
+            return _shrunk(read_rgb(file)) if self.kind.plain else read_as(file, self.kind, missing=self.kind.low)
+        if self.split is None and not self.kind.plain:
+            raise DataError("The images of the training are not here; upload a file, or name a folder by --examples.")
         if self.split is None:
             size = max(self.config.shape)
             if self.config.load == "crop":  # as large as the toy images that crops are cut from

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from p2plib.data.kind import Kinds
 from p2plib.errors import ConfigError, P2PError
 from p2plib.inference import checkpoint
 from p2plib.inference.checkpoint import Checkpoint
-from p2plib.inference.translate import needs_ordinary, tiled_at, translate
+from p2plib.inference.translate import tiled_at, translate
 from p2plib.web.examples import Examples
 from p2plib.web.limits import Limits, RequestError
 from p2plib.web.queue import Finished, Queue
@@ -58,17 +59,30 @@ class Model:
         return self._loaded.examples
 
     @property
+    def kinds(self) -> Kinds:
+        """What its sources and targets are."""
+        return self._loaded.checkpoint.kinds
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether both are 8-bit RGB, so that images go as PNG, JPEG or WebP."""
+        return all(kind.plain for kind in self.kinds)
+
+    @property
     def entry(self) -> dict[str, Any]:
         """The description of the model for pages and programs."""
         info = self._loaded.checkpoint.info
         source, target = info.names
+        height, width = info.config.shape
         classes = self.examples.palette.items()
         return {
             "id": self.id,
             "name": f"{source} → {target} ({self.id})",
             "source": source,
             "target": target,
-            "size": self._loaded.checkpoint.info.config.image_size,
+            "size": max(height, width),
+            "height": height,
+            "width": width,
             "step": info.step,
             "epoch": info.epoch,
             "strokes": any(word in source.lower() for word in ("edge", "sketch")),
@@ -76,6 +90,9 @@ class Model:
                 {"name": name, "color": (code := f"#{r:02x}{g:02x}{b:02x}"), "colour": code}
                 for name, (r, g, b) in classes
             ],
+            "ordinary": self.ordinary,
+            "draws": self.kinds[0].plain or self.kinds[0].are_classes,
+            "kinds": [kind.describe().removeprefix(f"{kind.name}: ") for kind in self.kinds],
         }
 
     def check(self, height: int, width: int, fit: bool | None, limits: Limits) -> bool:
@@ -118,12 +135,12 @@ class Model:
 
     def _load(self, stamp: Stamp) -> _Loaded:
         model = checkpoint.load(self.path)
-        needs_ordinary(model, "The web app")
-        blank = np.zeros((*model.shape, 3), np.uint8)
+        source = model.kinds[0]
+        blank = np.full((*model.shape, source.channels), source.ids[0] if source.ids else 0, source.dtype)
         translate(model, [blank], batch_size=BATCH)  # compile now, so that the first image is fast
         if _stamp(self.path) != stamp:
             raise P2PError(f"{self.path} changed while it was being loaded.")
-        return _Loaded(model, Examples.of(model.info.config, self.folder), stamp)
+        return _Loaded(model, Examples.of(model.info.config, self.folder, source), stamp)
 
 
 class Models:

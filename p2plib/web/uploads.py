@@ -17,7 +17,8 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 """Formats that Pillow may open, determined by content, never by file name."""
 
 _SET = "(`web --max-mega{}` sets the limit)"
-_decoding = threading.Lock()  # one large image in memory at a time
+decoding = threading.Lock()
+"""One large image is decoded at a time."""
 
 
 def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
@@ -29,14 +30,11 @@ def decode(data: bytes, limits: Limits = DEFAULTS) -> np.ndarray:
     Raises:
         RequestError: too large (413), not a PNG, JPEG or WebP (415), or damaged (422).
     """
-    if not data:
-        raise RequestError("The image file is empty; choose another one.")
-    if len(data) > limits.upload_bytes:
-        raise RequestError(too_many_bytes(limits), 413)
+    check_bytes(data, limits)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:  # reads only the header
-            _check_size(opened.width, opened.height, limits)
-            with _decoding:
+            check_size(opened.width, opened.height, limits)
+            with decoding:
                 return to_rgb(opened)
     except RequestError:
         raise
@@ -74,12 +72,21 @@ def too_many_bytes(limits: Limits) -> str:
     return f"The image is too large: at most {limits.upload_bytes / 1e6:g} MB are allowed {_SET.format('bytes')}."
 
 
-def _check_size(width: int, height: int, limits: Limits) -> None:
-    if width * height > limits.pixels:
-        raise RequestError(_too_many_pixels(limits), 413)
+def check_bytes(data: bytes, limits: Limits) -> None:
+    """Raise a RequestError if a file is empty or too large."""
+    if not data:
+        raise RequestError("The image file is empty; choose another one.")
+    if len(data) > limits.upload_bytes:
+        raise RequestError(too_many_bytes(limits), 413)
 
 
-def _too_many_pixels(limits: Limits) -> str:
-    return (
-        f"The image has too many pixels: at most {limits.pixels / 1e6:g} million are allowed {_SET.format('pixels')}."
-    )
+def check_size(width: int, height: int, limits: Limits, channels: int = 3) -> None:
+    """Raise a RequestError if an image has too many pixels; of more than three channels, fewer are allowed."""
+    allowed = limits.pixels * 3 // max(3, channels)
+    if width * height > allowed:
+        each = f" of {channels} channels" if channels > 3 else ""
+        raise RequestError(
+            f"The image has too many pixels: at most {allowed / 1e6:g} million{each} are allowed "
+            f"{_SET.format('pixels')}.",
+            413,
+        )

@@ -1,5 +1,8 @@
 """Stored values become the networks' and come back; what people see is made of them."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +71,12 @@ def test_people_see_a_window_of_the_values_in_three_channels():
     four = ImageKind("bands", channels=4, dtype="uint16", high=255)
     assert four.preview(np.uint16([[[1, 2, 3, 4]]])).tolist() == [[[1, 2, 3]]]
     assert bands(2) == [0, 1, 1]
+    turned = replace(four, bands=(4, 2, 1))
+    assert turned.preview(np.uint16([[[1, 2, 3, 4]]])).tolist() == [[[4, 2, 1]]]
+    assert ImageKind.from_json(json.loads(json.dumps(turned.to_json()))) == turned
+    old = four.to_json()
+    del old["bands"]
+    assert ImageKind.from_json(old) == four, "from before there were bands"
 
 
 def test_a_kind_is_said_in_one_line_and_kept_in_a_file():

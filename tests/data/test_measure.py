@@ -1,5 +1,6 @@
 """What the images of a data set are is found in them, or said by the configuration."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_settings_win(bands_and_heights):
         TrainConfig(source_range=(5, 5))
     with pytest.raises(ConfigError, match="source_channels is 17; it must be from 1 to 16"):
         TrainConfig(source_channels=17)
+
+
+def test_people_choose_the_bands_that_they_see(bands_and_heights):
+    data = opened(bands_and_heights, source_bands=(3, 2, 1))
+    assert data.source.bands == (3, 2, 1) and data.target.bands is None
+    stored = json.loads(json.dumps(TrainConfig(source_bands=(3, 2, 1)).to_dict()))
+    assert TrainConfig.from_dict(stored).source_bands == (3, 2, 1)
+    with pytest.raises(ConfigError, match="source_bands is 5 2 1; choose three of the bands 1 to 4 of A"):
+        opened(bands_and_heights, source_bands=(5, 2, 1))
+    with pytest.raises(ConfigError, match="source_bands is for images of bands, and this is satellite: 3 channels of"):
+        open_dataset(TrainConfig(data="toy", source_bands=(3, 2, 1)))
 
 
 def test_twelve_bits_in_sixteen_keep_their_range(tmp_path):

@@ -123,10 +123,15 @@ def test_models(client, tiny_run):
                 "source": "A",
                 "target": "B",
                 "size": 32,
+                "height": 32,
+                "width": 32,
                 "step": info.step,
                 "epoch": info.epoch,
                 "strokes": False,
                 "palette": [],
+                "ordinary": True,
+                "draws": True,
+                "kinds": ["3 channels of uint8, 0 to 255"] * 2,
             }
         ]
     }

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from p2plib.data.kind import ImageKind
+from p2plib.export.sheet import keys
 from p2plib.files import readable
 from p2plib.registry import GAN_LOSSES
 from p2plib.show.figures.common import BLUE, DPI, GRAY, GREEN, VERMILION, Figure
@@ -44,6 +46,7 @@ def result_grid(
     targets: np.ndarray,
     names: tuple[str, str] = ("source", "target"),
     captions: Sequence[str] | None = None,
+    kinds: Sequence[ImageKind] = (),
 ) -> Figure:
     """Rows of source | generated | expected, in the layout of `image_grid`.
 
@@ -53,17 +56,21 @@ def result_grid(
         targets: the expected images.
         names: names of source and target, for the column titles.
         captions: one line below each row, for example "3.jpg, SSIM 0.31".
+        kinds: see `image_grid`.
     """
     columns = {names[0]: sources, f"generated {names[1]}": generated, f"expected {names[1]}": targets}
-    return image_grid(columns, captions)
+    return image_grid(columns, captions, kinds)
 
 
-def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None = None) -> Figure:
+def image_grid(
+    columns: Mapping[str, np.ndarray], captions: Sequence[str] | None = None, kinds: Sequence[ImageKind] = ()
+) -> Figure:
     """Images in titled columns at full resolution; images below 256 pixels are enlarged to that size.
 
     Args:
         columns: images of each column by title, uint8 (N, H, W, 3), from top to bottom.
         captions: one line below each row.
+        kinds: what the images are; their keys go below the rows, see `sheet.keys`.
 
     Raises:
         ValueError: the columns have different numbers of images.
@@ -74,7 +81,8 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
     width = len(columns) * (wide + GAP) - GAP
     zoom = max(1.0, width / WIDE)  # a wide figure is shrunk to be shown, and its letters with it
     top, line = round(TITLE * zoom), round(CAPTION * zoom) if captions else 0
-    height = top + len(rows) * (high + line + GAP) - GAP
+    below = keys(kinds, width)
+    height = top + len(rows) * (high + line + GAP) - GAP + sum(map(len, below))
     figure = Figure((width / DPI, height / DPI), f"{len(rows)} rows of images: {' | '.join(columns)}")
     for i, row in enumerate(rows):
         bottom = height - top - i * (high + line + GAP) - high
@@ -88,7 +96,18 @@ def image_grid(columns: Mapping[str, np.ndarray], captions: Sequence[str] | None
         if captions:
             at, words = (0.5, (bottom - line / 2) / height), readable(captions[i])
             figure.text(*at, words, fontsize=8 * zoom, ha="center", va="center", parse_math=False)
+    _add_below(figure, below, height)
     return figure
+
+
+def _add_below(figure: Figure, strips: Sequence[np.ndarray], height: int) -> None:
+    """Put images as wide as a figure of `height` pixels at its bottom, one below the other."""
+    bottom = 0
+    for strip in reversed(strips):
+        axes = figure.add_axes((0, bottom / height, 1, len(strip) / height))
+        axes.imshow(strip, interpolation="none")
+        axes.set_axis_off()
+        bottom += len(strip)
 
 
 def error_map(generated: np.ndarray, targets: np.ndarray, names: tuple[str, str] = ("generated", "expected")) -> Figure:

@@ -12,6 +12,11 @@ export async function sketch(form, signal, waiting) {
   return (await send("api/sketch", form, signal, waiting)).blob();
 }
 
+/** What people see of a file that the browser cannot show, as a blob; arguments as `translate`. */
+export async function preview(form, signal, waiting) {
+  return (await send("api/preview", form, signal, waiting)).blob();
+}
+
 /** Send a form; while the server is busy, wait as long as it says and try again. */
 async function send(address, form, signal, waiting) {
   for (let attempt = 1; ; attempt++) {

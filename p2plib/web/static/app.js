@@ -1,6 +1,6 @@
 // The page: images come in by pen, file, drop, paste or example, and go to the server and back.
 
-import { example, sketch, translate } from "./api.js";
+import { example, preview, sketch, translate } from "./api.js";
 import { Drawing } from "./canvas.js";
 
 const LONGEST = 2048; // side in pixels to which images are shrunk
@@ -10,6 +10,7 @@ const models = JSON.parse(list);
 const drawing = new Drawing($("canvas"), changed);
 let running = null; // the AbortController of the request that is under way
 let again = false; // the image changed since it was sent
+let original = null; // the file that the canvas shows, which is sent in its place if the model is not of 8-bit RGB
 
 const model = () => models.find(({ id }) => id === $("model").value) ?? models[0];
 
@@ -33,7 +34,7 @@ async function trying(task) {
 // ---- the model and its colors
 
 function chooseModel() {
-  const { source, target, palette, size, strokes } = model();
+  const { source, target, palette, height, width, strokes, ordinary, draws, kinds } = model();
   for (const [name, text] of Object.entries({ source, target }))
     for (const element of document.querySelectorAll(`.${name}`)) element.textContent = text;
   document.title = `p2plib: ${source} to ${target}`;
@@ -41,12 +42,20 @@ function chooseModel() {
   drawing.color = palette[1]?.color ?? "#000000";
   $("palette").hidden = !palette.length;
   $("color-field").hidden = palette.length > 0 || strokes;
-  $("sketch").hidden = !strokes || sketches === undefined;
+  $("sketch").hidden = !strokes || !draws || sketches === undefined;
+  for (const id of ["drawing", "auto-field"]) $(id).hidden = !draws;
+  for (const [i, side] of ["source", "target"].entries()) {
+    $(`${side}-kind`).hidden = ordinary;
+    $(`${side}-kind`).textContent = kinds[i];
+  }
+  $("canvas").classList.toggle("shown", !draws);
+  $("invite").textContent = draws ? "Draw something, upload an image" : "Upload a file";
+  $("file").accept = ordinary ? "image/*" : "image/png,image/jpeg,image/webp,.tif,.tiff,.npy";
   $("color").value = drawing.color;
   $("brush").value = palette.length ? 50 : strokes ? 10 : 25;
   $("palette").replaceChildren($("palette").firstElementChild, ...palette.map(swatch));
-  if (!drawing.canUndo && !drawing.canRedo) drawing.start(size, size);
-  else if (drawing.blank) drawing.clear(size, size);
+  if (!drawing.canUndo && !drawing.canRedo) drawing.start(width, height);
+  else if (drawing.blank || !draws) drawing.clear(width, height);
   else changed("model");
   chooseBrush();
   showResult(false);
@@ -84,6 +93,7 @@ function chooseBrush() {
 
 /** The canvas has changed. */
 function changed(kind) {
+  original = null;
   const { width, height } = drawing.canvas;
   const { size } = model();
   $("size").textContent = `${width} × ${height}`;
@@ -96,8 +106,10 @@ function changed(kind) {
   if (kind === "stroke" && $("auto").checked) send();
 }
 
-/** Put an image file on the canvas, shrunk to what can be sent. */
-async function put(blob, name = "This file") {
+/** Put an image file on the canvas, shrunk to what can be sent; what the browser cannot show, as the server shows it. */
+async function put(file, name = "This file") {
+  const { ordinary } = model();
+  const blob = ordinary ? file : await preview(order(model(), file), new AbortController().signal, sayBusy);
   const image = await createImageBitmap(blob).catch(() => {
     throw new Error(`${name} cannot be read as an image; choose a PNG, JPEG or WebP file.`);
   });
@@ -106,7 +118,8 @@ async function put(blob, name = "This file") {
   const [w, h] = [width, height].map((side) => Math.max(1, Math.floor(side * scale)));
   drawing.load(image, w, h);
   image.close();
-  if (scale < 1) say(`Shrunk from ${width} × ${height} to ${w} × ${h} pixels.`);
+  if (!ordinary) original = file;
+  else if (scale < 1) say(`Shrunk from ${width} × ${height} to ${w} × ${h} pixels.`);
 }
 
 /** The first file among those chosen, dropped or pasted. */
@@ -130,9 +143,11 @@ async function send() {
   say("Translating …");
   await trying(async () => {
     const asked = model();
-    const file = await drawing.file(Number(uploadBytes));
+    if (!original && !asked.draws) throw new Error("Upload a file first, or take a random example.");
+    const sent = original;
+    const file = await drawing.file(sent ? Infinity : Number(uploadBytes));
     const source = await dataUrl(file);
-    const answer = await translate(order(asked, file), running.signal, sayBusy);
+    const answer = await translate(order(asked, sent ?? file), running.signal, sayBusy);
     show(asked, source, answer);
     say("Done. Drag the divider to compare.");
   });
@@ -173,7 +188,8 @@ function order({ id }, file) {
   return form;
 }
 
-function show({ id, source, target }, before, { width, height, seconds, waited, generated }) {
+function show({ id, source, target }, before, answer) {
+  const { width, height, seconds, waited, generated, file = generated, suffix = ".png" } = answer;
   const names = { before: source, after: `generated ${target}` };
   for (const [side, name] of Object.entries(names)) {
     Object.assign($(side), { src: side === "before" ? before : generated, alt: name, width, height });
@@ -182,7 +198,7 @@ function show({ id, source, target }, before, { width, height, seconds, waited, 
   $("divider").setAttribute("aria-label", `${names.before} on the left, ${names.after} on the right: drag to compare`);
   $("slider").style.setProperty("--ratio", width / height);
   $("took").textContent = `in ${tenths(seconds)} s${waited >= 0.05 ? `, after waiting ${tenths(waited)} s` : ""}`;
-  Object.assign($("download"), { href: generated, download: `${id}-${target}.png` });
+  Object.assign($("download"), { href: file, download: `${id}-${target}${suffix}` });
   showResult(id === model().id);
   if ($("auto").checked || $("slider").getBoundingClientRect().top < 0.7 * innerHeight) return;
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -224,7 +240,7 @@ function shortcut(event) {
   if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
   const key = event.key.toLowerCase();
   if (key === "enter") send();
-  else if (event.target.type === "number") return; // has an undo of its own
+  else if (event.target.type === "number" || !model().draws) return; // a number has an undo of its own
   else if (key === "z" && !event.shiftKey) drawing.undo();
   else if (key === "y" || key === "z") drawing.redo();
   else return;
@@ -244,7 +260,7 @@ $("color").oninput = (event) => chooseColor(event.target.value);
 $("brush").oninput = chooseBrush;
 $("undo").onclick = () => drawing.undo();
 $("redo").onclick = () => drawing.redo();
-$("clear").onclick = () => drawing.clear(model().size, model().size);
+$("clear").onclick = () => drawing.clear(model().width, model().height);
 $("go").onclick = () => (running ? stop() : send());
 $("example").onclick = () => trying(async () => put(await example(model().id)));
 $("sketch").onclick = () => trying(makeSketch);
