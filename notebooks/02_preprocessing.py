@@ -50,6 +50,7 @@ SIZE = 256 if FULL else 128
 import math
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ for i in range(9):
     save_image(folder / "twins" / ("train" if i < 8 else "val") / f"{i}.png", np.hstack([twin, twin]))
 twins_config = TrainConfig(data=str(folder / "twins"), image_size=SIZE, batch_size=4)
 twins = Batches(open_dataset(twins_config), twins_config)
-batches = list(twins.start().take(5 * twins.steps_per_epoch).as_numpy_iterator())
+batches = list(islice(twins.start(), 5 * twins.steps_per_epoch))
 print(len(batches), "batches of", batches[0][0].shape)
 print("source equals target in all:", all(np.array_equal(*batch) for batch in batches))
 
@@ -154,7 +155,7 @@ for split in ("train", "val"):
     save_image(folder / "single" / split / "1.png", np.hstack(halves))
 single_config = TrainConfig(data=str(folder / "single"), image_size=SIZE, batch_size=1)
 single = Batches(open_dataset(single_config), single_config)
-views = np.array(list(single.start().take(6).as_numpy_iterator()))
+views = np.array(list(islice(single.start(), 6)))
 views = to_uint8(views[:, :, 0])
 print(views.shape)
 
@@ -220,7 +221,7 @@ print(f"{data.count} pairs, {data.steps_per_epoch} steps an epoch, in memory: {d
 
 # %%
 def take(epoch, step=0):
-    return np.array(list(data.start(epoch, step).take(4).as_numpy_iterator()))
+    return np.array(list(islice(data.start(epoch, step), 4)))
 
 
 # %%
@@ -240,7 +241,7 @@ print("epoch 3 from step 2 on is its rest:", np.array_equal(take(epoch=3, step=2
 # %%
 def pairs_a_second(data, batches):
     start = time.perf_counter()
-    count = sum(len(source) for source, _ in data.start().take(batches).as_numpy_iterator())
+    count = sum(len(source) for source, _ in islice(data.start(), batches))
     return count / (time.perf_counter() - start)
 
 

@@ -10,7 +10,9 @@ of the class, which becomes one channel for each class when a batch is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,17 +20,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from p2plib import quiet
+from p2plib.data.ahead import ahead
 from p2plib.data.dataset import Dataset, Split
-from p2plib.data.image import is_gray, window
+from p2plib.data.draws import below, shuffled, uniform
+from p2plib.data.image import is_gray, to_float, window
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from p2plib.config import TrainConfig
 
+AHEAD = 2
+"""Batches that threads prepare while the networks compute."""
 GRID = 4
 """Random displacements along each side of an image that is warped: so few that nothing folds, up to 0.1 of the side."""
 
@@ -67,12 +71,12 @@ class Batches:
         split, shape = dataset["train"], config.load_shape
         self.channels = [1 if kind.are_classes else kind.channels for kind in self.kinds]  # as kept
         channels, width = sum(self.channels), 1 if _small(self.kinds) else 4
-        self._memory: tf.Tensor | list[np.ndarray] | None = None
+        self._memory: list[np.ndarray] | None = None
         if config.load == "crop":
             self.split = self._read_whole(split)
         elif len(split) * shape[0] * shape[1] * channels * width <= config.memory_budget * 2**30:
             arrays, self.split = split.usable(lambda pair: self._joined(split.resize(pair, shape)))
-            self._memory = _tensorflow().constant(np.stack(arrays))
+            self._memory = arrays
         else:  # decode once, so that broken pairs are named now and not hours later
             _, self.split = split.usable(lambda pair: self._joined(split.sides(pair)).ndim)
         # Which sides are label maps, whose colors are not to be mixed.
@@ -138,110 +142,95 @@ class Batches:
                 raise self.errors[0] from None
             raise
 
-    def start(self, epoch: int = 0, step: int = 0) -> tf.data.Dataset:
-        """Batches from a given epoch and step on.
+    def start(self, epoch: int = 0, step: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches from a given epoch and step on, without end.
 
         Args:
             epoch: counted from 0.
             step: within the epoch, counted from 0.
 
         Returns:
-            An infinite dataset of (source, target), each float32 (batch_size, H, W, C) in [-1, 1].
+            (source, target), each float32 (batch_size, H, W, C) in [-1, 1].
         """
-        tf = _tensorflow()
-        load, batch, per_epoch = self._loader(), self.config.batch_size, self.steps_per_epoch
+        size = self.config.batch_size
+        pairs = ahead(lambda place: self._pair(*place), self._places(epoch, step), AHEAD * size, os.cpu_count())
+        while True:
+            sources, targets = zip(*(pair for _, pair in itertools.islice(pairs, size)), strict=True)
+            yield np.stack(sources), np.stack(targets)
 
-        def indices(epoch: Any) -> Any:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(self.count, dtype=tf.int64), seed=[self.config.seed, epoch]
-            )
-            positions = tf.range(per_epoch * batch, dtype=tf.int64)
-            epochs = tf.fill([per_epoch * batch], epoch)
-            return tf.data.Dataset.from_tensor_slices((epochs, positions, order[: per_epoch * batch]))
+    def feed(self, epoch: int = 0, step: int = 0) -> Any:
+        """The same for `fit`: as it is, or, on TensorFlow, as a `tf.data.Dataset` whose shapes are known."""
+        if quiet.load("keras").backend.backend() != "tensorflow":
+            return self.start(epoch, step)
+        tf = quiet.load("tensorflow")
+        shapes = [(self.config.batch_size, *self.config.shape, kind.network_channels) for kind in self.kinds]
+        signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
+        dataset = tf.data.Dataset.from_generator(lambda: self.start(epoch, step), output_signature=signature)
+        return dataset.prefetch(tf.data.AUTOTUNE)
 
-        def pair(epoch: Any, position: Any, index: Any) -> tuple[Any, Any]:
-            draw = epoch * self.count + position
-            both = self._augment(self._warp(load(index, draw), draw), draw)
-            source, target = tf.split(both, self.channels, -1)
-            return _seen(source, self.kinds[0]), _seen(target, self.kinds[1])
+    def _places(self, epoch: int, step: int) -> Iterator[tuple[int, int]]:
+        """Each pair to show: its index, and the number that seeds what is random about it."""
+        for now in itertools.count(epoch):
+            order = shuffled((self.config.seed, now), self.count)[: self.steps_per_epoch * self.config.batch_size]
+            begin = step * self.config.batch_size if now == epoch else 0
+            for position in range(begin, len(order)):
+                yield int(order[position]), now * self.count + position
 
-        dataset = tf.data.Dataset.range(epoch, np.iinfo(np.int64).max).flat_map(indices).skip(step * batch)
-        dataset = dataset.map(pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return dataset.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    def _pair(self, index: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target of a pair as the networks see them, changed at random."""
+        both = self._augment(self._warp(self._load(index, draw), draw), draw)
+        source, target = np.split(both, self.channels[:1], axis=-1)
+        return _seen(source, self.kinds[0]), _seen(target, self.kinds[1])
 
-    def _loader(self) -> Callable[[Any, Any], Any]:
-        """A TensorFlow function from a pair's index, and what seeds a random window, to both sides in one array."""
-        tf = _tensorflow()
+    def _load(self, index: int, draw: int) -> np.ndarray:
+        """Both sides of a pair, in one array of load size; with `load` "crop", a random window of them."""
         shape, crop, memory = self.config.load_shape, self.config.load == "crop", self._memory
-        dtype, channels = tf.uint8 if _small(self.kinds) else tf.float32, sum(self.channels)
-        if memory is not None and not crop:
-            return lambda index, draw: memory[index]
-
-        def one(i: int, where: np.ndarray) -> np.ndarray:
-            if not crop:
-                return join(self.split.resized(i, shape), self.kinds)
-            if memory is not None:
-                return window(memory[i], shape, where)
-            return window(join(self.split.whole(self.split.pairs[i], shape)[0], self.kinds), shape, where)
-
-        def read(index: np.ndarray, where: np.ndarray) -> np.ndarray:
+        if memory is not None:
+            both = memory[index]
+        else:
             try:
-                return one(int(index), where)
+                pair = self.split.pairs[index]
+                both = join(self.split.whole(pair, shape)[0] if crop else self.split.resize(pair, shape), self.kinds)
             except DataError as error:  # TensorFlow would hide it in an error of its own
                 self.errors.append(error)
                 raise
+        return window(both, shape, uniform((self.config.seed, draw), [2])) if crop else both
 
-        def load(index: Any, draw: Any) -> Any:
-            where = tf.random.stateless_uniform([2], [self.config.seed, draw])
-            return tf.ensure_shape(tf.numpy_function(read, [index, where], dtype), (*shape, channels))
-
-        return load
-
-    def _augment(self, both: Any, draw: Any) -> Any:
+    def _augment(self, both: np.ndarray, draw: int) -> np.ndarray:
         """Jitter and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
-        tf = _tensorflow()
         (height, width), (tall, wide) = self.config.shape, self.config.load_shape
         if self.config.augment == "none":
             return both
         if tall > height:
-            seed, spare = [self.config.seed, draw], (tall - height, wide - width)
-            top, left = (
-                tf.random.stateless_uniform([2], seed, 0, room + 1, tf.int32)[i] for i, room in enumerate(spare)
-            )
-            both = tf.slice(both, [top, left, 0], [height, width, both.shape[-1]])
-        if self.config.augment == "jitter_flip":
-            coin = tf.random.stateless_uniform([], [self.config.seed + 1, draw])
-            both = tf.cond(coin < 0.5, lambda: tf.reverse(both, [1]), lambda: both)
+            top, left = below((self.config.seed, draw), (tall - height + 1, wide - width + 1))
+            both = both[top : top + height, left : left + width]
+        if self.config.augment == "jitter_flip" and uniform((self.config.seed + 1, draw)) < 0.5:
+            both = both[:, ::-1]
         return self._redraw(both, draw) if self.task.redraws else both
 
-    def _warp(self, both: Any, draw: Any) -> Any:
+    def _warp(self, both: np.ndarray, draw: int) -> np.ndarray:
         """Bend both sides by one smooth random field; labels take the nearest pixel's color, so none is new.
 
         Elastic distortions (Simard et al. 2003, section 2), with a field that is coarse instead of blurred.
         """
         if not self.config.warp:
             return both
-        tf = _tensorflow()
         shape = self.config.load_shape
-        coarse = tf.random.stateless_uniform([GRID, GRID, 2], [self.config.seed + 2, draw], -1, 1)
-        field = tf.image.resize(coarse, shape, "gaussian")  # its weights are positive: within [-1, 1]
-        places = tf.stack(tf.meshgrid(*(tf.range(side, dtype=tf.float32) for side in shape), indexing="ij"), -1)
-        places = tf.abs(places + field * self.config.warp * min(shape))
-        last = tf.constant(shape, tf.float32) - 1
-        places = last - tf.abs(last - places)  # what lies beyond the border is mirrored
-        sides = tf.split(both, self.channels, -1)
-        return tf.concat([_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True)], -1)
+        down, across = (_smoothing(GRID, side) for side in shape)
+        coarse = uniform((self.config.seed + 2, draw), (GRID, GRID, 2), -1, 1)
+        field = np.einsum("hi,ijk,wj->hwk", down, coarse, across)  # weighted means: within [-1, 1]
+        places = np.stack(np.meshgrid(*(np.arange(side, dtype=np.float32) for side in shape), indexing="ij"), -1)
+        places = np.abs(places + field * np.float32(self.config.warp * min(shape)))
+        last = np.array(shape, np.float32) - 1
+        places = last - np.abs(last - places)  # what lies beyond the border is mirrored
+        sides = np.split(both, self.channels[:1], axis=-1)
+        bent = [_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True)]
+        return np.concatenate(bent, axis=-1)
 
-    def _redraw(self, both: Any, draw: Any) -> Any:
+    def _redraw(self, both: np.ndarray, draw: int) -> np.ndarray:
         """Let the task vary the source; the target stays the same."""
-        tf = _tensorflow()
-
-        def redraw(source: np.ndarray, draw: np.ndarray) -> np.ndarray:
-            return self.task.redraw(source, (self.config.seed, int(draw)))
-
-        source, target = tf.split(both, self.channels, -1)
-        redrawn = tf.ensure_shape(tf.numpy_function(redraw, [source, draw], tf.uint8), source.shape)
-        return tf.concat([redrawn, target], -1)
+        source, target = np.split(both, self.channels[:1], axis=-1)
+        return np.concatenate([self.task.redraw(source, (self.config.seed, draw)), target], axis=-1)
 
 
 def join(sides: tuple[np.ndarray, np.ndarray], kinds: Kinds) -> np.ndarray:
@@ -260,32 +249,34 @@ def _kept(values: np.ndarray, kind: ImageKind, small: bool) -> np.ndarray:
     return values if small else kind.to_float(values)
 
 
-def _seen(kept: Any, kind: ImageKind) -> Any:
+def _seen(kept: np.ndarray, kind: ImageKind) -> np.ndarray:
     """One side as it is kept, (H, W, C), as the networks see it: float32 in [-1, 1]."""
-    tf = _tensorflow()
     if kind.are_classes:
-        return tf.one_hot(tf.cast(kept[..., 0], tf.int32), len(kind.classes), 1.0, -1.0)
-    return tf.cast(kept, tf.float32) / 127.5 - 1.0 if kept.dtype == tf.uint8 else kept
+        places = np.arange(len(kind.classes), dtype=kept.dtype)
+        return np.where(kept == places, np.float32(1), np.float32(-1))
+    return to_float(kept) if kept.dtype == np.uint8 else kept
 
 
-def _sample(image: Any, places: Any, nearest: bool) -> Any:
+def _smoothing(coarse: int, fine: int) -> np.ndarray:
+    """Weights (fine, coarse) that enlarge values smoothly: those of a Gaussian, cut off and normalized.
+
+    As in TensorFlow's `resize` with the method "gaussian": a standard deviation of half a cell, cut at one and a half.
+    """
+    centers = (np.arange(fine, dtype=np.float32)[:, None] + 0.5) * np.float32(coarse / fine)
+    apart = np.abs(np.arange(coarse, dtype=np.float32) + np.float32(0.5) - centers)
+    weights = np.where(apart < 1.5, np.exp(-2 * apart**2), 0).astype(np.float32)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _sample(image: np.ndarray, places: np.ndarray, nearest: bool) -> np.ndarray:
     """The values of an image (H, W, C) at places (H, W, 2) inside of it, row and column: nearest or bilinear."""
-    tf = _tensorflow()
     if nearest:
-        return tf.gather_nd(image, tf.cast(tf.round(places), tf.int32))
-    low = tf.floor(places)
-    part, high = places - low, tf.math.ceil(places)
-    total = tf.zeros(tf.shape(image))
+        rows, columns = np.moveaxis(np.rint(places).astype(int), -1, 0)
+        return image[rows, columns]
+    low = np.floor(places)
+    part, high = places - low, np.ceil(places)
+    total = np.zeros(image.shape, np.float32)
     for row, down in ((low, 1 - part[..., :1]), (high, part[..., :1])):
         for column, right in ((low, 1 - part[..., 1:]), (high, part[..., 1:])):
-            corner = tf.cast(tf.stack([row[..., 0], column[..., 1]], -1), tf.int32)
-            total += down * right * tf.cast(tf.gather_nd(image, corner), tf.float32)
-    return tf.cast(tf.round(total), tf.uint8) if image.dtype == tf.uint8 else total
-
-
-def _tensorflow() -> Any:
-    """TensorFlow, for tf.data. If JAX trains, TensorFlow must not reserve GPU memory."""
-    keras, tf = quiet.load("keras"), quiet.load("tensorflow")
-    if keras.backend.backend() != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")
-    return tf
+            total += down * right * image[row[..., 0].astype(int), column[..., 1].astype(int)]
+    return np.rint(total).astype(np.uint8) if image.dtype == np.uint8 else total

@@ -126,7 +126,7 @@ def train_segmenter(
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=plan.xla)
         for epoch in tqdm(range(epochs), desc="segmenter", unit="epoch", leave=False, disable=None):
-            batches = data.start(epoch).map(_photo_and_classes(palette))
+            batches = ((photo, _classes(labels, palette)) for labels, photo in data.start(epoch))
             model.fit(batches, steps_per_epoch=data.steps_per_epoch, verbose=0, shuffle=False)
     return Segmenter(model, dict(palette), config.data, dataset.direction, config.image_size, epochs, seed, config.load)
 
@@ -244,14 +244,8 @@ def _build(shape: Shape, classes: int) -> keras.Model:
     return keras.Model(base.input, logits, name="segmenter")
 
 
-def _photo_and_classes(palette: Mapping[str, Color]) -> Any:
-    """A function for tf.data: labels and photo, float (N, S, S, 3) in [-1, 1] -> photo, classes (N, S, S)."""
-    import tensorflow as tf
-
+def _classes(labels: np.ndarray, palette: Mapping[str, Color]) -> np.ndarray:
+    """Labels (N, H, W, 3) in [-1, 1] to class numbers, int32 (N, H, W): those of the nearest colors."""
     colors = to_float(np.array(list(palette.values())))
-
-    def convert(labels: Any, photo: Any) -> Any:
-        nearness = tf.tensordot(labels, colors.T, 1) - (colors**2).sum(1) / 2  # as in `statistics.nearest`
-        return photo, tf.argmax(nearness, -1, output_type=tf.int32)
-
-    return convert
+    nearness = labels @ colors.T - (colors**2).sum(1) / 2  # as in `statistics.nearest`
+    return nearness.argmax(-1).astype(np.int32)

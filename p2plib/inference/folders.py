@@ -19,18 +19,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from p2plib.data import rasters
+from p2plib.data.ahead import ahead
 from p2plib.data.formats import READABLE, files_below, is_image, unsupported
 from p2plib.data.image import count_images
 from p2plib.data.kind import ImageKind
@@ -43,9 +42,6 @@ from p2plib.inference.translate import translate
 
 if TYPE_CHECKING:
     from p2plib.inference.checkpoint import Checkpoint
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 AHEAD = 3
 """Images decoded ahead while the network runs; one of 8192x8192 pixels takes 200 MB."""
@@ -149,7 +145,7 @@ def _batches(jobs: Sequence[_Job], checkpoint: Checkpoint, done: Translated) -> 
     """Yield decoded images: up to `BATCH` if they fit the model, larger ones alone. What is odd is noted in `done`."""
     small: list[tuple[_Job, np.ndarray]] = []
     (height, width), source = checkpoint.shape, checkpoint.kinds[0]
-    for job, (image, count) in _ahead(lambda job: _read(job, source), jobs):
+    for job, (image, count) in ahead(lambda job: _read(job, source), jobs, AHEAD):
         if count > 1:
             done.several[job.source] = count
         if isinstance(image, DataError):
@@ -238,20 +234,6 @@ def _remove_leftovers(jobs: list[_Job]) -> None:
         for path in [*folder.glob(".*.part.png"), *folder.glob(".*.part.tif")]:
             if path.name[1:].rsplit(".", 3)[0] in names:
                 path.unlink(missing_ok=True)
-
-
-def _ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with `function(item)`, in order, while threads compute the next `AHEAD`."""
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
-        for item in items:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > AHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
 
 
 def _read(job: _Job, kind: ImageKind) -> tuple[np.ndarray | DataError, int]:

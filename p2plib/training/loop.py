@@ -295,7 +295,7 @@ def _fit(
             model.stop_training = False
             while progress.epoch < end and not (progress.complete(config) or model.stop_training):
                 model.fit(
-                    batches.start(progress.epoch, progress.step),
+                    batches.feed(progress.epoch, progress.step),
                     initial_epoch=progress.epoch,
                     epochs=progress.epoch + 1 if progress.step else end,  # first finish the partial epoch
                     steps_per_epoch=batches.steps_per_epoch - progress.step,

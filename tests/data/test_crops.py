@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def batches(config: TrainConfig) -> Batches:
 
 def take(data: Batches, count: int, *start: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sources and targets, uint8."""
-    return [(to_uint8(x), to_uint8(y)) for x, y in data.start(*start).take(count)]
+    return [(to_uint8(x), to_uint8(y)) for x, y in itertools.islice(data.start(*start), count)]
 
 
 def windows(data: Batches, count: int) -> list[tuple[int, int, int, bool]]:

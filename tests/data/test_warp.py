@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def warped(folder, **values) -> Batches:
 
 
 def take(data: Batches, count: int, *start: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(to_uint8(x), to_uint8(y)) for x, y in data.start(*start).take(count)]
+    return [(to_uint8(x), to_uint8(y)) for x, y in itertools.islice(data.start(*start), count)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from p2plib.data.image import read_rgb, save_image
 from p2plib.errors import DataError
 from p2plib.files import replacing
 from p2plib.inference.checkpoint import Checkpoint
-from p2plib.inference.folders import AHEAD, _ahead, translate_files
+from p2plib.inference.folders import translate_files
 
 EXIF_ORIENTATION, TURNED_LEFT = 0x0112, 6
 
@@ -200,14 +200,6 @@ def test_wrong_inputs_are_named_and_nothing_is_written(model, tmp_path, inputs, 
     with pytest.raises(DataError, match=message):
         translate_files(model, [tmp_path / name for name in inputs], tmp_path / out)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-def test_only_a_few_images_are_decoded_ahead():
-    started = []
-    for item, result in _ahead(lambda item: started.append(item) or -item, range(40)):
-        assert result == -item
-        assert len(started) <= item + 1 + AHEAD
-    assert sorted(started) == list(range(40))
 
 
 def test_progress_goes_to_stderr(model, photos, tmp_path, capsys):

@@ -71,7 +71,7 @@ def test_batches_hold_numbers_and_give_channels(by_number):
     for more in ({}, {"memory_budget": 0.0}, {"load": "crop"}):
         batches = Batches(open_dataset(settings), TrainConfig(**settings.to_dict() | more))
         assert batches.channels == [3, 1] and batches.target_channels is None
-        source, target = (np.asarray(side) for side in next(iter(batches.start())))
+        source, target = next(batches.start())
         assert source.shape == (4, 32, 32, 3) and target.shape == (4, 32, 32, 3)
         assert set(np.unique(target)) == {-1, 1} and (target.sum(-1) == -1).all(), "one class for each pixel"
 
