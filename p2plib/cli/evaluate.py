@@ -47,7 +47,7 @@ def evaluate(
     from p2plib.inference.checkpoint import home
 
     model = p2plib.load(checkpoint)
-    result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None)
+    result = p2plib.evaluate(model, data, split, limit, noise, _extractor(extractor), fid=fid or None, keep=1)
     beside = home(checkpoint) / f"evaluation-{split}"
     csv, json = csv or beside.with_suffix(".csv"), json or beside.with_suffix(".json")
     print(result.table())

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from p2plib.data import statistics
 from p2plib.data.catalog import Direction, Entry, entry_of
@@ -114,15 +115,18 @@ class Split:
         return Loaded(sources, targets, used.names, list(used.left_out))
 
     def readable(self) -> Split:
-        """Those of the pairs that can be used: each is read once, and none is kept in memory. Raises as `load`."""
-        return self.usable(lambda pair: bool(self.sides(pair)))[1]
+        """Those of the pairs that can be used: each is read once, and none is kept in memory. Raises as `load`.
+
+        If it takes more than a second, a progress bar is shown on stderr, where that is a terminal.
+        """
+        return self.usable(lambda pair: bool(self.sides(pair)), progress=True)[1]
 
     def originals(self, limit: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
         """Source and target of at most `limit` pairs, evenly spaced (0: all), at their own size. Raises as `load`."""
         return self.spread(limit).usable(self.sides)[0]
 
-    def usable(self, read: Callable[[Pair], Any]) -> tuple[list[Any], Split]:
-        """Call `read` on every pair, in threads.
+    def usable(self, read: Callable[[Pair], Any], progress: bool = False) -> tuple[list[Any], Split]:
+        """Call `read` on every pair, in threads; with `progress`, behind a bar.
 
         Returns:
             The results for the pairs that can be used, and a split of these pairs.
@@ -138,7 +142,8 @@ class Split:
                 return error.problem
 
         with ThreadPoolExecutor() as pool:
-            results = list(pool.map(attempt, self.pairs))
+            done, off = pool.map(attempt, self.pairs), None if progress else True
+            results = list(tqdm(done, "reading", len(self), leave=False, unit="pair", delay=1, disable=off))
         good = [(result, pair) for result, pair in zip(results, self.pairs, strict=True) if not _failed(result)]
         unused = [result for result in results if _failed(result)]
         refuse_broken(unused, self.skip_broken)

@@ -226,9 +226,11 @@ def _level_shapes(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _normalize(patches: np.ndarray) -> np.ndarray:
-    """Mean 0 and deviation 1 per channel: (N, C, 7, 7) -> (N, C * 49)."""
+    """Mean 0 and deviation 1 per channel, in place: (N, C, 7, 7) -> (N, C * 49)."""
     mean, deviation = patches.mean((0, 2, 3), keepdims=True), patches.std((0, 2, 3), keepdims=True)
-    return ((patches - mean) / np.maximum(deviation, 1e-8)).reshape(len(patches), -1)
+    patches -= mean
+    patches /= np.maximum(deviation, 1e-8)
+    return patches.reshape(len(patches), -1)
 
 
 def _sliced(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +127,19 @@ def test_of_many_images_some_are_kept(model, many):
 def test_broken_pairs_are_all_named_before_anything_is_generated(model, many):
     with pytest.raises(DataError, match=rf"2 broken pair\(s\)(.|\n)*val/3.png(.|\n)*val/{CHUNK + 5}.png"):
         p2plib.evaluate(Checkpoint(None, model.info), str(many))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stderr", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_a_terminal_gets_a_bar(model, monkeypatch, stderr, shown):
+    monkeypatch.setattr("p2plib.evaluation.tally.DELAY", 0)
+    monkeypatch.setattr("sys.stderr", stderr())
+    p2plib.evaluate(model)
+    assert ("evaluating: 100%" in sys.stderr.getvalue()) == shown
 
 
 def test_the_images_belong_to_the_numbers(result):
