@@ -207,7 +207,7 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
         say("the sources hold class numbers, so they are taken as classes (source image: as levels of gray)")
     if dataset.target.plain and batches.target_channels == 1 and not config.target_channels:
         say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
-    for note in [*dataset.notes, *class_notes(config)]:
+    for note in [*batches.clipped(), *dataset.notes, *class_notes(config)]:
         say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.names)} validation pairs")
