@@ -15,6 +15,10 @@ class DataError(P2PError):
     """An image, a pair or a data set that cannot be used."""
 
 
+class UnsupportedError(DataError):
+    """A file that is whole, but holds what p2plib does not take, such as too many channels."""
+
+
 class CheckpointError(P2PError):
     """A checkpoint or run folder that is missing, damaged, or of another kind."""
 

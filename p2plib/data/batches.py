@@ -67,6 +67,7 @@ class Batches:
         self.task = dataset.task
         self.errors: list[DataError] = []
         self.kinds = dataset.kinds
+        self._beyond: list[list[tuple[int, int]]] = []
         self.enlarged, self._gray = 0, not dataset.task.keeps_lightness and dataset.target.plain
         split, shape = dataset["train"], config.load_shape
         self.channels = [1 if kind.are_classes else kind.channels for kind in self.kinds]  # as kept
@@ -125,7 +126,21 @@ class Batches:
         """Both sides in one array; it is noted whether the target has colors."""
         if self._gray and not is_gray(sides[1]):  # several threads call this, and none may set it back
             self._gray = False
+        self._beyond.append([_beyond(side, kind) for side, kind in zip(sides, self.kinds, strict=True)])
         return join(sides, self.kinds)
+
+    def clipped(self) -> list[str]:
+        """Notes on values of the training images beyond the range that the network sees; none if there are none."""
+        notes = []
+        for which, kind, counts in zip(("source", "target"), self.kinds, zip(*self._beyond, strict=True), strict=True):
+            beyond, total = (sum(numbers) for numbers in zip(*counts, strict=True))
+            if beyond:
+                share = 100 * beyond / total
+                notes.append(
+                    f"{f'{share:.2g}' if share >= 0.01 else 'less than 0.01'} % of the {which}'s values lie beyond "
+                    f"{kind.low:g} to {kind.high:g} and are clipped; {which}_range sets a wider range"
+                )
+        return notes
 
     @property
     def in_memory(self) -> bool:
@@ -241,6 +256,13 @@ def join(sides: tuple[np.ndarray, np.ndarray], kinds: Kinds) -> np.ndarray:
 
 def _small(kinds: Kinds) -> bool:
     return all(kind.plain or kind.are_classes for kind in kinds)
+
+
+def _beyond(values: np.ndarray, kind: ImageKind) -> tuple[int, int]:
+    """How many of the values are beyond the range of their kind, of how many."""
+    if kind.plain or kind.are_classes:
+        return 0, values.size
+    return int(((values < kind.low) | (values > kind.high)).sum()), values.size
 
 
 def _kept(values: np.ndarray, kind: ImageKind, small: bool) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from p2plib.data.image import exif_orientation
 from p2plib.data.stored import Stored, stored_dtype
-from p2plib.errors import DataError
+from p2plib.errors import DataError, UnsupportedError
 
 _GRAY, _RGB, _PALETTE, _CMYK, _YCBCR = 1, 2, 3, 5, 6  # TIFF's photometric interpretations; 0 is gray with 0 as white
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # TIFF's sample formats; the others are complex numbers
@@ -186,7 +186,9 @@ def _tiff_shape(page: dict[int, Any], path: Path) -> Stored:
     size = 8 if bits <= 8 else 16 if bits <= 16 else 32 if bits <= 32 else 64
     dtype = stored_dtype(f"{kind}{size // 8}") if kind and (kind, size) != ("f", 8) else None
     if dtype is None:
-        raise DataError(f"{path}: holds complex or unknown numbers, which are not supported; save it as float32.")
+        raise UnsupportedError(
+            f"{path}: holds complex or unknown numbers, which are not supported; save it as float32."
+        )
     kinds = {_PALETTE: 3, _CMYK: 3} if _pillow_is_exact(page) else {}
     channels = kinds.get(page.get(262, _GRAY), page.get(277, 1))
     return Stored(page[257], page[256], channels, dtype)

@@ -23,7 +23,7 @@ from p2plib.data.pairs import Listing, Pair, spread
 from p2plib.data.stack import stacked
 from p2plib.data.stored import Stored
 from p2plib.data.values import probe, read_values
-from p2plib.errors import ConfigError, DataError
+from p2plib.errors import ConfigError, DataError, UnsupportedError
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
@@ -146,13 +146,22 @@ def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainCo
 
 
 def _most_common(files: Sequence[Path]) -> Stored | None:
-    """What most of these files hold, whatever their sizes; None if none can be read, which is reported elsewhere."""
+    """What most of these files hold, whatever their sizes; None if all are damaged, which is reported elsewhere.
+
+    Raises:
+        UnsupportedError: none can be used.
+    """
     found: Counter[Stored] = Counter()
+    refused: UnsupportedError | None = None
     for path in files:
         try:
             found[probe(path)._replace(height=0, width=0)] += 1
+        except UnsupportedError as error:
+            refused = error
         except DataError:
             continue
+    if refused and not found:
+        raise refused
     return found.most_common(1)[0][0] if found else None
 
 

@@ -17,7 +17,7 @@ from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
 from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, header, max_pixels, why_unreadable
 from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
-from p2plib.errors import DataError, WriteError
+from p2plib.errors import DataError, UnsupportedError, WriteError
 from p2plib.files import replacing
 
 DESCRIPTION = "p2plib"
@@ -120,7 +120,9 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _limited(stored: Stored, path: Path) -> Stored:
     if stored.channels > MOST_CHANNELS:
-        raise DataError(f"{path}: has {stored.channels} channels; at most {MOST_CHANNELS} are supported.")
+        raise UnsupportedError(
+            f"{path}: has {stored.channels} channels; at most {MOST_CHANNELS} are supported, so save fewer of them."
+        )
     return stored
 
 
@@ -177,10 +179,10 @@ def _probe_array(path: Path) -> Stored:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as an array ({error}); replace or remove it.") from error
     if len(shape) not in (2, 3) or 0 in shape:
-        raise DataError(f"{path}: holds an array of shape {shape}; an image is (H, W) or (H, W, C).")
+        raise UnsupportedError(f"{path}: holds an array of shape {shape}; an image is (H, W) or (H, W, C).")
     found = stored_dtype(dtype)
     if found is None:
-        raise DataError(f"{path}: holds values of the type {dtype}, not numbers; save it as float32.")
+        raise UnsupportedError(f"{path}: holds values of the type {dtype}, not numbers; save it as float32.")
     return _limited(Stored(shape[0], shape[1], shape[2] if len(shape) == 3 else 1, found), path)
 
 

@@ -68,7 +68,11 @@ tags:
 
 
 def write_card(
-    folder: str | Path, path: str | Path, evaluation: Evaluation | None = None, name: str | None = None
+    folder: str | Path,
+    path: str | Path,
+    evaluation: Evaluation | None = None,
+    name: str | None = None,
+    note: str = "",
 ) -> Path:
     """Write the model card, `README.md`, and its sample image, `sample.jpg`, into `folder`.
 
@@ -81,6 +85,7 @@ def write_card(
         path: a `.keras` file, or a run folder (its best generator).
         evaluation: result of `p2plib.evaluate` for this checkpoint.
         name: path in the usage example; None means the checkpoint's file name.
+        note: a further sentence on its use.
 
     Returns:
         The path of `README.md`.
@@ -90,7 +95,7 @@ def write_card(
     """
     folder = Path(folder)
     evaluation = evaluation or evaluated(path)
-    text = model_card(path, evaluation, name)
+    text = model_card(path, evaluation, name, note=note)
     if evaluation is None:
         (folder / "sample.jpg").unlink(missing_ok=True)
     else:
@@ -105,6 +110,7 @@ def model_card(
     name: str | None = None,
     license: str | None = None,
     published: Path | None = None,
+    note: str = "",
 ) -> str:
     """Build the model card as Markdown; see `write_card`. It shows `sample.jpg` if there is an evaluation.
 
@@ -114,6 +120,7 @@ def model_card(
         name: see `write_card`.
         license: named in the metadata, if it is given.
         published: the file that goes out in place of the one at `path`.
+        note: see `write_card`.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -126,7 +133,7 @@ def model_card(
     sections = [
         HEADER.format(license=f"license: {json.dumps(license)}\n" if license else "") + _title(info),
         _sample_section(info, evaluation) if evaluation else "",
-        "## Use\n\n" + _use(name or file.name, info),
+        "## Use\n\n" + f"{_use(name or file.name, info)} {note}".strip(),
         "## Data\n\n" + _table(_data(info.config, counts)),
         "## Metrics\n\n" + (_scores(evaluation) if evaluation else _own_scores(info)),
         "## Training\n\n" + _table(_training(info, run if in_run else None)),

@@ -25,10 +25,13 @@ from p2plib.export import card
 from p2plib.files import check_writable, replacing_folder
 from p2plib.inference import checkpoint
 from p2plib.inference.engines import FORMATS, Engine, format_of, open_engine, require
+from p2plib.models import custom_layers
 
 if TYPE_CHECKING:
     import keras
 
+FREE = ("onnx", "savedmodel")
+"""The formats whose models take images of any height and width that the network can halve."""
 IMAGES = 8
 """Number of images in the parity check."""
 BOUND = 1.0
@@ -66,7 +69,8 @@ def export_model(
 ) -> Export:
     """Export a generator, and compare its output with Keras on 8 images.
 
-    The image size is fixed, the batch size is not. The folder holds the model, `p2plib.json`, and a model card with a
+    The batch size is free, and so are height and width in the formats of `FREE`; the card says of what they must be
+    multiples. The folder holds the model, `p2plib.json`, and a model card with a
     sample image (`README.md`). It is written atomically and replaces an earlier export of the same format.
 
     Args:
@@ -107,7 +111,7 @@ def export_model(
         record |= {"pictures": described}  # as version 0.1 called it
         content = json.loads(keras_model.info.to_json()) | {"export": record}
         (folder / checkpoint.INFO).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        card.write_card(folder, file, name=target.name)
+        card.write_card(folder, file, name=target.name, note=_sizes(keras_model.generator, format))
     return done
 
 
@@ -146,6 +150,34 @@ def parity(model: checkpoint.Checkpoint, engine: Engine, images: np.ndarray) -> 
     return float(differences.max()), float(differences.mean())
 
 
+def freed(generator: keras.Model) -> keras.Model:
+    """The same generator for images of any height and width; the given one if a layer needs its size."""
+    config = generator.get_config()
+    config["layers"][0]["config"]["batch_shape"] = (None, None, None, generator.input_shape[-1])
+    try:
+        free = type(generator).from_config(config, custom_objects=custom_layers())
+        free.set_weights(generator.get_weights())
+    except (ValueError, TypeError):  # for example, a layer that flattens, in a generator of one's own
+        return generator
+    return free if free.output_shape[1:3] == (None, None) else generator
+
+
+def multiple(generator: keras.Model) -> int:
+    """Of which number height and width must be multiples: how far the network shrinks its images."""
+    heights = [layer.output.shape[1] for layer in generator.layers if len(layer.output.shape) == 4]
+    return max(generator.input_shape[1] // height for height in heights)
+
+
+def _sizes(generator: keras.Model, format: str) -> str:
+    height, width = generator.input_shape[1:3]
+    if format not in FREE or freed(generator) is generator:
+        return f"The {format} model itself takes images of {height} x {width} pixels."
+    return (
+        f"The {format} model itself takes images of any height and width that are multiples of {multiple(generator)}; "
+        f"it was trained at {height} x {width}, and `translate` uses it at that size."
+    )
+
+
 def _beside(file: Path) -> Path:
     return file.parent.parent if file.parent.name == "checkpoints" else file.parent
 
@@ -182,7 +214,10 @@ def convert(file: str, folder: str, format: str, half: bool) -> None:
         format: see `export_model`.
         half: see `export_model`.
     """
-    _CONVERTERS[format](checkpoint.load(file).generator, Path(folder), half)
+    generator: keras.Model = checkpoint.load(file).generator
+    given = freed(generator) if format in FREE else generator
+    given(np.zeros((1, *generator.input_shape[1:]), np.float32))  # Keras' ONNX export needs a model that was called
+    _CONVERTERS[format](given, Path(folder), half)
 
 
 def _to_savedmodel(generator: keras.Model, folder: Path, half: bool) -> None:
@@ -205,10 +240,7 @@ def _to_savedmodel(generator: keras.Model, folder: Path, half: bool) -> None:
 
 
 def _to_onnx(generator: keras.Model, folder: Path, half: bool) -> None:
-    import keras
-
     path = folder / FORMATS["onnx"].file
-    generator(keras.ops.zeros((1, *generator.input_shape[1:])))  # Keras' ONNX export needs a model that was called
     generator.export(str(path), format="onnx")
     if half:
         _halve_onnx(path)

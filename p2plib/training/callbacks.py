@@ -153,6 +153,7 @@ def describe(snapshot: Snapshot) -> str:
     validation = f"l1 {row['val_l1']:.3f}  psnr {row['val_psnr']:.2f}  ssim {row['val_ssim']:.3f}"
     validation += f"  ab {row['val_ab']:.2f}" if "val_ab" in row else ""
     validation += f"  perceptual {row['val_perceptual']:.3f}" if "val_perceptual" in row else ""
+    validation += f"  mean IoU {row['val_mean_iou']:.3f}" if "val_mean_iou" in row else ""
     minutes, seconds = divmod(round(row["seconds"]), 60)
     rate = f"{row['pictures_per_second']:.1f} images/s  {minutes}:{seconds:02d}"
     of = "" if snapshot.config.train_time else f"/{snapshot.config.epochs}"

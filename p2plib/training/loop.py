@@ -2,7 +2,8 @@
 
 The run folder holds `config.json`, `environment.json` (versions, hardware, git revision), `data.json` (which images),
 `log.csv` (one row per epoch), `samples/` (grids source | generated | expected) and `checkpoints/`: `best.keras` (by
-the perceptual distance of the validation images, or by SSIM where its network is not installed), `last.keras`,
+the perceptual distance of the validation images, by SSIM where its network is not installed, or by the mean IoU of
+class masks), `last.keras`,
 `generator_STEP.keras`, and `state.npz` to resume from.
 
 Training ends after the last epoch or after `train_time`. It is interrupted when the time budget runs out, or gracefully
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from p2plib.training.recorder import Recorder, Saver
 
 JUDGES = {
+    "mean_iou": "the mean IoU of the validation images",
     "perceptual": "the perceptual distance of the validation images",
     "ssim": "SSIM of the validation images; pip install 'p2plib[features]' has them judged as people see them",
 }
@@ -207,7 +209,7 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
         say("the sources hold class numbers, so they are taken as classes (source image: as levels of gray)")
     if dataset.target.plain and batches.target_channels == 1 and not config.target_channels:
         say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
-    for note in [*dataset.notes, *class_notes(config)]:
+    for note in [*batches.clipped(), *dataset.notes, *class_notes(config)]:
         say(note)
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.names)} validation pairs")
@@ -219,6 +221,7 @@ def _progress(folder: Path, batches: Batches) -> Progress:
     state = state_file(folder)
     if not state.exists():
         judge = "perceptual" if features.available("lite2") else "ssim"
+        judge = "mean_iou" if batches.kinds[1].are_classes else judge
         return Progress(steps_per_epoch=batches.steps_per_epoch, judge=judge)
     progress = Progress(**read_progress(state) | {"done": False})
     if progress.steps_per_epoch != batches.steps_per_epoch:
@@ -251,8 +254,7 @@ def _saver(
     with runtime.one_device(), runtime.dtype_policy("float32"):
         copy = build_generator(config, dataset.kinds)
         copy.compile(jit_compile=plan.xla)
-    judges = ("perceptual",) if progress.judge == "perceptual" else ()
-    names = (*VALIDATION, *judges, *dataset.task.validation_metrics)
+    names = tuple(dict.fromkeys((*VALIDATION, progress.judge, *dataset.task.validation_metrics)))
     validator = Validator(copy, validation, names, dataset.kinds)
     return Saver(folder, config, dataset.names, scale_of(dataset), progress, validator)
 

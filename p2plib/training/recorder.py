@@ -20,7 +20,7 @@ from p2plib.data.kind import PLAIN, Kinds
 from p2plib.data.pairs import spread
 from p2plib.data.scale import Scale
 from p2plib.errors import TrainingError
-from p2plib.evaluation.metrics import means, score
+from p2plib.evaluation.metrics import count, label_scores, means, score
 from p2plib.inference.checkpoint import CheckpointInfo, save_generator
 from p2plib.inference.translate import generate
 from p2plib.training.fine_tuning import weights_of
@@ -59,7 +59,7 @@ class Validator:
     Args:
         generator: same architecture as the trained generator, built in float32.
         pairs: source and target images.
-        metrics: names of the metrics to compute.
+        metrics: names of the metrics to compute; of class masks also "mean_iou", over all pixels of all images.
         kinds: what sources and targets are.
     """
 
@@ -80,7 +80,12 @@ class Validator:
         """The mean of every metric over the validation images."""
         sources, targets = self.pairs.sources, self.pairs.targets
         generated = generate(self.generator, sources, kinds=self.kinds)
-        return means(score(targets, generated, sources, self.metrics, self.kinds))
+        of_each = [name for name in self.metrics if name != "mean_iou"]
+        found = means(score(targets, generated, sources, of_each, self.kinds))
+        if "mean_iou" in self.metrics:
+            true, said = (self.kinds[1].indices(images) for images in (targets, generated))
+            found["mean_iou"] = label_scores(count(true, said, len(self.kinds[1].classes)))["mean_iou"]
+        return found
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A few sources, generated images and targets, as people see them: uint8 (N, H, W, 3) each."""

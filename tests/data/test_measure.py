@@ -75,6 +75,23 @@ def test_settings_win(bands_and_heights):
         TrainConfig(source_channels=17)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (np.zeros((40, 56, 20), np.uint16), "has 20 channels; at most 16 are supported, so save fewer of them"),
+        (np.zeros((2, 40, 56, 3), np.uint16), r"holds an array of shape \(2, 40, 56, 3\)"),
+        (np.zeros((40, 56), np.complex64), "holds values of the type complex64, not numbers"),
+    ],
+)
+def test_files_of_what_is_not_taken_say_so(tmp_path, content, sentence):
+    for split in ("train", "val"):
+        for side in "AB":
+            (tmp_path / split / side).mkdir(parents=True)
+            np.save(tmp_path / split / side / "a.npy", content)
+    with pytest.raises(DataError, match=sentence):
+        opened(tmp_path)
+
+
 def test_people_choose_the_bands_that_they_see(bands_and_heights):
     data = opened(bands_and_heights, source_bands=(3, 2, 1))
     assert data.source.bands == (3, 2, 1) and data.target.bands is None

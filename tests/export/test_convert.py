@@ -10,25 +10,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deepmodels import untrained
 
 pytest.importorskip("keras")
 
 import p2plib
+from p2plib.config import TrainConfig
 from p2plib.data import toy
 from p2plib.data.image import read_rgb
 from p2plib.errors import CheckpointError, ConfigError, ExportError
 from p2plib.export.convert import (
+    FREE,
     Export,
     _beside,
     _convert_apart,
     convert,
     export_model,
+    freed,
+    multiple,
     parity,
     parity_images,
     runtime,
 )
 from p2plib.inference.checkpoint import INFO, find, read_info
 from p2plib.inference.engines import FORMATS, format_of, open_engine
+from p2plib.models import build_generator
 
 VERSION_0_1 = Path(__file__).parents[1] / "version_0_1"
 
@@ -100,6 +106,51 @@ def test_any_batch_gives_the_same(exported, model, sources, name):
         np.testing.assert_allclose(engine.predict_on_batch(floats[i : i + 1])[0], together[i], atol=1e-4)
     np.testing.assert_allclose(np.asarray(model.generator.predict_on_batch(floats)), together, atol=1e-4)
     assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", FREE)
+def test_height_and_width_are_free_where_the_format_can(exported, model, name):
+    step, free = multiple(model.generator), freed(model.generator)
+    engine = open_engine(exported(name).folder)
+    for height, width in ((32, 32), (2 * step, step), (step, 3 * step)):
+        noise = np.random.default_rng(0).uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
+        made = engine.predict_on_batch(noise)
+        assert made.shape == noise.shape
+        np.testing.assert_allclose(made, np.asarray(free.predict_on_batch(noise)), atol=1e-4)
+    card = (exported(name).folder / "README.md").read_text()
+    assert f"multiples of {step}; it was trained at 32 x 32" in card
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("generator", "step"), [("lean", 8), ("unet", 64), ("resnet6", 4)])
+def test_freed_generators_give_what_they_gave(generator, step):
+    built = build_generator(TrainConfig(generator=generator, image_size=64, base_filters=4))
+    free = freed(built)
+    assert multiple(built) == step and free.input_shape == (None, None, None, 3)
+    noise = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
+    one, two = (np.asarray(model.predict_on_batch(noise)) for model in (built, free))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.keras
+def test_a_generator_that_needs_its_size_keeps_it():
+    import keras
+
+    source = keras.Input((32, 32, 3))
+    flat = keras.layers.Dense(12)(keras.layers.Flatten()(source))
+    fixed = keras.Model(source, keras.layers.UpSampling2D(16)(keras.layers.Reshape((2, 2, 3))(flat)))
+    assert freed(fixed) is fixed
+
+
+@pytest.mark.once
+def test_class_masks_are_exported(tiny_config, tmp_path):
+    paths = untrained(tiny_config, tmp_path)
+    done = export_model(paths["masks"], "onnx", out=tmp_path / "onnx")
+    assert done.max_levels < 0.1
+    one, two = (p2plib.translate(p2plib.load(path), [toy.city(3, 40)[0]])[0] for path in (paths["masks"], done.folder))
+    assert one.shape == (40, 40, 1) and (one == two).mean() > 0.999
+    assert "3 classes by number" in (done.folder / "README.md").read_text()
 
 
 @pytest.mark.once

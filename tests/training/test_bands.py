@@ -8,6 +8,7 @@ rasterio = pytest.importorskip("rasterio")
 
 import p2plib  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402
+from p2plib.data.batches import Batches  # noqa: E402
 from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.data.values import read_values, write_values  # noqa: E402
 from p2plib.errors import DataError  # noqa: E402
@@ -79,6 +80,18 @@ def test_translation_gives_the_targets_own_values(model):
     assert model.kinds[1].low <= made.min() < made.max() <= model.kinds[1].high
     with pytest.raises(DataError, match=r"takes images of uint16 \(H, W, 4\), not uint8 \(40, 72, 3\)"):
         p2plib.translate(model, [np.zeros((40, 72, 3), np.uint8)])
+
+
+def test_values_beyond_the_range_are_counted_once(terrain):
+    whole = config(terrain)
+    assert Batches(open_dataset(whole), whole).clipped() == []
+    narrow = config(terrain, target_range=(0, 120), source_window=(1, 99))
+    notes = Batches(open_dataset(narrow), narrow).clipped()
+    assert [note.split("'")[0].split()[-1] for note in notes] == ["source", "target"]
+    heights = np.stack([field(i, (40, 72))[1] for i in range(8)])
+    assert abs(float(notes[1].split()[0]) - 100 * (heights > 120).mean()) < 2, "they were resized a little"
+    said = "% of the target's values lie beyond 0 to 120 and are clipped; target_range sets a wider range"
+    assert notes[1].endswith(said)
 
 
 def test_a_run_goes_on(terrain, tmp_path):

@@ -16,6 +16,7 @@ from p2plib.data.dataset import open_dataset  # noqa: E402
 from p2plib.errors import ConfigError, DataError  # noqa: E402
 from p2plib.inference.folders import translate_files  # noqa: E402
 from p2plib.training.objective import objective  # noqa: E402
+from p2plib.training.run import read_log  # noqa: E402
 
 IDS = np.array([0, 3, 7], np.uint8)
 COLORS = np.array([(90, 90, 90), (200, 60, 60), (40, 80, 220)], np.uint8)
@@ -87,6 +88,16 @@ def test_classes_are_learned(model, run):
     assert {"mean_iou", "iou ground", "iou roof", "iou water"} <= set(evaluation.sets)
     assert "iou water" in evaluation.table() and evaluation.protocol["palette"] == "3 colors, of the model"
     assert {tuple(color) for color in evaluation.generated.reshape(-1, 3)} <= set(map(tuple, COLORS.tolist()))
+
+
+def test_the_best_is_that_of_the_mean_iou(run, model, by_number, tmp_path, capsys):
+    rows = read_log(run / "log.csv")
+    best = max(rows, key=lambda row: row["val_mean_iou"])
+    assert (model.info.epoch, model.info.metrics["mean_iou"]) == (best["epoch"], best["val_mean_iou"])
+    assert p2plib.evaluate(model).sets["mean_iou"] == pytest.approx(best["val_mean_iou"], abs=1e-3)
+    p2plib.train(config(by_number, target="classes", epochs=1, run_dir=str(tmp_path / "run")))
+    said = capsys.readouterr().out
+    assert "best.keras is chosen by the mean IoU of the validation images" in said and "  mean IoU 0." in said
 
 
 def test_the_generator_gives_probabilities(model):

@@ -35,7 +35,8 @@ PANELS = (
     Panel("PSNR", "PSNR in dB", {"val_psnr": ("validation", BLUE)}, best="val_psnr"),
     Panel("SSIM", "SSIM", {"val_ssim": ("validation", BLUE)}, best="val_ssim"),
 )
-JUDGE = "val_perceptual"
+JUDGES = {"val_mean_iou": -1, "val_perceptual": 1, "val_ssim": -1}
+"""The columns that choose `best.keras`: the first that a log has; -1 where larger is better."""
 NO_CURVES = {"epoch", "step", "learning_rate", "seconds", "pictures_per_second"}
 """Columns of the log that are not drawn."""
 
@@ -177,7 +178,7 @@ def _titles(row: Sequence[Axes], titles: Sequence[str]) -> None:
 def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = None) -> Figure:
     """Losses and validation metrics by epoch, with a mark at `best.keras`.
 
-    It is the best by `val_perceptual`, or by `val_ssim` where that is missing.
+    It is the best by the first of `JUDGES` that the log has.
 
     Args:
         rows: the log, one row per epoch, at least one. Without the columns `gan` and `discriminator`, their
@@ -193,7 +194,8 @@ def learning_curves(rows: Sequence[Mapping[str, float]], gan_loss: str | None = 
         layout="constrained",
     )
     begun = [row for row in rows if not np.isnan(row.get("gan", 0))] or rows
-    best = min(begun, key=lambda row: row[JUDGE] if JUDGE in row else -row["val_ssim"])
+    judge = next(column for column in JUDGES if column in rows[0])
+    best = min(begun, key=lambda row: JUDGES[judge] * row[judge])
     undecided = GAN_LOSSES[gan_loss].undecided if gan_loss else None
     all_axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axes, panel in zip(all_axes, panels, strict=False):
@@ -217,7 +219,7 @@ def _panels(row: Mapping[str, float]) -> list[Panel]:
     others = [column for column in row if column not in shown]
     where = {True: ("validation", BLUE), False: ("training", VERMILION)}
     extra = [Panel(c.removeprefix("val_"), c.removeprefix("val_"), {c: where[c.startswith("val_")]}) for c in others]
-    return usual + [panel._replace(best=JUDGE) if JUDGE in panel.lines else panel for panel in extra]
+    return usual + [panel._replace(best=next((c for c in panel.lines if c in JUDGES), None)) for panel in extra]
 
 
 def draw_panel(axes: Axes, panel: Panel, rows: Sequence[Mapping[str, float]]) -> None:
