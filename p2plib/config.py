@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
+from p2plib import checks
 from p2plib.durations import seconds
 from p2plib.errors import ConfigError
 from p2plib.files import read_json
@@ -131,6 +132,8 @@ class TrainConfig:
     of the training."""
     batch_size: int = _RECIPE
     """Pairs per optimizer step, in total over all devices. paper: 1; others: 4."""
+    accumulate: int = 1
+    """Take each batch in this many parts, each of which counts as a step, and update once: less memory."""
     learning_rate: float = _RECIPE
     """Learning rate of Adam (beta_1 = 0.5) before the decay. paper: 2e-4; others: 4e-4; with init: half."""
     seed: int = 0
@@ -186,7 +189,7 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         self._check_image_size()
         object.__setattr__(self, "sources", tuple(self.sources))
-        self._check_values()
+        checks.check_values(self)
         for name in ("dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1.")
@@ -200,11 +203,7 @@ class TrainConfig:
             raise ConfigError(f"The task {self.task} makes images of photos; leave sources, source and target out.")
         if self.direction == "BtoA":
             TASKS[self.task]().direction(self.direction, None)
-        if (self.decay_epochs or 0) > self.epochs:
-            raise ConfigError(f"decay_epochs ({self.decay_epochs}) exceeds epochs ({self.epochs}); lower it.")
-        if self.train_time and self.decay_epochs:
-            raise ConfigError("With train_time, the learning rate decays over its second half: leave decay_epochs out.")
-        self._check_warm_up()
+        checks.check_steps(self)
         _ = self.time_budget_seconds, self.train_time_seconds
 
     def _check_image_size(self) -> None:
@@ -216,33 +215,6 @@ class TrainConfig:
         if min(height, width) < least:
             what = f"A receptive field of {self.receptive_field} pixels ({self.discriminator})"
             raise ConfigError(f"{what} needs image_size {least} or more, not {self.image_size}.")
-
-    def _check_values(self) -> None:
-        for side in ("source", "target"):
-            channels, window = getattr(self, f"{side}_channels"), getattr(self, f"{side}_window")
-            if channels is not None and not 1 <= channels <= 16:
-                raise ConfigError(f"{side}_channels is {channels}; it must be from 1 to 16.")
-            if bands := getattr(self, f"{side}_bands"):
-                object.__setattr__(self, f"{side}_bands", tuple(map(int, bands)))
-            for name in (f"{side}_range", f"{side}_window"):
-                if (limits := getattr(self, name)) is None:
-                    continue
-                object.__setattr__(self, name, (float(limits[0]), float(limits[1])))
-                if not limits[0] < limits[1]:
-                    raise ConfigError(f"{name} is {limits[0]:g} to {limits[1]:g}; the first must be the smaller one.")
-            if getattr(self, side) == "classes" and (channels or window or getattr(self, f"{side}_range")):
-                raise ConfigError(f"{side} is classes, which have no channels, range or window; leave these out.")
-            if window and not 0 <= window[0] < window[1] <= 100:
-                raise ConfigError(f"{side}_window is {window[0]:g} to {window[1]:g}; percentiles are from 0 to 100.")
-            if window and getattr(self, f"{side}_range"):
-                raise ConfigError(f"{side}_range and {side}_window both choose the range; leave one of them out.")
-
-    def _check_warm_up(self) -> None:
-        if self.warmup_epochs > self.epochs:
-            raise ConfigError(f"warmup_epochs ({self.warmup_epochs}) exceeds epochs ({self.epochs}); lower it.")
-        for name in ("gan_weight", "l1_weight"):
-            if self.warmup_epochs and getattr(self, name) == 0:
-                raise ConfigError(f"An L1 warm-up needs both L1 and GAN; with {name} 0, set warmup_epochs to 0.")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -279,15 +251,16 @@ class TrainConfig:
         return self.terms != RECIPES[self.recipe]["terms"]
 
     def for_devices(self, devices: int) -> TrainConfig:
-        """These settings with the recipe's batch raised, if need be, to the next that divides by the devices.
+        """These settings with the recipe's batch raised, if need be, to the next whose parts divide by the devices.
 
         Raises:
             ConfigError: a batch size that was chosen does not divide.
         """
-        size = self.batch_size
-        if size % devices and size != RECIPES[self.recipe]["batch_size"]:
-            raise ConfigError(f"batch_size {size} is not divisible by {devices} devices; use a multiple of {devices}.")
-        return dataclasses.replace(self, batch_size=-(-size // devices) * devices)
+        size, least = self.batch_size, devices * self.accumulate
+        if size % least and size != RECIPES[self.recipe]["batch_size"]:
+            parts = f" times {self.accumulate} parts" * (self.accumulate > 1)
+            raise ConfigError(f"batch_size {size} is not divisible by {devices} devices{parts}; choose another.")
+        return dataclasses.replace(self, batch_size=-(-size // least) * least)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON-ready values."""
@@ -341,7 +314,7 @@ _CHOICES = {
 }
 _FROM_0 = ("gan_weight", "l1_weight", "decay_epochs", "warmup_epochs", "seed", "keep", "validation_pairs", "patience")
 _FROM_1 = ("base_filters", "discriminator_filters", "epochs", "batch_size", "checkpoint_every", "sample_every")
-_AT_LEAST = {"memory_budget": 0} | dict.fromkeys(_FROM_0, 0) | dict.fromkeys(_FROM_1, 1)
+_AT_LEAST = {"memory_budget": 0} | dict.fromkeys(_FROM_0, 0) | dict.fromkeys((*_FROM_1, "accumulate"), 1)
 
 CHANGEABLE = frozenset(
     {"epochs", "decay_epochs", "train_time", "learning_rate", "patience", "time_budget", "checkpoint_every", "keep"}

@@ -54,8 +54,9 @@ class Batches:
         enlarged: how many pairs are smaller than a window, and therefore enlarged.
         target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3; of
             class masks None.
-        steps_per_epoch: batches in an epoch. Pairs that do not fill a last batch are left out of the epoch; each
-            epoch leaves out different ones.
+        size: pairs in a batch here: of the configuration's `batch_size`, one of the `accumulate` parts.
+        steps_per_epoch: such batches in an epoch. Pairs that do not fill a last whole batch are left out of the epoch;
+            each epoch leaves out different ones.
 
     Raises:
         DataError: pairs are broken, there are fewer than in one batch, or targets have colors that a gray model cannot
@@ -92,7 +93,8 @@ class Batches:
                 f"{dataset.data}: target_channels is 1, but there are colors in {dataset.target.name}; leave "
                 "target_channels out, or make these images gray."
             )
-        self.steps_per_epoch = self.count // config.batch_size
+        self.size = config.batch_size // config.accumulate
+        self.steps_per_epoch = self.count // config.batch_size * config.accumulate
         if not self.steps_per_epoch:
             raise DataError(
                 f"{dataset.data}: {self.count} training pairs do not fill a batch of {config.batch_size}; "
@@ -165,9 +167,9 @@ class Batches:
             step: within the epoch, counted from 0.
 
         Returns:
-            (source, target), each float32 (batch_size, H, W, C) in [-1, 1].
+            (source, target), each float32 (size, H, W, C) in [-1, 1].
         """
-        size = self.config.batch_size
+        size = self.size
         pairs = ahead(lambda place: self._pair(*place), self._places(epoch, step), AHEAD * size, os.cpu_count())
         while True:
             sources, targets = zip(*(pair for _, pair in itertools.islice(pairs, size)), strict=True)
@@ -178,7 +180,7 @@ class Batches:
         if quiet.load("keras").backend.backend() != "tensorflow":
             return self.start(epoch, step)
         tf = quiet.load("tensorflow")
-        shapes = [(self.config.batch_size, *self.config.shape, kind.network_channels) for kind in self.kinds]
+        shapes = [(self.size, *self.config.shape, kind.network_channels) for kind in self.kinds]
         signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
         dataset = tf.data.Dataset.from_generator(lambda: self.start(epoch, step), output_signature=signature)
         return dataset.prefetch(tf.data.AUTOTUNE)
@@ -186,8 +188,8 @@ class Batches:
     def _places(self, epoch: int, step: int) -> Iterator[tuple[int, int]]:
         """Each pair to show: its index, and the number that seeds what is random about it."""
         for now in itertools.count(epoch):
-            order = shuffled((self.config.seed, now), self.count)[: self.steps_per_epoch * self.config.batch_size]
-            begin = step * self.config.batch_size if now == epoch else 0
+            order = shuffled((self.config.seed, now), self.count)[: self.steps_per_epoch * self.size]
+            begin = step * self.size if now == epoch else 0
             for position in range(begin, len(order)):
                 yield int(order[position]), now * self.count + position
 

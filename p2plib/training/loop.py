@@ -49,7 +49,7 @@ from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.training import fine_tuning
 from p2plib.training.objective import available, class_notes, feature_network, objective
-from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, settings, write_records
+from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, plain_memory_errors, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def train(
         ConfigError: settings conflict with each other or with the resumed run.
         DataError: pairs are missing or broken.
         CheckpointError: there is nothing to resume from, or no trained model to start from.
-        TrainingError: the loss became NaN or infinite; the last good state is kept.
+        TrainingError: the loss became NaN or infinite, or memory does not suffice; the last good state is kept.
     """
     started = time.monotonic()
     config = settings(config, resume)
@@ -160,7 +160,10 @@ def build(
         parts = config.gan_loss, objective(config), feature_network(config, plan), augment
         models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:
-            adam = AveragingAdam(config.learning_rate, beta_1=0.5, averaging=config.ema, name="adam")
+            options: dict[str, Any] = {"beta_1": 0.5, "averaging": config.ema}
+            if config.accumulate > 1:
+                options["gradient_accumulation_steps"] = config.accumulate
+            adam = AveragingAdam(config.learning_rate, **options, name="adam")
             model.compile(adam, jit_compile=plan.xla)
             model.build((None, *config.shape, kinds[0].network_channels))
             model.optimizer.build(model.trainable_variables)
@@ -291,7 +294,7 @@ def _fit(
     recorder = Recorder(saver, list(models[-1].terms), show)
     stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
     callbacks = [*_callbacks(saver, recorder, stopper), *more]
-    with stopper.on_signals(), batches.plain_errors():
+    with stopper.on_signals(), batches.plain_errors(), plain_memory_errors(saver.folder):
         for model in models:
             end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
             model.stop_training = False

@@ -203,7 +203,8 @@ class Recorder(keras.callbacks.Callback):
         if progress.step < progress.steps_per_epoch and not progress.done:
             return
         started = time.monotonic()
-        rate = (progress.step - self.first_step) * self.config.batch_size / (started - self.epoch_started)
+        size = self.config.batch_size // self.config.accumulate
+        rate = (progress.step - self.first_step) * size / (started - self.epoch_started)
         if progress.step == progress.steps_per_epoch:
             progress.epoch, progress.step = epoch + 1, 0
         progress.done = progress.done or progress.complete(self.config)

@@ -217,3 +217,18 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()
+
+
+@contextmanager
+def plain_memory_errors(folder: Path) -> Iterator[None]:
+    """Raise a TrainingError in place of a backend's error about memory in this block; it says what needs less."""
+    try:
+        yield
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) and type(error).__name__ != "ResourceExhaustedError":
+            raise
+        raise TrainingError(
+            "The device ran out of memory. Start a run that needs less: accumulate takes each batch in parts, and "
+            "image_size, base_filters and batch_size can be smaller. What this run saved is whole; it is in "
+            f"{folder}."
+        ) from error
