@@ -3,9 +3,8 @@
 Every random choice depends only on (seed, epoch, position), so a run that resumes at any step sees the same batches as
 an uninterrupted one.
 
-Both sides of a pair lie in one array (H, W, C), the source's channels first, so that whatever moves pixels moves both
-alike. It is uint8 where both sides are 8-bit RGB or class masks, else float32 in [-1, 1]. Of masks, it holds the number
-of the class, which becomes one channel for each class when a batch is made.
+A side (H, W, C) is kept as uint8 where it is 8-bit RGB or class masks, else as float32 in [-1, 1]. Of masks, the number
+of the class is kept, which becomes one channel for each class when a batch is made.
 """
 
 from __future__ import annotations
@@ -24,13 +23,15 @@ from p2plib.data.ahead import ahead
 from p2plib.data.dataset import Dataset, Split
 from p2plib.data.draws import below, shuffled, uniform
 from p2plib.data.image import is_gray, to_float, window
-from p2plib.data.kind import ImageKind, Kinds
+from p2plib.data.kind import ImageKind
 from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
 
+Sides = tuple[np.ndarray, np.ndarray]
+"""Source and target, (H, W, C) each."""
 AHEAD = 2
 """Batches that threads prepare while the networks compute."""
 GRID = 4
@@ -71,16 +72,13 @@ class Batches:
         self._beyond: list[list[tuple[int, int]]] = []
         self.enlarged, self._gray = 0, not dataset.task.keeps_lightness and dataset.target.plain
         split, shape = dataset["train"], config.load_shape
-        self.channels = [1 if kind.are_classes else kind.channels for kind in self.kinds]  # as kept
-        channels, width = sum(self.channels), 1 if _small(self.kinds) else 4
-        self._memory: list[np.ndarray] | None = None
+        self._memory: list[Sides] | None = None
         if config.load == "crop":
             self.split = self._read_whole(split)
-        elif len(split) * shape[0] * shape[1] * channels * width <= config.memory_budget * 2**30:
-            arrays, self.split = split.usable(lambda pair: self._joined(split.resize(pair, shape)))
-            self._memory = arrays
+        elif len(split) * shape[0] * shape[1] * sum(map(_width, self.kinds)) <= config.memory_budget * 2**30:
+            self._memory, self.split = split.usable(lambda pair: self._noted(split.resize(pair, shape)))
         else:  # decode once, so that broken pairs are named now and not hours later
-            _, self.split = split.usable(lambda pair: self._joined(split.sides(pair)).ndim)
+            _, self.split = split.usable(lambda pair: len(self._noted(split.sides(pair))))
         # Which sides are label maps, whose colors are not to be mixed.
         self.labels = [bool(config.warp and dataset.classes(side)) for side in ("source", "target")]
         self.left_out = list(self.split.left_out)
@@ -110,26 +108,30 @@ class Batches:
         shape, budget = self.config.shape, self.config.memory_budget * 2**30
         total, lock = 0, Lock()
 
-        def read(pair: Pair) -> tuple[np.ndarray | None, bool]:
+        def read(pair: Pair) -> tuple[Sides | None, bool]:
             nonlocal total
-            sides, enlarged = split.whole(pair, shape)
-            both = self._joined(sides)
+            whole, enlarged = split.whole(pair, shape)
+            sides = self._noted(whole)
             with lock:  # `usable` calls from several threads
-                total += both.nbytes
-                return both if total <= budget else None, enlarged
+                total += sum(side.nbytes for side in sides)
+                return sides if total <= budget else None, enlarged
 
         results, used = split.usable(read)
         if total <= budget:
-            self._memory = [both for both, _ in results if both is not None]
+            self._memory = [sides for sides, _ in results if sides is not None]
         self.enlarged = sum(enlarged for _, enlarged in results)
         return used
 
-    def _joined(self, sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """Both sides in one array; it is noted whether the target has colors."""
+    def _noted(self, sides: Sides) -> Sides:
+        """Both sides as they are kept; it is noted whether the target has colors, and what is clipped."""
         if self._gray and not is_gray(sides[1]):  # several threads call this, and none may set it back
             self._gray = False
-        self._beyond.append([_beyond(side, kind) for side, kind in zip(sides, self.kinds, strict=True)])
-        return join(sides, self.kinds)
+        self._beyond.append([(kind.beyond(side), side.size) for side, kind in zip(sides, self.kinds, strict=True)])
+        return self._kept(sides)
+
+    def _kept(self, sides: Sides) -> Sides:
+        source, target = (_kept(side, kind) for side, kind in zip(sides, self.kinds, strict=True))
+        return source, target
 
     def clipped(self) -> list[str]:
         """Notes on values of the training images beyond the range that the network sees; none if there are none."""
@@ -138,10 +140,10 @@ class Batches:
             beyond, total = (sum(numbers) for numbers in zip(*counts, strict=True))
             if beyond:
                 share = 100 * beyond / total
-                notes.append(
-                    f"{f'{share:.2g}' if share >= 0.01 else 'less than 0.01'} % of the {which}'s values lie beyond "
-                    f"{kind.low:g} to {kind.high:g} and are clipped; {which}_range sets a wider range"
-                )
+                part = f"{share:.2g}" if share >= 0.01 else "less than 0.01"
+                limits = f"{kind.low:g} to {kind.high:g} and are clipped; {which}_range sets a wider range"
+                limits = "the ranges of their folders and are clipped" if kind.parts else limits
+                notes.append(f"{part} % of the {which}'s values lie beyond {limits}")
         return notes
 
     @property
@@ -193,45 +195,48 @@ class Batches:
             for position in range(begin, len(order)):
                 yield int(order[position]), now * self.count + position
 
-    def _pair(self, index: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pair(self, index: int, draw: int) -> Sides:
         """Source and target of a pair as the networks see them, changed at random."""
-        both = self._augment(self._warp(self._load(index, draw), draw), draw)
-        source, target = np.split(both, self.channels[:1], axis=-1)
+        source, target = self._augment(self._warp(self._load(index, draw), draw), draw)
         return _seen(source, self.kinds[0]), _seen(target, self.kinds[1])
 
-    def _load(self, index: int, draw: int) -> np.ndarray:
-        """Both sides of a pair, in one array of load size; with `load` "crop", a random window of them."""
+    def _load(self, index: int, draw: int) -> Sides:
+        """Both sides of a pair at load size; with `load` "crop", a random window of them."""
         shape, crop, memory = self.config.load_shape, self.config.load == "crop", self._memory
         if memory is not None:
-            both = memory[index]
+            source, target = memory[index]
         else:
             try:
                 pair = self.split.pairs[index]
-                both = join(self.split.whole(pair, shape)[0] if crop else self.split.resize(pair, shape), self.kinds)
+                sides = self.split.whole(pair, shape)[0] if crop else self.split.resize(pair, shape)
             except DataError as error:  # TensorFlow would hide it in an error of its own
                 self.errors.append(error)
                 raise
-        return window(both, shape, uniform((self.config.seed, draw), [2])) if crop else both
+            source, target = self._kept(sides)
+        if not crop:
+            return source, target
+        where = uniform((self.config.seed, draw), [2])
+        return window(source, shape, where), window(target, shape, where)
 
-    def _augment(self, both: np.ndarray, draw: int) -> np.ndarray:
+    def _augment(self, sides: Sides, draw: int) -> Sides:
         """Jitter and flip both sides in the same way, then redraw the source; `draw` seeds the random choice."""
         (height, width), (tall, wide) = self.config.shape, self.config.load_shape
         if self.config.augment == "none":
-            return both
+            return sides
+        top = left = 0
         if tall > height:
             top, left = below((self.config.seed, draw), (tall - height + 1, wide - width + 1))
-            both = both[top : top + height, left : left + width]
-        if self.config.augment == "jitter_flip" and uniform((self.config.seed + 1, draw)) < 0.5:
-            both = both[:, ::-1]
-        return self._redraw(both, draw) if self.task.redraws else both
+        step = -1 if self.config.augment == "jitter_flip" and uniform((self.config.seed + 1, draw)) < 0.5 else 1
+        source, target = (side[top : top + height, left : left + width][:, ::step] for side in sides)
+        return self._redraw((source, target), draw) if self.task.redraws else (source, target)
 
-    def _warp(self, both: np.ndarray, draw: int) -> np.ndarray:
+    def _warp(self, sides: Sides, draw: int) -> Sides:
         """Bend both sides by one smooth random field; labels take the nearest pixel's color, so none is new.
 
         Elastic distortions (Simard et al. 2003, section 2), with a field that is coarse instead of blurred.
         """
         if not self.config.warp:
-            return both
+            return sides
         shape = self.config.load_shape
         down, across = (_smoothing(GRID, side) for side in shape)
         coarse = uniform((self.config.seed + 2, draw), (GRID, GRID, 2), -1, 1)
@@ -240,37 +245,25 @@ class Batches:
         places = np.abs(places + field * np.float32(self.config.warp * min(shape)))
         last = np.array(shape, np.float32) - 1
         places = last - np.abs(last - places)  # what lies beyond the border is mirrored
-        sides = np.split(both, self.channels[:1], axis=-1)
-        bent = [_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True)]
-        return np.concatenate(bent, axis=-1)
+        source, target = (_sample(side, places, labels) for side, labels in zip(sides, self.labels, strict=True))
+        return source, target
 
-    def _redraw(self, both: np.ndarray, draw: int) -> np.ndarray:
+    def _redraw(self, sides: Sides, draw: int) -> Sides:
         """Let the task vary the source; the target stays the same."""
-        source, target = np.split(both, self.channels[:1], axis=-1)
-        return np.concatenate([self.task.redraw(source, (self.config.seed, draw)), target], axis=-1)
+        source, target = sides
+        return self.task.redraw(source, (self.config.seed, draw)), target
 
 
-def join(sides: tuple[np.ndarray, np.ndarray], kinds: Kinds) -> np.ndarray:
-    """Source and target, stored values (H, W, C), in one array; see the top of this file."""
-    small = _small(kinds)
-    return np.concatenate([_kept(side, kind, small) for side, kind in zip(sides, kinds, strict=True)], axis=-1)
+def _width(kind: ImageKind) -> int:
+    """Bytes of a pixel as it is kept."""
+    return 1 if kind.are_classes else kind.channels * (1 if kind.plain else 4)
 
 
-def _small(kinds: Kinds) -> bool:
-    return all(kind.plain or kind.are_classes for kind in kinds)
-
-
-def _beyond(values: np.ndarray, kind: ImageKind) -> tuple[int, int]:
-    """How many of the values are beyond the range of their kind, of how many."""
-    if kind.plain or kind.are_classes:
-        return 0, values.size
-    return int(((values < kind.low) | (values > kind.high)).sum()), values.size
-
-
-def _kept(values: np.ndarray, kind: ImageKind, small: bool) -> np.ndarray:
+def _kept(values: np.ndarray, kind: ImageKind) -> np.ndarray:
+    """One side as it is kept; see the top of this file."""
     if kind.are_classes:
-        return kind.indices(values)[..., None].astype(np.uint8 if small else np.float32)
-    return values if small else kind.to_float(values)
+        return kind.indices(values)[..., None].astype(np.uint8)
+    return values if kind.plain else kind.to_float(values)
 
 
 def _seen(kept: np.ndarray, kind: ImageKind) -> np.ndarray:

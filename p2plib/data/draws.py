@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-_MULTIPLY = np.array([0xD2511F53, 0xCD9E8D57], np.uint64)
-_ADD = np.array([0x9E3779B9, 0xBB67AE85], np.uint64)
-_SCRAMBLE = np.array([0x3EC8F720, 0x02461E29], np.uint64)  # TensorFlow's key for mixing seeds
-_LOW = np.uint64(0xFFFFFFFF)
-_WORD = np.uint64(32)
+_MULTIPLY = (0xD2511F53, 0xCD9E8D57)
+_ADD = (0x9E3779B9, 0xBB67AE85)
+_SCRAMBLE = (0x3EC8F720, 0x02461E29)  # TensorFlow's key for mixing seeds
+_LOW = 0xFFFFFFFF
+_FEW = 16
+"""So many blocks of four numbers are made faster one by one than by NumPy."""
 
 
 def uniform(seed: Sequence[int], shape: Sequence[int] = (), low: float = 0.0, high: float = 1.0) -> np.ndarray:
@@ -43,21 +45,22 @@ def shuffled(seed: Sequence[int], count: int) -> np.ndarray:
 def bits(seed: Sequence[int], count: int) -> np.ndarray:
     """`count` random uint32."""
     first, second = (int(number) & 0xFFFFFFFFFFFFFFFF for number in seed)
-    words = np.array([[first & 0xFFFFFFFF, first >> 32, second & 0xFFFFFFFF, second >> 32]], np.uint64)
-    mixed = _philox(words, _SCRAMBLE)[0].astype(np.uint64)
-    blocks = np.arange(-(-count // 4), dtype=np.uint64)
-    counter = np.stack([blocks & _LOW, blocks >> _WORD, *np.broadcast_to(mixed[2:, None], (2, len(blocks)))], 1)
-    return _philox(counter, mixed[:2]).ravel()[:count]
+    *key, third, fourth = _philox(first & _LOW, first >> 32, second & _LOW, second >> 32, *_SCRAMBLE)
+    blocks: Any = range(-(-count // 4))
+    if len(blocks) > _FEW:
+        blocks = np.arange(len(blocks), dtype=np.uint64)
+        found = _philox(blocks & np.uint64(_LOW), blocks >> np.uint64(32), np.uint64(third), np.uint64(fourth), *key)
+        return np.stack(found, -1).astype(np.uint32).ravel()[:count]
+    words = [word for block in blocks for word in _philox(block & _LOW, block >> 32, third, fourth, *key)]
+    return np.array(words[:count], np.uint32)
 
 
-def _philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Ten rounds: counters (N, 4) and a key (2,) of 32-bit words, as uint64; returns uint32 (N, 4)."""
-    words, key = counter, key.copy()
+def _philox(a: Any, b: Any, c: Any, d: Any, key: int, other: int) -> tuple[Any, Any, Any, Any]:
+    """Ten rounds of 32-bit words, each a Python integer or a uint64 array: a counter and a key to four random words."""
+    integer = type(a) if isinstance(a, int) else np.uint64
+    low, high, multiply, times = (integer(number) for number in (_LOW, 32, *_MULTIPLY))
     for _ in range(10):
-        products = words[:, ::2] * _MULTIPLY  # of words 0 and 2
-        high, low = products >> _WORD, products & _LOW
-        words = np.stack(
-            [high[:, 1] ^ words[:, 1] ^ key[0], low[:, 1], high[:, 0] ^ words[:, 3] ^ key[1], low[:, 0]], 1
-        )
-        key = (key + _ADD) & _LOW
-    return words.astype(np.uint32)
+        one, two = a * multiply, c * times
+        a, b, c, d = (two >> high) ^ b ^ integer(key), two & low, (one >> high) ^ d ^ integer(other), one & low
+        key, other = (key + _ADD[0]) & _LOW, (other + _ADD[1]) & _LOW
+    return a, b, c, d

@@ -307,7 +307,10 @@ def window(image: np.ndarray, size: int | Shape, where: Sequence[float] | np.nda
 
 def to_float(images: np.ndarray) -> np.ndarray:
     """uint8 in [0, 255] to float32 in [-1, 1], the networks' range."""
-    return images.astype(np.float32) / 127.5 - 1.0
+    values = images.astype(np.float32)
+    values /= 127.5
+    values -= 1.0
+    return values
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

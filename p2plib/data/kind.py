@@ -89,6 +89,14 @@ class ImageKind:
             part = np.log1p(part * np.float32(self.span)) / np.log1p(np.float32(self.span))
         return part * 2 - 1
 
+    def beyond(self, values: np.ndarray) -> int:
+        """How many of stored values (..., C) lie beyond the range, so that `to_float` clips them."""
+        if self.plain or self.are_classes:
+            return 0
+        if self.parts:
+            return sum(part.beyond(own) for part, own in self._apart(values))
+        return int(((values < self.low) | (values > self.high)).sum())
+
     def to_values(self, networks: np.ndarray) -> np.ndarray:
         """The inverse of `to_float`: stored values, rounded where they are integers."""
         if self.plain:
