@@ -1,4 +1,7 @@
-"""What grows with a data set: `python benchmarks/scale.py evaluate|duplicates`.
+"""What grows with a data set: `python benchmarks/scale.py loader|evaluate|duplicates`.
+
+`loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read from files in
+every epoch, and how long the first batch takes to come.
 
 `evaluate` scores a generator with random weights on made pairs of 64x64, and prints how much more memory it takes than
 for as many pairs as are in memory at a time anyway. Each number of pairs has a process of its own. `duplicates` looks
@@ -24,6 +27,8 @@ HASHES = (1000, 10_000, 100_000)
 SIDE = 64
 WARM = 32
 """Pairs of the evaluation before, after which networks and libraries are there."""
+FILES, BATCHES = 64, 200
+"""Pairs on disk, and batches of 4 of them."""
 ASKED = 200
 """How many hashes are compared with all others."""
 
@@ -92,7 +97,30 @@ def all_with_all(known: np.ndarray, asked: np.ndarray, most: int) -> int | None:
     return int(distances.argmin()) if distances.min() <= most else None
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"evaluate": evaluate, "duplicates": duplicates}
+def loader() -> None:
+    """Print pairs a second by where they are."""
+    from p2plib.config import TrainConfig
+    from p2plib.data import toy
+    from p2plib.data.batches import Batches
+    from p2plib.data.dataset import open_dataset
+    from p2plib.data.image import save_image
+
+    print(f"{'from':>8}{'first batch':>13}{'pairs/s':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, suffix, budget in (("memory", "png", 4.0), ("png", "png", 0.0), ("jpeg", "jpg", 0.0)):
+            for i in range(FILES):
+                save_image(Path(folder, suffix, "train", f"{i}.{suffix}"), np.hstack(toy.city(i, 256)))
+            config = TrainConfig(data=str(Path(folder, suffix)), batch_size=4, memory_budget=budget)
+            start = time.perf_counter()
+            batches = Batches(open_dataset(config), config).start()
+            next(batches)
+            first, start = time.perf_counter() - start, time.perf_counter()
+            for _ in range(BATCHES):
+                next(batches)
+            print(f"{name:>8}{first:11.2f} s{4 * BATCHES / (time.perf_counter() - start):10.0f}")
+
+
+SECTIONS: dict[str, Callable[[], None]] = {"loader": loader, "evaluate": evaluate, "duplicates": duplicates}
 
 
 def main() -> None:
