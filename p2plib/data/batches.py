@@ -1,10 +1,7 @@
-"""Training batches: pairs are decoded once; both sides are cropped together, differently in every epoch.
+"""Training batches: both sides are cropped together, differently in every epoch.
 
 Every random choice depends only on (seed, epoch, position), so a run that resumes at any step sees the same batches as
 an uninterrupted one.
-
-A side (H, W, C) is kept as uint8 where it is 8-bit RGB or class masks, else as float32 in [-1, 1]. Of masks, the number
-of the class is kept, which becomes one channel for each class when a batch is made.
 """
 
 from __future__ import annotations
@@ -13,25 +10,22 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from p2plib import quiet
 from p2plib.data.ahead import ahead
-from p2plib.data.dataset import Dataset, Split
+from p2plib.data.dataset import Dataset
+from p2plib.data.decoded import Decoded, Sides
 from p2plib.data.draws import below, shuffled, uniform
-from p2plib.data.image import is_gray, to_float, window
+from p2plib.data.image import to_float, window
 from p2plib.data.kind import ImageKind
-from p2plib.data.pairs import Pair
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
     from p2plib.config import TrainConfig
 
-Sides = tuple[np.ndarray, np.ndarray]
-"""Source and target, (H, W, C) each."""
 AHEAD = 2
 """Batches that threads prepare while the networks compute."""
 GRID = 4
@@ -41,9 +35,8 @@ GRID = 4
 class Batches:
     """The training pairs of a data set, as an infinite sequence of shuffled batches, changed at random.
 
-    Decoded pairs are kept in memory, at load size, if they fit the memory budget. Otherwise they are read
-    from disk in every epoch. With `load` "crop", pairs are kept or read at their own size, which may differ, and give
-    one random window in each epoch. Pairs that are too small for it are enlarged.
+    With `load` "crop", pairs are kept or read at their own size, which may differ, and give one random window in each
+    epoch. Pairs that are too small for it are enlarged.
 
     Args:
         dataset: its split `train` is used.
@@ -52,7 +45,7 @@ class Batches:
     Attributes:
         count: number of pairs.
         left_out: the problems of the pairs that are not used: broken, or useless for the task.
-        enlarged: how many pairs are smaller than a window, and therefore enlarged.
+        pairs: the pairs, decoded.
         target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3; of
             class masks None.
         size: pairs in a batch here: of the configuration's `batch_size`, one of the `accumulate` parts.
@@ -69,28 +62,21 @@ class Batches:
         self.task = dataset.task
         self.errors: list[DataError] = []
         self.kinds = dataset.kinds
-        self._beyond: list[list[tuple[int, int]]] = []
-        self.enlarged, self._gray = 0, not dataset.task.keeps_lightness and dataset.target.plain
-        split, shape = dataset["train"], config.load_shape
-        self._memory: list[Sides] | None = None
-        if config.load == "crop":
-            self.split = self._read_whole(split)
-        elif len(split) * shape[0] * shape[1] * sum(map(_width, self.kinds)) <= config.memory_budget * 2**30:
-            self._memory, self.split = split.usable(lambda pair: self._noted(split.resize(pair, shape)))
-        else:  # decode once, so that broken pairs are named now and not hours later
-            _, self.split = split.usable(lambda pair: len(self._noted(split.sides(pair))))
+        watch_colors = not dataset.task.keeps_lightness and dataset.target.plain
+        self.pairs = Decoded(dataset["train"], config, watch_colors)
         # Which sides are label maps, whose colors are not to be mixed.
         self.labels = [bool(config.warp and dataset.classes(side)) for side in ("source", "target")]
-        self.left_out = list(self.split.left_out)
-        self.count = len(self.split)
+        self.left_out = list(self.pairs.split.left_out)
+        self.count = len(self.pairs)
         plain = dataset.target.plain
-        found = None if dataset.target.are_classes else 1 if self._gray else dataset.target.channels
+        found = None if dataset.target.are_classes else 1 if self.pairs.gray else dataset.target.channels
         self.target_channels = config.target_channels or found
-        if plain and self.target_channels == 1 and not self._gray:
+        if plain and self.target_channels == 1 and not self.pairs.gray:
             raise DataError(
                 f"{dataset.data}: target_channels is 1, but there are colors in {dataset.target.name}; leave "
                 "target_channels out, or make these images gray."
             )
+        self.pairs.gray = plain and self.target_channels == 1
         self.size = config.batch_size // config.accumulate
         self.steps_per_epoch = self.count // config.batch_size * config.accumulate
         if not self.steps_per_epoch:
@@ -99,57 +85,10 @@ class Batches:
                 "lower batch_size or add pairs."
             )
 
-    def _read_whole(self, split: Split) -> Split:
-        """Decode all pairs at their own size, once; keep all if they fit the memory budget, else none.
-
-        Returns:
-            The pairs that can be used.
-        """
-        shape, budget = self.config.shape, self.config.memory_budget * 2**30
-        total, lock = 0, Lock()
-
-        def read(pair: Pair) -> tuple[Sides | None, bool]:
-            nonlocal total
-            whole, enlarged = split.whole(pair, shape)
-            sides = self._noted(whole)
-            with lock:  # `usable` calls from several threads
-                total += sum(side.nbytes for side in sides)
-                return sides if total <= budget else None, enlarged
-
-        results, used = split.usable(read)
-        if total <= budget:
-            self._memory = [sides for sides, _ in results if sides is not None]
-        self.enlarged = sum(enlarged for _, enlarged in results)
-        return used
-
-    def _noted(self, sides: Sides) -> Sides:
-        """Both sides as they are kept; it is noted whether the target has colors, and what is clipped."""
-        if self._gray and not is_gray(sides[1]):  # several threads call this, and none may set it back
-            self._gray = False
-        self._beyond.append([(kind.beyond(side), side.size) for side, kind in zip(sides, self.kinds, strict=True)])
-        return self._kept(sides)
-
-    def _kept(self, sides: Sides) -> Sides:
-        source, target = (_kept(side, kind) for side, kind in zip(sides, self.kinds, strict=True))
-        return source, target
-
-    def clipped(self) -> list[str]:
-        """Notes on values of the training images beyond the range that the network sees; none if there are none."""
-        notes = []
-        for which, kind, counts in zip(("source", "target"), self.kinds, zip(*self._beyond, strict=True), strict=True):
-            beyond, total = (sum(numbers) for numbers in zip(*counts, strict=True))
-            if beyond:
-                share = 100 * beyond / total
-                part = f"{share:.2g}" if share >= 0.01 else "less than 0.01"
-                limits = f"{kind.low:g} to {kind.high:g} and are clipped; {which}_range sets a wider range"
-                limits = "the ranges of their folders and are clipped" if kind.parts else limits
-                notes.append(f"{part} % of the {which}'s values lie beyond {limits}")
-        return notes
-
     @property
     def in_memory(self) -> bool:
         """Whether the decoded pairs are kept in memory."""
-        return self._memory is not None
+        return self.pairs.in_memory
 
     @contextmanager
     def plain_errors(self) -> Iterator[None]:
@@ -202,20 +141,14 @@ class Batches:
 
     def _load(self, index: int, draw: int) -> Sides:
         """Both sides of a pair at load size; with `load` "crop", a random window of them."""
-        shape, crop, memory = self.config.load_shape, self.config.load == "crop", self._memory
-        if memory is not None:
-            source, target = memory[index]
-        else:
-            try:
-                pair = self.split.pairs[index]
-                sides = self.split.whole(pair, shape)[0] if crop else self.split.resize(pair, shape)
-            except DataError as error:  # TensorFlow would hide it in an error of its own
-                self.errors.append(error)
-                raise
-            source, target = self._kept(sides)
-        if not crop:
+        try:
+            source, target = self.pairs[index]
+        except DataError as error:  # TensorFlow would hide it in an error of its own
+            self.errors.append(error)
+            raise
+        if self.config.load != "crop":
             return source, target
-        where = uniform((self.config.seed, draw), [2])
+        shape, where = self.config.load_shape, uniform((self.config.seed, draw), [2])
         return window(source, shape, where), window(target, shape, where)
 
     def _augment(self, sides: Sides, draw: int) -> Sides:
@@ -252,18 +185,6 @@ class Batches:
         """Let the task vary the source; the target stays the same."""
         source, target = sides
         return self.task.redraw(source, (self.config.seed, draw)), target
-
-
-def _width(kind: ImageKind) -> int:
-    """Bytes of a pixel as it is kept."""
-    return 1 if kind.are_classes else kind.channels * (1 if kind.plain else 4)
-
-
-def _kept(values: np.ndarray, kind: ImageKind) -> np.ndarray:
-    """One side as it is kept; see the top of this file."""
-    if kind.are_classes:
-        return kind.indices(values)[..., None].astype(np.uint8)
-    return values if kind.plain else kind.to_float(values)
 
 
 def _seen(kept: np.ndarray, kind: ImageKind) -> np.ndarray:

@@ -20,18 +20,22 @@ from p2plib.files import read_json, some, user_path
 FILE = "data.json"
 """Its name in the run folder."""
 SPLITS = ("train", "val")
+HASHED = 20_000
+"""Of so many pairs at most, the content is hashed, which reads all files."""
 
 
 def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
     """What `data.json` holds: a fingerprint, counts, the folder, and each pair's name with a hash of its files.
 
-    The hashes of a resumed run are those it had before, which `same_pairs` has compared.
+    Of more than `HASHED` pairs, the sizes of their files stand for the hashes. A resumed run keeps what it had before,
+    which `same_pairs` has compared.
     """
     splits = {split: dataset[split].pairs for split in SPLITS}
     if not (pairs := before.get("pairs")):
+        take = digest if sum(map(len, splits.values())) <= HASHED else sizes
         with ThreadPoolExecutor() as pool:
             pairs = {
-                split: dict(zip([p.name for p in found], pool.map(digest, found), strict=True))
+                split: dict(zip([p.name for p in found], pool.map(take, found), strict=True))
                 for split, found in splits.items()
             }
     counts = {split: len(found) for split, found in splits.items()}
@@ -72,7 +76,9 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     known = [here[name] for name in before if name in here]
     with ThreadPoolExecutor() as pool:
         changed = [
-            pair.name for pair, now in zip(known, pool.map(digest, known), strict=True) if now != before[pair.name]
+            pair.name
+            for pair, same in zip(known, pool.map(lambda pair: _is(pair, before[pair.name]), known), strict=True)
+            if not same
         ]
     wrong = {"missing": [name for name in before if name not in here], "changed": changed}
     if said := [f"{len(names)} {what} ({some(names, NAMED)})" for what, names in wrong.items() if names]:
@@ -108,9 +114,7 @@ def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
         return False
     here, recorded = _here(dataset, record)
     validated = recorded["val"]
-    return bool(validated) and all(
-        was and name in here and digest(here[name]) == was for name, was in validated.items()
-    )
+    return bool(validated) and all(was and name in here and _is(here[name], was) for name, was in validated.items())
 
 
 def _here(dataset: Dataset, record: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, dict[str, str]]]:
@@ -151,6 +155,20 @@ def check_there(data: str) -> None:
     """Raise a DataError if the folder of a run's images, which nobody named just now, is gone."""
     if not entry_of(data) and not user_path(data).is_dir():
         raise DataError(f"{data}: the folder of this run's images is not here; name where it is now with --data.")
+
+
+def _is(pair: Pair, was: str | None) -> bool:
+    """Whether a pair's files are those that a hash, or their sizes, were taken of."""
+    return (sizes if was and was.startswith("size") else digest)(pair) == was
+
+
+def sizes(pair: Pair) -> str | None:
+    """The sizes of a pair's files in bytes, where hashes would take too long; None as for `digest`."""
+    try:
+        found = [path.stat().st_size for path in pair.files.values()]
+    except OSError:
+        return None
+    return f"size {' '.join(map(str, found))}" if found else None
 
 
 def digest(pair: Pair) -> str | None:

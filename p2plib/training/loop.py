@@ -203,8 +203,10 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
     """Say what the images are; returns the settings with what follows from it."""
     if left_out := batches.left_out + validation.left_out:
         say(say_left_out(left_out))
-    if batches.enlarged:
-        say(f"{batches.enlarged} of the training pairs are smaller than {batches.config.image_size} pixels: enlarged")
+    pairs = batches.pairs
+    of = "the training pairs" if pairs.all_checked else f"{pairs.checked} checked training pairs"
+    if pairs.enlarged:
+        say(f"{pairs.enlarged} of {of} are smaller than {config.image_size} pixels: enlarged")
     for kind in dataset.kinds:
         if not kind.plain:
             say(f"{kind.describe()}, for the network {'one channel for each' if kind.are_classes else '-1 to 1'}")
@@ -212,8 +214,11 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
         say("the sources hold class numbers, so they are taken as classes (source image: as levels of gray)")
     if dataset.target.plain and batches.target_channels == 1 and not config.target_channels:
         say("all training targets are gray, so the generated images are, too (target_channels 3: in color)")
-    for note in [*batches.clipped(), *dataset.notes, *class_notes(config)]:
+    for note in [*pairs.clipped(), *dataset.notes, *class_notes(config)]:
         say(note)
+    if not pairs.all_checked:
+        later = "are named and left out" if config.skip_broken else "end the training"
+        say(f"{pairs.checked} of the training pairs were checked; broken ones among the others {later}")
     where = "in memory" if batches.in_memory else "read from disk every epoch"
     say(f"{batches.count} training pairs ({where}), {len(validation.names)} validation pairs")
     return dataclasses.replace(decided(config, dataset.kinds), target_channels=batches.target_channels)

@@ -74,7 +74,7 @@ def windows(data: Batches, count: int) -> list[tuple[int, int, int, bool]]:
 def test_both_halves_show_one_window_at_their_own_scale(mixed, memory_budget):
     data = batches(cropped(mixed, memory_budget=memory_budget))
     assert data.in_memory == (memory_budget == BUDGETS[0])
-    assert (data.count, data.enlarged) == (7, 0)
+    assert (data.count, data.pairs.enlarged) == (7, 0)
     assert sorted(i for i, *_ in windows(data, 7)) == list(range(7))
 
 
@@ -115,7 +115,7 @@ def test_small_pairs_are_enlarged_and_counted(mixed, memory_budget):
     for side, image in (("A", small), ("B", 255 - small)):
         save_image(mixed / f"train{side}" / "9.png", image)
     data = batches(cropped(mixed, memory_budget=memory_budget, augment="none"))
-    assert (data.count, data.enlarged) == (8, 1)
+    assert (data.count, data.pairs.enlarged) == (8, 1)
     [shown] = [x[0] for x, _ in take(data, 8) if (x[..., 2] == 9).all()]
     large = resize_image(small, 32, 48)
     assert any((shown == large[:, left : left + SIZE]).all() for left in range(17))
@@ -162,7 +162,7 @@ def large_photos(photos) -> Path:
 @pytest.mark.parametrize("memory_budget", [1.0, 0.0])
 def test_pairs_of_photos_are_seen_at_the_photos_scale(large_photos, task, memory_budget):
     data = batches(cropped(large_photos, task=task, augment="none", memory_budget=memory_budget))
-    wholes = [np.concatenate(data.split.read(i), axis=-1) for i in range(3)]
+    wholes = [np.concatenate(data.pairs.split.read(i), axis=-1) for i in range(3)]
     assert wholes[0].shape == (96, 96, 6)
     for x, y in take(data, 6):
         assert any(inside(np.concatenate([x[0], y[0]], axis=-1), whole) for whole in wholes)

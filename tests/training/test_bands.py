@@ -84,9 +84,9 @@ def test_translation_gives_the_targets_own_values(model):
 
 def test_values_beyond_the_range_are_counted_once(terrain):
     whole = config(terrain)
-    assert Batches(open_dataset(whole), whole).clipped() == []
+    assert Batches(open_dataset(whole), whole).pairs.clipped() == []
     narrow = config(terrain, target_range=(0, 120), source_window=(1, 99))
-    notes = Batches(open_dataset(narrow), narrow).clipped()
+    notes = Batches(open_dataset(narrow), narrow).pairs.clipped()
     assert [note.split("'")[0].split()[-1] for note in notes] == ["source", "target"]
     heights = np.stack([field(i, (40, 72))[1] for i in range(8)])
     assert abs(float(notes[1].split()[0]) - 100 * (heights > 120).mean()) < 2, "they were resized a little"
