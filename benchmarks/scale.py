@@ -1,4 +1,8 @@
-"""What grows with a data set: `python benchmarks/scale.py loader|evaluate|duplicates`.
+"""What grows with a data set: `python benchmarks/scale.py start|loader|evaluate|duplicates`.
+
+`start` prints how long it takes from the settings to the first batch, and how much memory, by number of pairs, which
+are links to a few files of 64x64; with what a run records about its pairs, without Keras. Each number has a process of
+its own.
 
 `loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read from files in
 every epoch, and how long the first batch takes to come.
@@ -12,6 +16,7 @@ that compares all with all, on a few of them.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 PAIRS = (500, 5000)
+LISTED = (1000, 10_000, 100_000)
 HASHES = (1000, 10_000, 100_000)
 SIDE = 64
 WARM = 32
@@ -120,12 +126,53 @@ def loader() -> None:
             print(f"{name:>8}{first:11.2f} s{4 * BATCHES / (time.perf_counter() - start):10.0f}")
 
 
-SECTIONS: dict[str, Callable[[], None]] = {"loader": loader, "evaluate": evaluate, "duplicates": duplicates}
+def start() -> None:
+    """Print time and memory by number of pairs."""
+    print(f"{'pairs':>9}{'seconds':>10}{'memory':>11}")
+    for count in LISTED:
+        command = [sys.executable, __file__, "--start", str(count)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        memory, seconds = json.loads(output.splitlines()[-1])
+        print(f"{count:9}{seconds:10.1f}{memory:8.0f} MB")
+
+
+def start_one(count: int) -> tuple[float, float]:
+    """Memory in MB and seconds until the first batch of so many pairs."""
+    from p2plib.config import TrainConfig
+    from p2plib.data import record, toy
+    from p2plib.data.batches import Batches
+    from p2plib.data.dataset import open_dataset
+    from p2plib.data.image import save_image
+
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(FILES):
+            save_image(Path(folder, "seed", f"{i}.png"), np.hstack(toy.city(i, SIDE)))
+        train = Path(folder, "data", "train")
+        train.mkdir(parents=True)
+        for i in range(count):
+            os.link(Path(folder, "seed", f"{i % FILES}.png"), train / f"{i}.png")
+        config = TrainConfig(data=str(train.parent), image_size=SIDE)
+        before, begun = most_memory(), time.perf_counter()
+        dataset = open_dataset(config)
+        batches = Batches(dataset, config)
+        record.record_of(dataset, {})
+        next(batches.start())
+        return most_memory() - before, time.perf_counter() - begun
+
+
+SECTIONS: dict[str, Callable[[], None]] = {
+    "start": start,
+    "loader": loader,
+    "evaluate": evaluate,
+    "duplicates": duplicates,
+}
 
 
 def main() -> None:
     """Run the section that is named."""
     match sys.argv[1:]:
+        case ["--start", count]:
+            print(json.dumps(start_one(int(count))))
         case ["--evaluate", count]:
             print(json.dumps(evaluate_one(int(count))))
         case [name] if name in SECTIONS:
