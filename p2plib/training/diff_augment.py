@@ -33,10 +33,14 @@ class DiffAugment(keras.layers.Layer):
 
     On a small data set, D learns the training pairs by heart, and G then learns little from it. D sees changed pairs
     only, real and generated ones alike, so G is not taught the changes; gradients flow through them to G.
+
+    Args:
+        recolor: whether sources, and targets, are colors, which may change; measured values and class masks may not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recolor: tuple[bool, bool] = (True, True)) -> None:
         super().__init__(name="diff_augment", dtype="float32")
+        self.recolor = recolor
         self.seeds = random.SeedGenerator(0)
         self.built = True
 
@@ -44,7 +48,7 @@ class DiffAugment(keras.layers.Layer):
         """Change several batches equally.
 
         Args:
-            images: each (N, H, W, C), in [-1, 1].
+            images: each (N, H, W, C), in [-1, 1]: sources, then targets of all kinds.
 
         Returns:
             The changed images. Colors may leave [-1, 1]; what moved out or is covered is 0. Colors change only where
@@ -55,9 +59,9 @@ class DiffAugment(keras.layers.Layer):
         keep = 1 - self._inside(count, height)[:, :, None, None] * self._inside(count, width)[:, None, :, None]
         rows, columns = self._shift(count, height), self._shift(count, width)
         changed = []
-        for image in images:
+        for i, image in enumerate(images):
             x = ops.cast(image, "float32")
-            x = keep * (_recolor(x, *amounts) if image.shape[-1] == 3 else x)
+            x = keep * (_recolor(x, *amounts) if image.shape[-1] == 3 and self.recolor[min(i, 1)] else x)
             changed.append(ops.einsum("nij,njwc->niwc", rows, ops.einsum("nij,nhjc->nhic", columns, x)))
         return changed
 

@@ -156,7 +156,7 @@ def build(
     with scope, runtime.dtype_policy(plan.precision):
         generator, discriminator = _networks(config, trained, kinds)
         opponents = [None, discriminator] if config.warmup_epochs else [discriminator]
-        augment = DiffAugment() if config.diff_augment else None
+        augment = DiffAugment((kinds[0].plain, kinds[1].plain)) if config.diff_augment else None
         parts = config.gan_loss, objective(config), feature_network(config, plan), augment
         models = [Pix2Pix(generator, opponent, *parts) for opponent in opponents]
         for model in models:

@@ -74,3 +74,12 @@ def test_images_are_shifted_alike_and_nothing_is_lost():
         [shift] = [places for places in np.ndindex(8, 8) if (one == np.roll(image, places, (1, 2))).all()]
         seen.add(shift)
     assert len(seen) > 10
+
+
+def test_measured_values_move_and_keep_their_values():
+    layer = DiffAugment((True, False))
+    source, target, generated = (np.asarray(images) for images in layer([batch(1), batch(2), batch(3)]))
+    for changed, seed in ((target, 2), (generated, 3)):
+        known = set(batch(seed).ravel().tolist()) | {0.0}
+        assert set(changed.ravel().tolist()) <= known
+    assert not set(source.ravel().tolist()) <= set(batch(1).ravel().tolist()) | {0.0}
