@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from p2plib.data.formats import READABLE, count_others, files_below, image_files
 from p2plib.data.image import class_colors, read_class_numbers, resize_image, save_image
 from p2plib.data.layout import SPLITS, split_named
 from p2plib.data.listing import list_pairs
-from p2plib.data.pairs import MIN_ASPECT, FilePair, pair_up, unusable
+from p2plib.data.pairs import MIN_ASPECT, FilePair, Pair, pair_up, unusable
 from p2plib.data.problems import PairError, Problem
 from p2plib.data.reading import refused
 from p2plib.errors import DataError, WriteError
@@ -118,7 +118,7 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
     if list(listing.splits) != ["train"]:
         raise DataError(f"{data}: has the splits {', '.join(listing.splits)} already; take a folder without.")
     problems = [problem for problem in listing.unpaired["train"] if problem.kind != "unsupported"]
-    files = [pair for pair in listing.splits["train"] if isinstance(pair, FilePair)]
+    files = [pair for pair in listing.splits["train"] if pair.files]
     if files:
         problems += _outside(data, [data], {path.parent for pair in files for path in pair.files.values()})
     problems += _dead_links(files) + _unsupported(data, [data])
@@ -126,9 +126,9 @@ def split(data: Path, out: Path, val: float = 0.1, test: float = 0.0, seed: int 
     names = _chosen(len(files), {"val": val, "test": test}, seed, data)
     jobs = [(pair, Path(name)) for pair, name in zip(files, names, strict=True)]
 
-    def copy(job: _Job, place: Path) -> None:
+    def copy(job: tuple[Pair, Path], place: Path) -> None:
         for side, path in job[0].files.items():
-            target = place / job[1] / ("" if job[0].b is None else side) / path.name
+            target = place / job[1] / ("" if side == "A|B" else side) / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target)
 
@@ -215,7 +215,7 @@ def _outside(root: Path, sources: Iterable[Path], taken: set[Path]) -> list[Prob
     return [Problem(readable(path.relative_to(root).as_posix()), "outside", detail) for path in names]
 
 
-def _dead_links(pairs: Iterable[FilePair]) -> list[Problem]:
+def _dead_links(pairs: Iterable[Pair]) -> list[Problem]:
     """The pairs that cannot be copied, because a link leads to no file."""
     broken = [pair for pair in pairs if not all(path.exists() for path in pair.files.values())]
     return [Problem(pair.name, "unreadable", "is a link to a missing file; remove it") for pair in broken]
@@ -226,11 +226,11 @@ def _others(folder: Path) -> Counter[str]:
     return count_others(folder, files, {path for path in files if is_image(path, folder)})
 
 
-def _each(task: Callable[[_Job], None], jobs: Sequence[_Job], progress: bool) -> list[Problem]:
+def _each(task: Callable[[Any], None], jobs: Sequence[Any], progress: bool) -> list[Problem]:
     """Run `task` on all jobs, in threads; returns the problems."""
     from tqdm import tqdm
 
-    def attempt(job: _Job) -> Problem | None:
+    def attempt(job: Any) -> Problem | None:
         try:
             task(job)
         except PairError as error:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2plib import TrainConfig
+from p2plib.data import combine
 from p2plib.data.check import check
 from p2plib.data.dataset import open_dataset
 from p2plib.data.kind import ImageKind
@@ -148,3 +149,11 @@ def test_partners_lie_in_folders_of_the_names_of_the_parts(tmp_path):
     (root / "val/sar/1.tif").unlink()
     with pytest.raises(DataError, match=r"1\.png: there is no image called 1 in .*sar; each needs exactly one"):
         read_stacked(first, kind)
+
+
+def test_a_stack_is_split_by_its_pairs(tmp_path):
+    root = write(tmp_path / "data", {"A1": "A1", "A2": "A2", "B": "B"})
+    done = combine.split(root, tmp_path / "out", val=0.25)
+    assert done.counts == {"train": 3, "val": 1}
+    dataset = open_dataset(TrainConfig(data=str(tmp_path / "out"), image_size=32))
+    assert dataset.source.name == "A1 + A2" and [len(dataset[name]) for name in ("train", "val")] == [3, 1]
