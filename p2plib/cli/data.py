@@ -58,7 +58,7 @@ def check(
 
     report = check.check(data, task, sources, progress=True)
     print(report.table())
-    print(report.next_step(task))
+    print(report.next_step(task, sources))
     if any(report.counts.values()):
         save_image(sheet, check.sheet(data, task=task, sources=sources))
         print(f"a sheet of pairs: {sheet}")

@@ -98,9 +98,10 @@ class Report:
             lines += [f"  and {count - len(shown)} more"] * (count > len(shown))
         return "\n".join(lines)
 
-    def next_step(self, task: str = "pairs") -> str:
+    def next_step(self, task: str = "pairs", sources: Sequence[str] = ()) -> str:
         """What to do after this report, in one line."""
         train = f"python -m p2plib train --data {shell(self.data)}" + f" --task {task}" * (task != "pairs")
+        train += f" --sources {' '.join(map(shell, sources))}" * bool(sources)
         if not any(self.counts.values()):
             return (
                 f"next: no {self.noun} can be used; mend what is named above and check again, or join two folders of "

@@ -148,7 +148,8 @@ def _nothing_found(root: Path, folders: Sequence[Path]) -> str:
     hint = f"images lie in {some([path.relative_to(root) for path in meant], 5)}; " if meant else ""
     return (
         f"no images found ({READABLE}); {hint}put side-by-side files into train/ and val/, or the two sides into "
-        "trainA/, trainB/, valA/ and valB/, or join two folders with `python -m p2plib data combine A B OUT`."
+        "trainA/, trainB/, valA/ and valB/, or join two folders with `python -m p2plib data combine A B OUT`. Several "
+        "folders that are the source together are named with --sources."
     )
 
 

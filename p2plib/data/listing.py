@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from p2plib.data import layout
@@ -41,4 +41,11 @@ def list_pairs(root: Path, sources: Sequence[str] = ()) -> Listing:
         notes += [f"{split}: {note}."] * bool(note)
     count = max(map(len, found.values())) - 1  # folders of A
     names = tuple(sources) or tuple(f"A{i + 1}" for i in range(count))
-    return Listing(splits, unpaired, count_others(root, files, used), notes, names if count > 1 else ())
+    names = names if count > 1 else ()
+    return Listing(splits, unpaired, count_others(root, files, used), notes, names, _target(root, found, sources))
+
+
+def _target(root: Path, found: Mapping[str, Sequence[Path]], sources: Sequence[str]) -> str:
+    """The name of the target's folder, where those of the sources are named."""
+    parts = next(iter(found.values()))[-1].relative_to(root).parts if sources else ()
+    return next((part for part in parts if not layout.split_named(part)), "")

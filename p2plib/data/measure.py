@@ -61,6 +61,7 @@ def measured(
         if sides[0] == "B":
             raise DataError("Several folders cannot be the target; train with --direction AtoB, or keep one of them.")
         source = _stacked(pairs, listing.sources, config)
+        named = named[0], replace(named[1], name=listing.target or named[1].name)
     elif _masks(pairs, sides[0], config, "source"):
         source = classes.with_classes(named[0], every, sides[0], folder)
     else:

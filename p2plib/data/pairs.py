@@ -73,6 +73,7 @@ class Listing:
         ignored: the number of files that belong to no split, by type ("hidden", ".txt", ...).
         notes: what was guessed about all of it, one sentence each.
         sources: the names of the folders that are stacked as A, in this order; empty: A is one folder, or half a file.
+        target: the name of B's folder; empty: it is called B.
     """
 
     splits: dict[str, list[Pair]]
@@ -80,6 +81,7 @@ class Listing:
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
+    target: str = ""
 
 
 def _turned_apart(turns: Mapping[str, int | None], upright: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -13,8 +13,11 @@ from PIL import ExifTags, Image, ImageCms
 
 from p2plib.cli import data as data_commands
 from p2plib.cli import main as command_line
-from p2plib.data import check, combine
+from p2plib.config import TrainConfig
+from p2plib.data import check, combine, decoded
+from p2plib.data.dataset import open_dataset
 from p2plib.data.image import read_rgb
+from p2plib.data.problems import PairError
 from p2plib.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +48,7 @@ def said(tmp_path_factory) -> dict[str, str]:
     problems = [problem for name in ("others", "files", "folders") for problem in check.check(root / name).problems]
     problems += check.check(root / "photos", "colorize").problems
     found = {problem.kind: str(problem) for problem in problems}
+    found["colors"] = str(_colored_late(root / "late"))
     for side in "AB":
         put(root / "tall" / side / "16.png", noise(1, 200, 400))
     put(root / "tall" / "A" / "more" / "17.png", noise(1, 20, 20))
@@ -52,6 +56,18 @@ def said(tmp_path_factory) -> dict[str, str]:
         combine.combine(root / "tall" / "A", root / "tall" / "B", root / "out")
     found["outside"], found["too narrow"] = str(error.value).split("\n  ")[1:]
     return found
+
+
+def _colored_late(root: Path) -> PairError:
+    """The error about a colored target, where those that were checked are gray."""
+    for number in range(22, 25):
+        put(root / "train" / f"{number}.png", noise(number if number == 23 else -number, 64, 32))
+    put(root / "val" / "25.png", noise(-25, 64, 32))
+    config = TrainConfig(data=str(root), image_size=32)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PairError) as error:
+        patch.setattr(decoded, "CHECKED", 2)
+        decoded.Decoded(open_dataset(config)["train"], config, True)[1]
+    return error.value
 
 
 def _side_by_side(root: Path) -> None:

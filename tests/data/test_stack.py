@@ -59,7 +59,7 @@ def test_the_channels_of_all_folders_are_stacked_in_order(tmp_path, names):
     assert seen[..., 3].min() < -0.9 and seen[..., 3].max() > 0.9  # decibels have a range of their own
     np.testing.assert_array_equal(dataset.source.preview(source), source[..., :3])
     if sources:
-        assert dataset.source.name == "optical + sar"
+        assert dataset.names == ("optical + sar", "height" if "height" in names["B"] else "B")
         reverse = open_dataset(TrainConfig(data=str(root), image_size=32, sources=("sar", "optical")))
         np.testing.assert_array_equal(reverse["val"].read(2)[0], source[..., [3, 0, 1, 2]])
 
