@@ -31,11 +31,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from p2plib import files, hosts, runtime
+from p2plib import files, runtime
 from p2plib.config import TrainConfig
 from p2plib.data import record
 from p2plib.data.batches import Batches
@@ -49,7 +49,7 @@ from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.training import fine_tuning
 from p2plib.training.objective import available, class_notes, feature_network, objective
-from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, plain_backend_errors, settings, write_records
+from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, plain_memory_errors, settings, write_records
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from p2plib.training.callbacks import Stopper
     from p2plib.training.pix2pix import Pix2Pix
-    from p2plib.training.recorder import Saver
+    from p2plib.training.recorder import Recorder, Saver
 
 JUDGES = {
     "mean_iou": "the mean IoU of the validation images",
@@ -103,17 +103,17 @@ def train(
     config, plan = _plan(config, new=resume is None)
     dataset = record.same_pairs(open_dataset(config, kinds_of(resume)), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), say, resume is not None)
-    batches = Batches(dataset, config, (hosts.index(), hosts.count()))
-    validation = dataset["val"].load(config.validation_pairs)
+    batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
     config = _say_data(config, dataset, batches, validation)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
             models = build(config, plan, scope, origin, dataset.kinds)
-            saver = _saver(folder, config, plan, dataset, validation, progress) if hosts.first() else None
+            write_records(folder, config, plan, dataset)
+            say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
             _restore(folder, models, progress, config)
-            session = Session(config, folder, progress, saver, started)
-            reason = _fit(models, batches, session, show or print_row, callbacks)
+            saver = _saver(folder, config, plan, dataset, validation, progress)
+            reason = _fit(models, batches, saver, started, show or print_row, callbacks)
     say(f"ended: {reason or _complete(config, progress)}")
     if reason:
         say(f"to resume: python -m p2plib train --resume {files.shell(folder)}")
@@ -256,62 +256,50 @@ def _restore(folder: Path, models: list[Pix2Pix], progress: Progress, config: Tr
 def _saver(
     folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset, validation: Loaded, progress: Progress
 ) -> Saver:
-    """Write the records of the run, and build what validates and saves: it holds a float32 copy of the generator."""
+    """Build what validates and saves: it holds a float32 copy of the generator."""
     from p2plib.training.recorder import Saver, Validator  # import Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
         copy = build_generator(config, dataset.kinds)
         copy.compile(jit_compile=plan.xla)
-    write_records(folder, config, plan, dataset)
-    say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
     names = tuple(dict.fromkeys((*VALIDATION, progress.judge, *dataset.task.validation_metrics)))
     validator = Validator(copy, validation, names, dataset.kinds)
     return Saver(folder, config, dataset.names, scale_of(dataset), progress, validator)
 
 
-class Session(NamedTuple):
-    """What one machine knows of a training; only the first has a saver."""
-
-    config: TrainConfig
-    folder: Path
-    progress: Progress
-    saver: Saver | None
-    started: float
-
-
-def _callbacks(
-    session: Session, terms: Sequence[str], show: Callable[[Snapshot], None]
-) -> tuple[list[keras.callbacks.Callback], Stopper]:
+def _callbacks(saver: Saver, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:
     import keras
 
-    from p2plib.training.callbacks import Counter, Display, EpochState, Schedule, Stopper, Together
-    from p2plib.training.recorder import Recorder
+    from p2plib.training.callbacks import Display, EpochState, Schedule
 
-    config, folder, progress, saver, started = session
-    deadline = None if config.time_budget_seconds is None else started + config.time_budget_seconds
-    state = EpochState(progress, config.seed, state_file(folder) if progress.iteration else None)
-    if saver is None:
-        stopper = Stopper(deadline, lambda: 0.0)
-        return [state, Counter(progress), stopper, Together(config, progress, stopper)], stopper
-    recorder = Recorder(saver, terms, show)
-    stopper = Stopper(deadline, lambda: recorder.reserve)
-    board = [keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if config.tensorboard else []
-    together = [Together(config, progress, stopper)] if hosts.count() > 1 else []
-    return [state, Schedule(config, progress), Display(progress), recorder, stopper, *board, *together], stopper
+    progress, config, folder = saver.progress, saver.config, saver.folder
+    return [
+        EpochState(progress, config.seed, state_file(folder) if progress.iteration else None),
+        Schedule(config, progress),
+        Display(progress),
+        recorder,
+        stopper,
+        *([keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if config.tensorboard else []),
+    ]
 
 
 def _fit(
     models: list[Pix2Pix],
     batches: Batches,
-    session: Session,
+    saver: Saver,
+    started: float,
     show: Callable[[Snapshot], None],
     more: Sequence[keras.callbacks.Callback],
 ) -> str | None:
     """Run `fit()` from the current progress; return why it ended early, or None."""
-    config, folder, progress, *_ = session
-    own, stopper = _callbacks(session, list(models[-1].terms), show)
-    callbacks = [*more, *own] if hosts.count() > 1 else [*own, *more]  # then the last one speaks for all
-    with stopper.on_signals(), batches.plain_errors(), plain_backend_errors(folder):
+    from p2plib.training.callbacks import Stopper  # imports Keras
+    from p2plib.training.recorder import Recorder
+
+    progress, config, budget = saver.progress, saver.config, saver.config.time_budget_seconds
+    recorder = Recorder(saver, list(models[-1].terms), show)
+    stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
+    callbacks = [*_callbacks(saver, recorder, stopper), *more]
+    with stopper.on_signals(), batches.plain_errors(), plain_memory_errors(saver.folder):
         for model in models:
             end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
             model.stop_training = False
@@ -338,8 +326,6 @@ def print_row(snapshot: Snapshot) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line above the progress bar, without buffering; of several machines, the first one does."""
-    if not hosts.first():
-        return
+    """Print a line above the progress bar, without buffering."""
     tqdm.write(line)
     sys.stdout.flush()
