@@ -258,8 +258,8 @@ class TrainConfig:
         """
         size, least = self.batch_size, devices * self.accumulate
         if size % least and size != RECIPES[self.recipe]["batch_size"]:
-            parts = f" times {self.accumulate} parts" * (self.accumulate > 1)
-            raise ConfigError(f"batch_size {size} is not divisible by {devices} devices{parts}; choose another.")
+            by = f"{devices} devices" + f" times {self.accumulate} parts" * (self.accumulate > 1)
+            raise ConfigError(f"batch_size {size} is not divisible by {by}; use a multiple of {least}.")
         return dataclasses.replace(self, batch_size=-(-size // least) * least)
 
     def to_dict(self) -> dict[str, Any]:
