@@ -39,13 +39,19 @@ ASKED = 200
 """How many hashes are compared with all others."""
 
 
+def apart(section: str, count: int) -> tuple[float, float]:
+    """What `evaluate_one` or `start_one` returns, in a process of its own."""
+    command = [sys.executable, __file__, section, str(count)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    memory, seconds = json.loads(output.splitlines()[-1])
+    return memory, seconds
+
+
 def evaluate() -> None:
     """Print memory and time by number of pairs."""
     print(f"{'pairs':>8}{'more memory':>14}{'seconds':>10}{'images/s':>10}")
     for count in PAIRS:
-        command = [sys.executable, __file__, "--evaluate", str(count)]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        memory, seconds = json.loads(output.splitlines()[-1])
+        memory, seconds = apart("--evaluate", count)
         print(f"{count:8}{memory:11.0f} MB{seconds:10.1f}{count / seconds:10.1f}")
 
 
@@ -130,9 +136,7 @@ def start() -> None:
     """Print time and memory by number of pairs."""
     print(f"{'pairs':>9}{'seconds':>10}{'memory':>11}")
     for count in LISTED:
-        command = [sys.executable, __file__, "--start", str(count)]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        memory, seconds = json.loads(output.splitlines()[-1])
+        memory, seconds = apart("--start", count)
         print(f"{count:9}{seconds:10.1f}{memory:8.0f} MB")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from p2plib.data.medical import CUT_FIRST, is_nifti
 from p2plib.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
@@ -88,8 +89,8 @@ def image_files(folder: Path) -> list[Path]:
 
 def unsupported(path: Path, below: Path) -> str | None:
     """Why a file that the user takes for an image is none: one clause; None for images, and for other files."""
-    if path.name.lower().endswith((".nii", ".nii.gz")) and not is_hidden(path, below):
-        return "is a volume; cut all volumes into slices first: python -m p2plib data slices FOLDER OUT"
+    if is_nifti(path) and not is_hidden(path, below):
+        return f"is a volume; {CUT_FIRST}"
     meant = Path(path.stem.removeprefix("."))
     if path.suffix.lower() in _STAND_INS and meant.suffix.lower() in IMAGE_SUFFIXES | _OTHER:
         if is_hidden(path.parent, below) or path.with_name(meant.name).exists():

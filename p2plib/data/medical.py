@@ -19,6 +19,8 @@ from p2plib.errors import DataError
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+CUT_FIRST = "cut all volumes into slices first: python -m p2plib data slices FOLDER OUT"
+"""What to do where a volume stands in for an image."""
 _VOLUMES = 2
 """How many NIfTI volumes stay unpacked: pairs take turns between a source and a target."""
 

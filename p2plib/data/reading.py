@@ -11,7 +11,7 @@ import numpy as np
 from p2plib.data.formats import VALUES_ONLY
 from p2plib.data.image import read_class_numbers, read_oriented
 from p2plib.data.kind import PLAIN, ImageKind
-from p2plib.data.medical import DICOM_SUFFIXES
+from p2plib.data.medical import CUT_FIRST, DICOM_SUFFIXES
 from p2plib.data.problems import PairError, Problem
 from p2plib.data.values import count_slices, read_values
 from p2plib.errors import DataError
@@ -56,9 +56,7 @@ def read_as(path: Path, kind: ImageKind, missing: float | None = None) -> np.nda
     if (kind.plain or kind.form == "colors") and path.suffix.lower() not in VALUES_ONLY:
         return read_oriented(path)[0]
     if path.suffix.lower() in DICOM_SUFFIXES and (count := count_slices(path)) > 1:
-        raise DataError(
-            f"{path}: holds {count} slices; cut all volumes into slices first: python -m p2plib data slices FOLDER OUT"
-        )
+        raise DataError(f"{path}: holds {count} slices; {CUT_FIRST}")
     values = read_values(path, missing=missing)
     if values.shape[-1] == 1 and kind.channels == 3:
         values = np.repeat(values, 3, axis=-1)
