@@ -23,6 +23,7 @@ from p2plib.data.image import (
     exif_orientation,
     has_alpha,
     has_few_colors,
+    open_image,
     resize_image,
     tile_images,
 )
@@ -30,6 +31,7 @@ from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
+from p2plib.data.shards import is_pack
 from p2plib.data.tasks.base import folder_of
 from p2plib.errors import DataError
 from p2plib.files import shell
@@ -188,7 +190,7 @@ def _kinds(data: str | Path, task: str, listing: Listing) -> Kinds:
     kind, entry = TASKS[task](), entry_of(data)
     if kind.from_photos:
         return PLAIN
-    folder = None if entry and entry.make else folder_of(data)
+    folder = None if (entry and entry.make) or is_pack(data) else folder_of(data)
     return measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task), folder)
 
 
@@ -244,7 +246,7 @@ def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
         if not expected.plain or path.suffix.lower() in VALUES_ONLY:  # it is read as it is
             continue
         which = "" if len(pair.files) == 1 else f"{side} "
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             for kind, detail in _unusual(opened, path, side):
                 yield Problem(pair.name, kind, which + detail, broken=False)
 
