@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -145,8 +145,10 @@ class Split:
         with ThreadPoolExecutor() as pool:
             done, off = pool.map(attempt, self.pairs), None if progress else True
             results = list(tqdm(done, "reading", len(self), leave=False, unit="pair", delay=1, disable=off))
-        good = [(result, pair) for result, pair in zip(results, self.pairs, strict=True) if not _failed(result)]
-        unused = [result for result in results if _failed(result)]
+        good = [
+            (result, pair) for result, pair in zip(results, self.pairs, strict=True) if not isinstance(result, Problem)
+        ]
+        unused = [result for result in results if isinstance(result, Problem)]
         refuse_broken(unused, self.skip_broken)
         left_out = (*self.left_out, *unused)
         if not good:
@@ -302,9 +304,7 @@ class Dataset:
         """The pairs of `train` that are held out if `name` is "val", and the others if it is "train"."""
         if len(pairs) < 2:
             raise DataError(f"{self.data}: one pair is too few to train and validate on; add pairs.")
-        order = np.random.default_rng(self.held_out).permutation(len(pairs))
-        cut = max(1, int(HELD_OUT * len(pairs)))
-        return Some(pairs, np.sort(order[:cut] if name == "val" else order[cut:]))
+        return Some(pairs, _held_out(self.held_out, len(pairs))[name == "train"])
 
 
 def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
@@ -343,5 +343,8 @@ def direction_of(config: TrainConfig) -> Direction:
     return TASKS[config.task]().direction(config.direction, entry_of(config.data))
 
 
-def _failed(result: Any) -> bool:
-    return isinstance(result, Problem)
+@lru_cache(maxsize=1)
+def _held_out(seed: int | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the pairs that are held out, and of the others."""
+    order, cut = np.random.default_rng(seed).permutation(count), max(1, int(HELD_OUT * count))
+    return np.sort(order[:cut]), np.sort(order[cut:])

@@ -38,10 +38,10 @@ def shuffled(seed: Sequence[int], count: int) -> np.ndarray:
     """The numbers from 0 to below `count` in random order, int64.
 
     Each is swapped with one that follows, as TensorFlow has it. Of more than `SWAPPED`, random numbers are sorted: that
-    is quicker.
+    is quicker. They are 64 bits, of which NumPy guarantees that they stay the same, so no two of them are equal.
     """
     if count > SWAPPED:
-        return np.argsort(bits(seed, 2 * count).view(np.uint64), kind="stable")
+        return np.argsort(np.random.Philox(key=np.array(seed, np.uint64)).random_raw(count))
     order = list(range(count))
     swaps = bits(seed, max(count - 1, 0)).astype(np.int64) % np.arange(count, 1, -1)
     for i, ahead in enumerate(swaps.tolist()):

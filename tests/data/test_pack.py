@@ -208,6 +208,11 @@ def test_a_pack_in_an_object_store_is_the_same(plain, tmp_path):
     try:
         there = open_dataset(config("memory://bucket/pack"))
         assert_same(open_dataset(config(plain)), there)
+        one, other = (
+            next(batches.Batches(open_dataset(config(data)), config(data)).start(1, 3))
+            for data in (plain, "memory://bucket/pack")
+        )
+        np.testing.assert_array_equal(one, other)
         assert record.record_of(there, {})["folder"] is None
         record.check_there("memory://bucket/pack")
     finally:
