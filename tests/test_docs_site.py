@@ -74,6 +74,11 @@ def test_every_public_module_has_its_place():
     assert "::: p2plib.config\n" in docs_site.ground()
 
 
+def test_the_generated_parts_have_their_places():
+    assert docs_site.OPTIONS_HERE in (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    assert docs_site.MODULES_HERE in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+
+
 def test_every_page_is_in_the_navigation():
     text = re.sub(r"!!python/\S+", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = str(mkdocs_yaml.yaml_load(text)["nav"])

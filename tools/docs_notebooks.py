@@ -79,4 +79,4 @@ def _output(output: NotebookNode, name: str, made: Page) -> str:
 
 def _plain(text: str) -> str:
     lines = [line.rpartition("\r")[2].rstrip() for line in text.rstrip().split("\n")]
-    return "```text\n" + "\n".join(lines) + "\n```\n" if any(lines) else ""
+    return "``` { .text .printed }\n" + "\n".join(lines) + "\n```\n" if any(lines) else ""

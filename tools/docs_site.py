@@ -33,6 +33,8 @@ PLACES = {
     r"docs/(.+)": r"\1",
 }
 """Where a file of the repository is on the site."""
+OPTIONS_HERE, MODULES_HERE = (f"*`make docs` puts the {what} here.*" for what in ("commands", "modules"))
+"""What options.md and api.md say in the repository."""
 LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
 """A link or an image in Markdown, to a file: its mark, text, target and anchor."""
 FETCHED = re.compile(
@@ -79,9 +81,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill in the options, and lead links to where files are on the site."""
     where = page.file.src_uri
     if where == "options.md":
-        markdown = markdown.replace("<!-- options -->", docs_options.reference())
+        markdown = markdown.replace(OPTIONS_HERE, docs_options.reference())
     if where == "api.md":
-        markdown = markdown.replace("<!-- modules -->", ground())
+        markdown = markdown.replace(MODULES_HERE, ground())
     source = _sources.get(where) or f"docs/{where}"
     return LINK.sub(lambda match: _link(match, source, where), markdown)
 
