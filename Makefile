@@ -1,17 +1,19 @@
-# make demo | test | check | kernel | notebooks | notebooks-bare | bench | lock. Everything is installed into $(VENV),
+# make demo | test | check | docs | kernel | notebooks | notebooks-bare | bench | lock. Everything is installed into $(VENV),
 # except for Chromium, a browser that the tests use: on Debian, and as root, `make test` installs it.
 PYTHON ?= python3
 VENV ?= .venv
 # What is installed: the tested versions with their hashes, or, on a Python they were not made for, the newest within
 # the ranges. On Kaggle's versions: make test VENV=.venv-kaggle LOCK=requirements-kaggle.lock PYTHON=python3.12
 LOCK ?= $(shell $(PYTHON) -c "import sys; print('requirements.' + ('lock' if sys.version_info < (3, 14) else 'txt'))")
+# Kaggle's lock builds no documentation; the ranges of requirements.txt do, with those beside it.
+DOCS = $(if $(filter %.txt,$(LOCK)),-r requirements-docs.txt)
 HOW = $(if $(filter %.txt,$(LOCK)),--upgrade --upgrade-strategy eager,--require-hashes --only-binary :all:)
 BIN := $(VENV)/bin
 SELECT ?= once or not once
 NOTEBOOKS ?= notebooks
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-tensorflow test-jax test-notebooks test-newest check kernel notebooks notebooks-bare bench lock clean chromium
+.PHONY: demo test test-tensorflow test-jax test-notebooks test-newest check docs kernel notebooks notebooks-bare bench lock clean chromium
 .NOTPARALLEL:
 
 $(VENV)/ready: $(LOCK) pyproject.toml
@@ -19,7 +21,7 @@ $(VENV)/ready: $(LOCK) pyproject.toml
 	@echo "Installing into $(VENV) from $(LOCK)$(if $(filter %.txt,$(LOCK)), (the newest within its ranges)): 0.8 GB to download, some minutes."
 	$(PYTHON) -m venv $(VENV)
 	@rm -f $(VENV)/installed # pip's own exit status is lost behind the pipe
-	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(HOW) -r $(LOCK) \
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(HOW) -r $(LOCK) $(DOCS) \
 	  && touch $(VENV)/installed; } \
 	  | grep --line-buffered -oE '(Downloading|Using cached) .* MB\)|^Installing collected packages'; test -e $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
@@ -60,6 +62,10 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation site, in site/: site/index.html opens without a server. Warnings are errors.
+docs: $(VENV)/ready
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # The self-contained notebook for Kaggle: make kernel TRAIN="--data maps"
 kernel: $(VENV)/ready
 	$(BIN)/python -m p2plib kaggle build $(TRAIN)
@@ -79,15 +85,15 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/serving.py
 
-# Write the locks from requirements.txt. What is locked and still fits stays; UPGRADE=1 takes the newest of everything.
+# Write the locks from requirements.txt and requirements-docs.txt. What is locked and still fits stays; UPGRADE=1 takes the newest of everything.
 # Update the lock in a commit of its own, after `make test-newest`.
 UV := .venv-lock/bin/uv pip compile --quiet --generate-hashes --only-binary :all: --annotation-style line \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade uv
-	$(UV) --universal --python-version 3.11 requirements.txt -o requirements.lock
+	$(UV) --universal --python-version 3.11 requirements.txt requirements-docs.txt -o requirements.lock
 	$(UV) --python-platform linux --python-version 3.12 requirements.txt -c requirements-kaggle.txt -o requirements-kaggle.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -222,5 +222,5 @@ for name, band in {"red": 0, "near infrared": 3}.items():
 # ## What to try next
 #
 # - Your own files: `python -m p2plib data check DATA` says what it found, and what training will use.
-# - `docs/your_own_pairs.md` has the settings: channels, ranges, windows, scales.
+# - [Bands, depth, measured values](../docs/bands.md) has the settings: channels, ranges, windows, scales.
 # - With the GAN (`gan_weight=1`), heights become sharper and errors larger. When would you want that?

@@ -44,8 +44,8 @@ TRAIN_TIME = "30m"  # how long to train on yours
 # %% [markdown]
 # The stored outputs are those of the fast run, which makes two folders of its own: drawings of toy cities, and photos
 # of these cities in winter. With `P2P_PAIRS` it shows yours. The page
-# [Your own pairs](../docs/your_own_pairs.md) has the same for the terminal, other ways to name and store pairs, and an
-# explanation of every message of the checker.
+# [Your own pairs](../docs/your_own_pairs.md) has the same for the terminal, and other ways to name and store pairs;
+# [What the checker says](../docs/checker.md) explains every message of the checker.
 
 # %%
 import shutil

@@ -1,4 +1,4 @@
-"""Where the project is: one place says it, and README, notebooks and their first cell follow."""
+"""Where the project is: one place says it, and the table of notebooks, they and their first cell follow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ nbformat = pytest.importorskip("nbformat")
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = "https://github.com/OWNER/p2plib"
-PATHS = ["pyproject.toml", "README.md", "notebooks", "tools"]
+PATHS = ["pyproject.toml", "docs/tutorials.md", "notebooks", "tools"]
 
 
 @pytest.fixture
 def project(tmp_path) -> Path:
     for name in PATHS:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -55,7 +56,7 @@ def test_an_address_is_told_everywhere_and_taken_back(project):
 
     assert tell(project, f"{EXAMPLE}.git").stdout == f"The project's address: {EXAMPLE}\n"
     assert tomllib.loads((project / "pyproject.toml").read_text())["project"]["urls"] == {"Repository": EXAMPLE}
-    text = (project / "README.md").read_text(encoding="utf-8")
+    text = (project / "docs" / "tutorials.md").read_text(encoding="utf-8")
     for path in sorted((project / "notebooks").glob("*.ipynb")):
         title, setup = first_cells(project, path.stem)
         colab = f"https://colab.research.google.com/github/OWNER/p2plib/blob/main/notebooks/{path.name}"

@@ -86,5 +86,5 @@ def test_times_are_said_as_they_were_measured(name):
         count, long, short = (round(seconds / 60), "minutes", "min")
     first = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells[0].source.replace("\n", " ")
     assert f"Takes about {count} {long} on two CPU cores." in first
-    [row] = re.findall(rf"^\| \[{name}\].*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    [row] = re.findall(rf"^\| \[{name}\].*$", (ROOT / "docs" / "tutorials.md").read_text(), re.MULTILINE)
     assert row.endswith(f"| {count} {short} |")

@@ -50,6 +50,13 @@ def test_requirements_and_pyproject_name_the_same_ranges():
     }
 
 
+def test_what_builds_the_documentation_is_an_extra_and_no_part_of_kaggles_lock():
+    assert set(requirements("requirements-docs.txt")) == set(PROJECT["optional-dependencies"]["docs"])
+    names = {name: {pin.name for pin, _ in locked(name)} for name in ("requirements.lock", "requirements-kaggle.lock")}
+    assert "mkdocs-material" in names["requirements.lock"]
+    assert "mkdocs-material" not in names["requirements-kaggle.lock"]
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-kaggle.lock"])
 def test_a_lock_has_a_hash_for_every_line_and_names_no_host(name):
     pins = locked(name)

@@ -1,4 +1,7 @@
-"""The README's commands, pasted in order into a fresh shell: those that need no network, account or installation."""
+"""The commands of the README and of the tour, pasted in order into a fresh shell, and the README's Python.
+
+What needs a network, an account or an installation is left out.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from p2plib.data import toy
 from p2plib.data.image import save_image
 
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/tour.md", "docs/tutorials.md")
 NOT_HERE = {
     "make ": "CI runs these",
     "source ": "the tests run in it",
@@ -31,10 +36,16 @@ QUICK = "--image-size 32 --base-filters 4 --receptive-field 16 --batch-size 2 --
 
 
 def commands() -> list[str]:
-    """The lines of the README's blocks without a language."""
-    blocks = re.findall(r"^```(.*?)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    lines = [line for language, block in blocks if not language for line in block.splitlines()]
+    """The lines of the pages' blocks without a language."""
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in PAGES)
+    lines = [line for block in blocks(text, "") for line in block.splitlines()]
     return [line for line in lines if not line.startswith(tuple(NOT_HERE))]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The blocks of code in a language."""
+    found = re.findall(r"^```(.*?)\n(.*?)^```$", text, re.M | re.S)
+    return [block for name, block in found if name == language]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +59,12 @@ def shell(tmp_path_factory) -> tuple[Path, dict[str, str]]:
                 save_image(here / "cache" / "datasets" / name / split / f"{i}.png", pair)
     for i in range(6):
         photo, drawing = toy.city(i, 40)
-        for folder, image in {"drawings": drawing, "photos": photo, "my/photos": photo}.items():
+        for folder, image in {
+            "drawings": drawing,
+            "new-drawings": drawing,
+            "photos": photo,
+            "my/photos": photo,
+        }.items():
             save_image(here / folder / f"{i}.png", image)
     save_image(here / "photo.png", toy.city(7, 40)[1])
     shutil.copytree(ROOT / "notebooks", here / "notebooks")
@@ -84,6 +100,8 @@ def test_every_command_succeeds(shell):
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
     for made in ("my/pairs", "my/pairs-split", "runs/facades/results.html", "val.json", "translated/photo.png"):
         assert (here / made).exists(), made
+    for made in ("pairs-split", "runs/mine/export/onnx", "results"):
+        assert (here / made).exists(), made
     for made in ("house.mp4", "runs/facades/export/onnx", "grid.png", "notebooks/05_results.html"):
         assert (here / made).exists(), made
 
@@ -101,3 +119,39 @@ def serves(command: str, here: Path, environment: dict[str, str]) -> None:
         assert process.wait(30) in (0, 130)  # as the server was just running, or only about to
     finally:
         process.kill()
+
+
+SMALLER = {
+    'train_time="3m"': 'train_time="1s"',
+    "image_size=128, base_filters=32": "image_size=32, base_filters=4, receptive_field=16, validation_pairs=2",
+    "range(40)": "range(4)",
+    "128": "32",
+    "epochs=10": "epochs=1",
+}
+"""What is changed in the README's Python to have it run quickly."""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", range(2))
+def test_the_python_runs(number, tmp_path):
+    code = blocks(README, "python")[number]
+    for words, fewer in SMALLER.items():
+        code = code.replace(words, fewer)
+    environment = {name: value for name, value in os.environ.items() if name != "TF_DETERMINISTIC_OPS"}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'ms_ssim': " in done.stdout or "l1: " in done.stdout
+
+
+def test_it_can_be_finished():
+    assert len(README.split()) <= 900
+    assert len(blocks(README, "python")) == 2
+    first = blocks(README, "python")[1]
+    assert len([line for line in first.splitlines() if line]) <= 10
+
+
+def test_its_pictures_and_pages_are_here():
+    targets = re.findall(r"\]\(([^():#]+)\)", README)
+    assert len(targets) > 30
+    assert [name for name in targets if not (ROOT / name).exists()] == []

@@ -1,8 +1,9 @@
 """How the notebooks open elsewhere: `python tools/address.py [https://github.com/OWNER/p2plib | none]`.
 
-The project's address is kept in pyproject.toml alone (`[project.urls]`, Repository). From it come the links of README
-and notebooks to Colab and Kaggle, and what the first cell of notebooks installs where p2plib is missing. Without an
-address there are no links, and that cell takes a wheel. Nothing is executed; the outputs of notebooks stay.
+The project's address is kept in pyproject.toml alone (`[project.urls]`, Repository). From it come the links of
+docs/tutorials.md and notebooks to Colab and Kaggle, and what the first cell of notebooks installs where p2plib is
+missing. Without an address there are no links, and that cell takes a wheel. Nothing is executed; the outputs of
+notebooks stay.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def notebook(text: str, name: str, address: str | None) -> str:
     return f"{before.rstrip()}\n{shown}\n{cell}{parameters}{after}"
 
 
-def readme(text: str, address: str | None) -> str:
-    """The README's text with the links in its table of notebooks."""
+def tutorials(text: str, address: str | None) -> str:
+    """The text of docs/tutorials.md with the links in its table of notebooks."""
 
     def row(match: re.Match[str]) -> str:
         if not address:
@@ -98,7 +99,7 @@ def readme(text: str, address: str | None) -> str:
         colab, kaggle = links(match[2], address)
         return f"{match[1]} [Colab]({colab}) · [Kaggle]({kaggle}) |"
 
-    return re.sub(r"^(\| \[(\w+)\]\(notebooks/\2\.ipynb\))(?: \[Colab\].*?)? \|", row, text, flags=re.MULTILINE)
+    return re.sub(r"^(\| \[(\w+)\]\(\.\./notebooks/\2\.ipynb\))(?: \[Colab\].*?)? \|", row, text, flags=re.MULTILINE)
 
 
 def project(text: str, address: str | None) -> str:
@@ -110,7 +111,7 @@ def project(text: str, address: str | None) -> str:
 
 def apply(address: str | None, root: Path = ROOT) -> None:
     """Write the address to wherever it belongs."""
-    for path, change in ((root / "pyproject.toml", project), (root / "README.md", readme)):
+    for path, change in ((root / "pyproject.toml", project), (root / "docs" / "tutorials.md", tutorials)):
         path.write_text(change(path.read_text(encoding="utf-8"), address), encoding="utf-8")
     for path in sorted((root / "notebooks").glob("*.py")):
         path.write_text(notebook(path.read_text(encoding="utf-8"), path.stem, address), encoding="utf-8")

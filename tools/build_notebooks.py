@@ -75,12 +75,12 @@ def sync(source: Path) -> None:
 
 
 def record_time(path: Path, name: str, seconds: float) -> None:
-    """Keep how long a notebook took, if it is not about what is known; README and notebooks say these times."""
+    """Keep how long a notebook took, if it is not about what is known; docs/tutorials.md and the notebook say it."""
     times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if not 0.75 < seconds / times.get(name, 1e-9) < 1.25:
         times[name] = round(seconds)
         path.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        print(f"{path.name}: {name} takes {seconds:.0f} s; say so in the notebook and in README.md", flush=True)
+        print(f"{path.name}: {name} takes {seconds:.0f} s; say so in the notebook and in docs/tutorials.md", flush=True)
 
 
 def execute(notebook: NotebookNode, folder: str) -> None:

@@ -75,7 +75,7 @@ class Kernel:
             values = files.read_json(path)
         except (OSError, ValueError) as error:
             raise KaggleError(
-                f"{path}: cannot be read as kernel metadata ({error}); see the example in the README."
+                f"{path}: cannot be read as kernel metadata ({error}); see the example in docs/kaggle.md."
             ) from error
         try:
             return cls._from_dict(values)
@@ -85,7 +85,7 @@ class Kernel:
     @classmethod
     def _from_dict(cls, values: Any) -> Kernel:
         if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in ("id", "title")):
-            raise KaggleError("The fields id and title are missing; see the example in the README.")
+            raise KaggleError("The fields id and title are missing; see the example in docs/kaggle.md.")
         odd = [name for name, value in values.items() if name not in _READ and value and value != _FIXED.get(name)]
         if odd:
             raise KaggleError(f"p2plib does not support this value of {', '.join(odd)}; remove it.")

@@ -1,10 +1,11 @@
-"""The page for people with pairs of their own: it quotes what the code says, and its commands are such."""
+"""The pages: what the checker says is quoted as the code says it, and every command is one."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from p2plib.cli import data as data_commands
+from p2plib.cli import kaggle as kaggle_commands
 from p2plib.cli import main as command_line
 from p2plib.config import TrainConfig
 from p2plib.data import check, combine, decoded
@@ -21,8 +23,8 @@ from p2plib.data.problems import PairError
 from p2plib.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "your_own_pairs.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+MESSAGES = (ROOT / "docs" / "checker.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
@@ -129,24 +131,32 @@ def kinds_in_code() -> set[str]:
 
 def test_every_kind_of_message_is_on_the_page_as_the_code_says_it(said):
     assert set(said) == kinds_in_code()
-    quoted = dict(re.findall(r"^### (.*)\n\n```\n(.*)\n```", PAGE, flags=re.MULTILINE))
+    quoted = dict(re.findall(r"^### (.*)\n\n```\n(.*)\n```", MESSAGES, flags=re.MULTILINE))
     assert quoted == said
 
 
-def commands() -> list[list[str]]:
-    lines = [line for block in BLOCKS for line in block.splitlines() if line.startswith("python -m p2plib ")]
-    return [line.split()[3:] for line in lines]
+def commands(page: Path) -> list[str]:
+    """The commands of a page, in blocks and between backticks, without comments."""
+    text = page.read_text(encoding="utf-8")
+    blocks = [block for name, block in re.findall(r"^```(.*?)\n(.*?)^```$", text, re.M | re.S) if not name]
+    inline = [" ".join(words.split()) for words in re.findall(r"(?<!`)`(python -m p2plib [^`]+)`(?!`)", text)]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = [re.sub(r" +#.*", "", line) for line in lines + inline if line.startswith("python -m p2plib ")]
+    return [line for line in found if not re.search(r"\.\.\.|\||COMMAND|RUN RUN|help", line) and len(line.split()) > 4]
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+@pytest.mark.parametrize("command", sorted({line for page in PAGES for line in commands(page)}))
 def test_every_command_is_one(command, monkeypatch):
     """Parsed by the real command line; what it would do is replaced."""
     called = []
-    for table in (command_line.COMMANDS, data_commands.COMMANDS):
+    for table in (command_line.COMMANDS, data_commands.COMMANDS, kaggle_commands.COMMANDS):
         for name, function in list(table.items()):
             stub = functools.wraps(function)(lambda *_, **given: called.append(given))
             monkeypatch.setitem(table, name, stub)
-    assert command_line.main(command) == 0
+    for name in ("build", "push"):
+        monkeypatch.setattr(kaggle_commands, name, kaggle_commands.COMMANDS[name])
+    monkeypatch.setattr(command_line.TrainConfig, "read", lambda path: TrainConfig())
+    assert command_line.main(shlex.split(command)[3:]) == 0
     assert len(called) == 1
 
 
@@ -155,8 +165,8 @@ def test_the_way_from_two_folders_to_checked_splits(tmp_path, monkeypatch, capsy
     for i in range(10):
         put(tmp_path / "drawings" / f"{i}.png", noise(i, 32, 32))
         put(tmp_path / "photos" / f"{i}.jpg", noise(i + 10, 32, 32))
-    for command in commands()[:3]:
-        assert command_line.main(command) == 0
+    for command in commands(ROOT / "docs" / "your_own_pairs.md")[:3]:
+        assert command_line.main(shlex.split(command)[3:]) == 0
     assert "10 usable pairs, 0 broken" in capsys.readouterr().out
     assert read_rgb(tmp_path / "pairs.png").size
     assert {path.name for path in tmp_path.iterdir()} == {"drawings", "photos", "pairs", "pairs-split", "pairs.png"}

@@ -270,7 +270,7 @@ def test_what_is_wrong_is_named(tmp_path, values, reason):
 def test_what_is_no_metadata_is_refused_by_name(tmp_path, content):
     if content is not None:
         (tmp_path / METADATA).write_text(content)
-    with pytest.raises(KaggleError, match=r"kernel-metadata\.json: .*README"):
+    with pytest.raises(KaggleError, match=r"kernel-metadata\.json: .*docs/kaggle\.md"):
         Kernel.read(tmp_path / METADATA)
 
 
