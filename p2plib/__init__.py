@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p2plib.inference.translate import translate
     from p2plib.training.loop import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Checkpoint": "inference.checkpoint",

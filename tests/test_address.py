@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import p2plib
+
 pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
 
@@ -102,11 +104,14 @@ def test_new_code_is_not_given_the_outputs_of_old_code(project):
     assert done.returncode == 1 and "00_start_here.py: this code is new, so execute the notebook" in done.stderr
 
 
+WHEEL = f"p2plib-{p2plib.__version__}-py3-none-any.whl"
+
+
 def first_cell(folder: Path, *places: str, online: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the first cell without p2plib, in a folder; a stand-in for pip prints what it was asked for."""
     for place in places:
         (folder / place).mkdir(parents=True, exist_ok=True)
-        (folder / place / "p2plib-0.1.0-py3-none-any.whl").touch()
+        (folder / place / WHEEL).touch()
     stand_in = (
         "import subprocess, types, importlib.util\n"
         "importlib.util.find_spec = lambda name: None\n"
@@ -124,12 +129,12 @@ def first_cell(folder: Path, *places: str, online: bool = True) -> subprocess.Co
 def test_the_first_cell_finds_the_wheel(tmp_path, place):
     done = first_cell(tmp_path, place)
     folder = tmp_path / place
-    wheel = (folder / "p2plib-0.1.0-py3-none-any.whl").as_uri()
+    wheel = (folder / WHEEL).as_uri()
     assert done.stdout == f"-m pip install --quiet --find-links={folder} p2plib[features] @ {wheel}\n", done.stderr
 
 
 def test_without_the_internet_the_first_cell_installs_p2plib_alone(tmp_path):
-    wheel = (tmp_path / "p2plib-0.1.0-py3-none-any.whl").as_uri()
+    wheel = (tmp_path / WHEEL).as_uri()
     last = first_cell(tmp_path, ".", online=False).stdout.splitlines()[-1]
     assert last == f"-m pip install --quiet --find-links={tmp_path} --no-deps {wheel}"
 
