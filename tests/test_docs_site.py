@@ -12,6 +12,7 @@ import pytest
 
 from p2plib.cli import main as command_line
 from p2plib.config import TrainConfig
+from p2plib.data.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -77,6 +78,13 @@ def test_every_public_module_has_its_place():
 def test_the_generated_parts_have_their_places():
     assert docs_site.OPTIONS_HERE in (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     assert docs_site.MODULES_HERE in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert docs_site.CATALOG_HERE in (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+
+
+def test_every_data_set_is_there_with_its_terms():
+    text = docs_site.catalog()
+    for entry in CATALOG.values():
+        assert f"## {entry.name}\n" in text and f"| terms | {entry.terms} |" in text
 
 
 def test_every_page_is_in_the_navigation():
