@@ -1,11 +1,11 @@
 """What grows with a data set: `python benchmarks/scale.py start|loader|evaluate|duplicates`.
 
-`start` prints how long it takes from the settings to the first batch, and how much memory, by number of pairs, which
-are links to a few files of 64x64; with what a run records about its pairs, without Keras. Each number has a process of
-its own.
+`start` prints how long it takes from the settings to the first batch, and how much memory, by number of pairs of 64x64:
+links to a few files, or a pack whose description names one shard again and again. With what a run records about its
+pairs, without Keras. Each number has a process of its own.
 
-`loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read from files in
-every epoch, and how long the first batch takes to come.
+`loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read in every
+epoch, from files or from a pack, and how long the first batch takes to come.
 
 `evaluate` scores a generator with random weights on made pairs of 64x64, and prints how much more memory it takes than
 for as many pairs as are in memory at a time anyway. Each number of pairs has a process of its own. `duplicates` looks
@@ -29,6 +29,8 @@ import numpy as np
 
 PAIRS = (500, 5000)
 LISTED = (1000, 10_000, 100_000)
+PACKED = (100_000, 1_000_000, 10_000_000)
+IN_SHARD = 5000
 HASHES = (1000, 10_000, 100_000)
 SIDE = 64
 WARM = 32
@@ -116,13 +118,17 @@ def loader() -> None:
     from p2plib.data.batches import Batches
     from p2plib.data.dataset import open_dataset
     from p2plib.data.image import save_image
+    from p2plib.data.pack import pack
 
     print(f"{'from':>8}{'first batch':>13}{'pairs/s':>10}")
     with tempfile.TemporaryDirectory() as folder:
-        for name, suffix, budget in (("memory", "png", 4.0), ("png", "png", 0.0), ("jpeg", "jpg", 0.0)):
+        for suffix in ("png", "jpg"):
             for i in range(FILES):
                 save_image(Path(folder, suffix, "train", f"{i}.{suffix}"), np.hstack(toy.city(i, 256)))
-            config = TrainConfig(data=str(Path(folder, suffix)), batch_size=4, memory_budget=budget)
+            pack(str(Path(folder, suffix)), Path(folder, f"{suffix} pack"))
+        for name in ("memory", "png", "png pack", "jpg", "jpg pack"):
+            data, budget = ("png", 4.0) if name == "memory" else (name, 0.0)
+            config = TrainConfig(data=str(Path(folder, data)), batch_size=4, memory_budget=budget)
             start = time.perf_counter()
             batches = Batches(open_dataset(config), config).start()
             next(batches)
@@ -134,28 +140,37 @@ def loader() -> None:
 
 def start() -> None:
     """Print time and memory by number of pairs."""
-    print(f"{'pairs':>9}{'seconds':>10}{'memory':>11}")
-    for count in LISTED:
-        memory, seconds = apart("--start", count)
-        print(f"{count:9}{seconds:10.1f}{memory:8.0f} MB")
+    print(f"{'':>6}{'pairs':>10}{'seconds':>10}{'memory':>11}")
+    for what, counts in (("files", LISTED), ("pack", PACKED)):
+        for count in counts:
+            memory, seconds = apart(f"--start-{what}", count)
+            print(f"{what:6}{count:10}{seconds:10.1f}{memory:8.0f} MB")
 
 
-def start_one(count: int) -> tuple[float, float]:
-    """Memory in MB and seconds until the first batch of so many pairs."""
+def start_one(count: int, packed: bool) -> tuple[float, float]:
+    """Memory in MB and seconds until the first batch of so many pairs, files or in a pack."""
     from p2plib.config import TrainConfig
     from p2plib.data import record, toy
     from p2plib.data.batches import Batches
     from p2plib.data.dataset import open_dataset
     from p2plib.data.image import save_image
+    from p2plib.data.pack import pack
 
     with tempfile.TemporaryDirectory() as folder:
         for i in range(FILES):
             save_image(Path(folder, "seed", f"{i}.png"), np.hstack(toy.city(i, SIDE)))
         train = Path(folder, "data", "train")
         train.mkdir(parents=True)
-        for i in range(count):
+        for i in range(IN_SHARD if packed else count):
             os.link(Path(folder, "seed", f"{i % FILES}.png"), train / f"{i}.png")
-        config = TrainConfig(data=str(train.parent), image_size=SIDE)
+        data = train.parent
+        if packed:
+            data = Path(folder, "pack")
+            pack(str(train.parent), data, shard_size=1e6)
+            description = json.loads((data / "pack.json").read_text())
+            description["shards"]["train"] *= count // IN_SHARD
+            (data / "pack.json").write_text(json.dumps(description))
+        config = TrainConfig(data=str(data), image_size=SIDE)
         before, begun = most_memory(), time.perf_counter()
         dataset = open_dataset(config)
         batches = Batches(dataset, config)
@@ -175,8 +190,8 @@ SECTIONS: dict[str, Callable[[], None]] = {
 def main() -> None:
     """Run the section that is named."""
     match sys.argv[1:]:
-        case ["--start", count]:
-            print(json.dumps(start_one(int(count))))
+        case ["--start-files" | "--start-pack" as what, count]:
+            print(json.dumps(start_one(int(count), what == "--start-pack")))
         case ["--evaluate", count]:
             print(json.dumps(evaluate_one(int(count))))
         case [name] if name in SECTIONS:

@@ -92,6 +92,27 @@ def slices(
     print(slices(data, out, progress=sys.stderr.isatty()))
 
 
+@explained_by("p2plib.data.pack:pack")
+def pack(
+    data: Annotated[Positional[str], arg(metavar="PATH-or-NAME")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    task: TaskName = "pairs",
+    sources: tuple[str, ...] = (),
+    shard_size: float = 256,
+    skip_broken: bool = False,
+) -> None:
+    """Pack a data set into a few large files, for many pairs or for an object store.
+
+    Args:
+        data: A folder of pairs or photos (see --task), or a catalog name.
+        sources: Folders in it that are the source together (see train --sources).
+    """
+    from p2plib.data.pack import pack
+
+    print(pack(data, out, task, sources, shard_size, skip_broken, progress=sys.stderr.isatty()))
+
+
 @explained_by("p2plib.data.combine:split")
 def split(
     data: Annotated[Positional[Path], arg(metavar="FOLDER")],
@@ -119,4 +140,5 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "combine": combine,
     "split": split,
     "slices": slices,
+    "pack": pack,
 }

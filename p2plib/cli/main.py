@@ -17,6 +17,7 @@ from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
 from p2plib.cli import data, evaluate, kaggle, use
+from p2plib.cli.front import front_page
 from p2plib.cli.texts import REGISTRY, Config
 from p2plib.config import TrainConfig
 from p2plib.errors import P2PError, WriteError
@@ -40,7 +41,7 @@ def train(config: Config, resume: Path | None = None) -> None:
 
 
 def data_group() -> None:
-    """List, download, check, combine and split data sets."""
+    """List, download, check, combine, split, slice and pack data sets."""
 
 
 def kaggle_group() -> None:
@@ -115,6 +116,9 @@ def _run(argv: list[str]) -> int | None:
             commands = commands | kaggle.with_defaults(_defaults(argv))
         return subcommand_cli_from_dict(commands, args=argv[1:], prog=f"{PROG} {argv[0]}", description=group.__doc__)
     commands = {name: group for name, (group, _) in GROUPS.items()} | COMMANDS
+    if not argv:
+        print(front_page(PROG, commands))
+        return 0
     commands |= {"train": functools.partial(COMMANDS["train"], config=_defaults(argv))}
     return subcommand_cli_from_dict(commands, args=argv, prog=PROG, description=p2plib.__doc__.partition("\n")[0])
 

@@ -21,6 +21,7 @@ from p2plib.data.decoded import Decoded, Sides
 from p2plib.data.draws import below, shuffled, uniform
 from p2plib.data.image import to_float, window
 from p2plib.data.kind import ImageKind
+from p2plib.data.shards import is_address
 from p2plib.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Batches that threads prepare while the networks compute."""
+FAR = 32
+"""Pairs that threads fetch at a time from an object store, since each waits for the network."""
 GRID = 4
 """Random displacements along each side of an image that is warped: so few that nothing folds, up to 0.1 of the side."""
 
@@ -110,8 +113,9 @@ class Batches:
         Returns:
             (source, target), each float32 (size, H, W, C) in [-1, 1].
         """
-        size = self.size
-        pairs = ahead(lambda place: self._pair(*place), self._places(epoch, step), AHEAD * size, os.cpu_count())
+        size, threads = self.size, FAR if is_address(self.config.data) else os.cpu_count()
+        waiting = max(AHEAD * size, FAR) if is_address(self.config.data) else AHEAD * size
+        pairs = ahead(lambda place: self._pair(*place), self._places(epoch, step), waiting, threads)
         while True:
             sources, targets = zip(*(pair for _, pair in itertools.islice(pairs, size)), strict=True)
             yield np.stack(sources), np.stack(targets)

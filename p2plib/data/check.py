@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from p2plib.config import TrainConfig
+from p2plib.data.ahead import ahead
 from p2plib.data.catalog import entry_of
 from p2plib.data.classes import MOST_LABEL_IDS
 from p2plib.data.duplicates import Hashes
@@ -23,18 +25,23 @@ from p2plib.data.image import (
     exif_orientation,
     has_alpha,
     has_few_colors,
+    open_image,
     resize_image,
     tile_images,
 )
+from p2plib.data.journal import Seen, continued
 from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
+from p2plib.data.shards import is_pack
 from p2plib.data.tasks.base import folder_of
 from p2plib.errors import DataError
-from p2plib.files import shell
+from p2plib.files import shell, user_path
 from p2plib.registry import TASKS
 
+AHEAD = 64
+"""Pairs that threads look at ahead of the one whose turn it is."""
 NEAR_CONSTANT = 2.0
 """An image whose channels all have a standard deviation below this (of 255) is near-constant."""
 NEAR_DUPLICATE = 30
@@ -128,18 +135,20 @@ def check(data: str | Path, task: str = "pairs", sources: Sequence[str] = (), *,
         sources: the names of folders that are stacked as the source.
         progress: show a progress bar.
 
+    A check of many pairs that was interrupted is continued by the next one, unless their files changed.
+
     Raises:
         DataError: there is no such data set, or it holds no images.
     """
-    from tqdm import tqdm
-
     kind = TASKS[task]()
     listing = kind.list(data, sources=sources)
     kinds = _kinds(data, task, listing)
-    seen: dict[str, list[_Seen]] = {}
-    with ThreadPoolExecutor() as pool:  # Pillow and hashlib release the interpreter lock while they work
+    seen: dict[str, list[Seen]] = {}
+    where = data if entry_of(data) or is_pack(data) else user_path(data).resolve()
+    about = repr((str(where), listing.fingerprint, task, [kind.to_json() for kind in kinds]))
+    with continued(about, listing, lambda pair: _inspect(pair, kinds)) as inspect:
         for split, pairs in listing.splits.items():
-            found = pool.map(lambda pair: _inspect(pair, kinds), pairs)
+            found = (result for _, result in ahead(inspect, pairs, AHEAD, os.cpu_count()))
             seen[split] = list(tqdm(found, split, len(pairs), unit=kind.noun[:-1], disable=not progress))
     problems = []
     for split, pairs in seen.items():
@@ -188,7 +197,7 @@ def _kinds(data: str | Path, task: str, listing: Listing) -> Kinds:
     kind, entry = TASKS[task](), entry_of(data)
     if kind.from_photos:
         return PLAIN
-    folder = None if entry and entry.make else folder_of(data)
+    folder = None if (entry and entry.make) or is_pack(data) else folder_of(data)
     return measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task), folder)
 
 
@@ -197,19 +206,8 @@ def _training(kind: ImageKind) -> str:
     return "gives each a channel" if kind.are_classes else "maps this range to [-1, 1]"
 
 
-@dataclass
-class _Seen:
-    """What is kept of a pair after its pixels are freed. A broken pair has a name and problems only."""
-
-    name: str
-    problems: list[Problem] = field(default_factory=list)
-    size: tuple[int, int] | None = None
-    digests: dict[str, bytes] = field(default_factory=dict)  # exact, by side; none for near-constant images
-    fingerprint: np.ndarray | None = None  # perceptual hash of all sides; None if one is near-constant
-
-
-def _inspect(pair: Pair, kinds: Kinds) -> _Seen:
-    seen = _Seen(pair.name)
+def _inspect(pair: Pair, kinds: Kinds) -> Seen:
+    seen = Seen(pair.name)
     try:
         sides = pair.views(kinds)
     except PairError as error:
@@ -244,7 +242,7 @@ def _conversions(pair: Pair, kinds: Kinds) -> Iterator[Problem]:
         if not expected.plain or path.suffix.lower() in VALUES_ONLY:  # it is read as it is
             continue
         which = "" if len(pair.files) == 1 else f"{side} "
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             for kind, detail in _unusual(opened, path, side):
                 yield Problem(pair.name, kind, which + detail, broken=False)
 
@@ -303,9 +301,9 @@ def _perceptual_hash(image: np.ndarray) -> np.ndarray:
     return np.packbits(np.diff(np.asarray(gray, np.int16), axis=1) > 0)
 
 
-def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
+def _duplicates(seen: dict[str, list[Seen]]) -> Iterator[Problem]:
     """Notes on images that are also in an earlier split."""
-    earlier: list[_Seen] = []
+    earlier: list[Seen] = []
     for pairs in seen.values():
         names = {(side, digest): pair.name for pair in reversed(earlier) for side, digest in pair.digests.items()}
         copies = _copies(earlier, pairs)
@@ -320,7 +318,7 @@ def _duplicates(seen: dict[str, list[_Seen]]) -> Iterator[Problem]:
         earlier += pairs
 
 
-def _copies(earlier: Sequence[_Seen], pairs: Sequence[_Seen]) -> dict[str, str]:
+def _copies(earlier: Sequence[Seen], pairs: Sequence[Seen]) -> dict[str, str]:
     """The names of the pairs that are nearly one of those earlier, and the names of those."""
     known, asked = ([pair for pair in some if pair.fingerprint is not None] for some in (earlier, pairs))
     if not known or not asked:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from p2plib.data import statistics
-from p2plib.data.image import Color, class_colors, read_class_numbers, read_rgb
+from p2plib.data.image import Color, class_colors, open_image, read_class_numbers, read_rgb
 from p2plib.data.kind import ImageKind
 from p2plib.data.pairs import Pair, spread
 from p2plib.errors import DataError
@@ -132,7 +131,7 @@ def _numbers(path: Path) -> Numbers | None:
     if not path.is_file():  # opening a named pipe might block for ever
         return {}
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             if opened.mode not in ("1", "L", "P") or opened.format in ("JPEG", "WEBP"):
                 return None
             palette = opened.getpalette() if opened.mode == "P" else None

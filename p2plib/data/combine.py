@@ -25,6 +25,7 @@ from p2plib.data.listing import list_pairs
 from p2plib.data.pairs import MIN_ASPECT, FilePair, Pair, pair_up, unusable
 from p2plib.data.problems import PairError, Problem
 from p2plib.data.reading import refused
+from p2plib.data.shards import is_pack
 from p2plib.errors import DataError, WriteError
 from p2plib.files import readable, replacing_folder, user_path
 
@@ -141,6 +142,8 @@ def read_folder(path: Path) -> Path:
     """An existing folder, as an absolute path. Raises DataError if it is none."""
     if not user_path(path).is_dir():
         raise DataError(f"{path}: no such folder.")
+    if is_pack(path):
+        raise DataError(f"{path}: is a pack; name the folder that it was made of.")
     return user_path(path).resolve()
 
 

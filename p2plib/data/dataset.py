@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,8 +18,9 @@ from p2plib.data.formats import OUTSIDE
 from p2plib.data.image import Color, Shape, enlarge_image, resize_image, sides, window
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.measure import measured
-from p2plib.data.pairs import Listing, Pair, spread
+from p2plib.data.pairs import Listing, Pair, Some, spread
 from p2plib.data.problems import NAMED, PairError, Problem, refuse_broken, say_left_out
+from p2plib.data.shards import is_pack
 from p2plib.data.tasks.base import Task, folder_of
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -144,8 +145,10 @@ class Split:
         with ThreadPoolExecutor() as pool:
             done, off = pool.map(attempt, self.pairs), None if progress else True
             results = list(tqdm(done, "reading", len(self), leave=False, unit="pair", delay=1, disable=off))
-        good = [(result, pair) for result, pair in zip(results, self.pairs, strict=True) if not _failed(result)]
-        unused = [result for result in results if _failed(result)]
+        good = [
+            (result, pair) for result, pair in zip(results, self.pairs, strict=True) if not isinstance(result, Problem)
+        ]
+        unused = [result for result in results if isinstance(result, Problem)]
         refuse_broken(unused, self.skip_broken)
         left_out = (*self.left_out, *unused)
         if not good:
@@ -283,24 +286,25 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the names and file sizes of all pairs in the training and validation splits.
+        """A hash of the names and file sizes of all pairs in the training and validation splits; of a pack, its own.
 
         A copy of the data set in another folder has the same fingerprint.
         """
         digest = hashlib.sha256(f"{self.task.name} {self.direction}".encode())
+        if self.listing.fingerprint:
+            digest.update(f"{self.listing.fingerprint} {self.held_out}".encode())
+            return digest.hexdigest()[:16]
         for split in ("train", "val"):
             for pair in self[split].pairs:
                 sizes = [path.stat().st_size if path.exists() else None for path in pair.files.values()]
                 digest.update(repr((split, pair.name, sizes)).encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
-    def _divide(self, pairs: Sequence[Pair], name: str) -> list[Pair]:
+    def _divide(self, pairs: Sequence[Pair], name: str) -> Sequence[Pair]:
         """The pairs of `train` that are held out if `name` is "val", and the others if it is "train"."""
         if len(pairs) < 2:
             raise DataError(f"{self.data}: one pair is too few to train and validate on; add pairs.")
-        order = np.random.default_rng(self.held_out).permutation(len(pairs))
-        cut = max(1, int(HELD_OUT * len(pairs)))
-        return [pairs[i] for i in sorted(order[:cut] if name == "val" else order[cut:])]
+        return Some(pairs, _held_out(self.held_out, len(pairs))[name == "train"])
 
 
 def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
@@ -324,8 +328,10 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
     listing = task.list(config.data, None if crop else 2 * max(config.shape), config.sources)
     direction = direction_of(config)
     a, b = task.sides(entry)
+    if listing.kinds:  # a pack knows the names, and the classes that the catalog had
+        a, b = (ImageKind(kind.name, kind.classes if kind.plain else {}) for kind in listing.kinds[0])
     named = (a, b) if direction == "AtoB" else (b, a)
-    folder = None if entry and entry.make else folder_of(config.data)
+    folder = None if (entry and entry.make) or is_pack(config.data) else folder_of(config.data)
     source, target = kinds or (named if task.from_photos else measured(named, listing, direction, config, folder))
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
     shape, skip = config.shape, config.skip_broken
@@ -337,5 +343,8 @@ def direction_of(config: TrainConfig) -> Direction:
     return TASKS[config.task]().direction(config.direction, entry_of(config.data))
 
 
-def _failed(result: Any) -> bool:
-    return isinstance(result, Problem)
+@lru_cache(maxsize=1)
+def _held_out(seed: int | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the pairs that are held out, and of the others."""
+    order, cut = np.random.default_rng(seed).permutation(count), max(1, int(HELD_OUT * count))
+    return np.sort(order[:cut]), np.sort(order[cut:])

@@ -55,7 +55,7 @@ def cache_dir() -> Path:
     try:
         return user_path(os.environ.get("P2PLIB_CACHE") or user_cache_dir("p2plib", appauthor=False))
     except RuntimeError:  # a user without a home
-        return Path(tempfile.gettempdir(), f"p2plib-{os.getuid()}")
+        return Path(tempfile.gettempdir(), f"p2plib-{getattr(os, 'getuid', int)()}")
 
 
 def dataset_dir(name: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
-from p2plib.data.image import exif_orientation
+from p2plib.data.image import exif_orientation, open_image
 from p2plib.data.stored import Stored, stored_dtype
 from p2plib.errors import DataError, UnsupportedError
 
@@ -70,7 +70,7 @@ def read_header(path: Path) -> Header:
     for driver, deep in (("PNG", _deep_png), ("PNM", _deep_pnm), ("JP2OpenJPEG", _deep_jpeg2000)):
         if found := deep(head):
             return Header(found, driver, exact=False)
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         orientation = exif_orientation(opened) or 1
         width, height = opened.size if orientation < 5 else opened.size[::-1]
         channels = len(Image.new(plain_mode(opened.mode), (1, 1)).getbands())

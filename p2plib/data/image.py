@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
+from p2plib.data.held import as_path
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import replacing
 
@@ -91,18 +92,21 @@ def read_oriented(path: str | Path, upright: bool = True) -> tuple[np.ndarray, i
 def _readable(path: str | Path) -> Iterator[Image.Image]:
     """An open image file. What goes wrong with it in this block is raised as a DataError that says what the file is."""
     try:
-        with _open(path) as opened:
+        with open_image(path) as opened:
             yield opened
     except (OSError, SyntaxError, ValueError, TypeError) as error:  # TypeError: of EXIF
-        why = why_unreadable(Path(path), error)
+        why = why_unreadable(as_path(path), error)
         raise DataError(f"{path}: cannot be read as an image ({why}); replace or remove it.") from error
 
 
-def _open(path: str | Path) -> Image.Image:
-    """Open an image file; whatever else has its name, such as a named pipe, might block for ever."""
-    if Path(path).exists() and not Path(path).is_file():
+@contextmanager
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file with Pillow; whatever else has its name, such as a named pipe, might block for ever."""
+    path = as_path(path)
+    if path.exists() and not path.is_file():
         raise OSError("it is no file")
-    return Image.open(path)
+    with path.open("rb") as file, Image.open(file) as opened:
+        yield opened
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
@@ -137,7 +141,7 @@ _INSTEAD = {
 def header(path: Path, upright: bool = False) -> tuple[int, int] | None:
     """Height and width of an image as stored, or upright, from its header; None if it cannot be read."""
     try:
-        with _open(path) as opened:
+        with open_image(path) as opened:
             lying = upright and (exif_orientation(opened) or 1) >= 5
             return (opened.width, opened.height) if lying else (opened.height, opened.width)
     except (OSError, SyntaxError, ValueError, TypeError):

@@ -54,6 +54,10 @@ def measured(
         DataError: no image can be read, or all values are equal.
         ConfigError: a setting does not suit the images.
     """
+    known, way = listing.kinds or (None, None)
+    if known and way == direction and not _asked(config):
+        source, target = known if way == "AtoB" else known[::-1]
+        return _seen(source, "source", config.source_bands), _seen(target, "target", config.target_bands)
     pairs = listing.splits.get("train") or next(iter(listing.splits.values()))
     sides = ("A", "B") if direction == "AtoB" else ("B", "A")
     every = [pair for split in listing.splits.values() for pair in split]
@@ -84,8 +88,7 @@ def _stacked(pairs: Sequence[Pair], names: Sequence[str], config: TrainConfig) -
         side = f"A{i}"
         if _masks(pairs, side, config, "source"):
             raise DataError(f"{name} seems to hold class numbers, which cannot be stacked; save them as colors.")
-        files = [path for pair in pairs if (path := pair.files.get(side))]
-        found = _most_common(spread(files, PROBED))
+        found = _most_common(_files(pairs, side, PROBED))
         gray = bool(found and found.channels == 1)
         parts.append(_measured(ImageKind(name, channels=1 if gray else 3), pairs, side, config, "source"))
     return stacked(parts)
@@ -106,12 +109,17 @@ def _masks(pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) ->
     names = ("channels", "range", "window")
     if which == "target" or config.source != "auto" or any(getattr(config, f"source_{name}") for name in names):
         return getattr(config, which) == "classes"
-    files = [path for pair in pairs if (path := pair.files.get(side))]
-    return classes.seem_numbers(files)
+    return classes.seem_numbers(_files(pairs, side, classes.SEEN))
 
 
 DECIDED = ("source", "target", "source_channels", "target_channels", "source_range", "target_range")
 """Settings that the images decide where they are not given; a resumed run keeps them."""
+
+
+def _asked(config: TrainConfig) -> bool:
+    """Whether somebody set what images are, so that a pack does not decide it."""
+    names = (*DECIDED, "source_window", "target_window", "source_scale", "target_scale")
+    return any(getattr(config, name) != getattr(type(config), name) for name in names)
 
 
 def decided(config: TrainConfig, kinds: Kinds) -> TrainConfig:
@@ -129,9 +137,8 @@ def decided(config: TrainConfig, kinds: Kinds) -> TrainConfig:
 def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainConfig, which: str) -> ImageKind:
     channels, limits, window = (getattr(config, f"{which}_{name}") for name in ("channels", "range", "window"))
     log = getattr(config, f"{which}_scale") == "log"
-    files = [path for pair in pairs if (path := pair.files.get(side) or pair.files.get("A|B"))]
-    if files:
-        stored = _most_common(spread(files, PROBED))
+    if files := _files(pairs, side, PROBED) or _files(pairs, "A|B", PROBED):
+        stored = _most_common(files)
         ordinary = stored is None or (stored.dtype == "uint8" and stored.channels <= 4)
         if stored is None or (ordinary and channels in (None, 1, 3) and not (limits or window or log)):
             return kind  # 8-bit RGB: 1 means gray without tint there
@@ -139,11 +146,16 @@ def _measured(kind: ImageKind, pairs: Sequence[Pair], side: str, config: TrainCo
         kind = replace(kind, dtype=stored.dtype)
     elif not (limits or window or log):
         return kind  # a function makes them, and the catalog says what they are
-    values = _values(pairs, side, files)
+    values = _values(pairs, side)
     low, high = limits or _range(kind.dtype, values, window)
     shown = None if kind.dtype == "uint8" else tuple(map(float, np.percentile(values, SHOWN)))
     shown = shown if shown and shown[0] < shown[1] else None
     return replace(kind, low=float(low), high=float(high), log=log, shown=shown)  # type: ignore[arg-type]
+
+
+def _files(pairs: Sequence[Pair], side: str, count: int) -> list[Path]:
+    """The files of one side of at most `count` pairs, evenly spaced."""
+    return [path for pair in spread(pairs, count) if (path := pair.files.get(side))]
 
 
 def _most_common(files: Sequence[Path]) -> Stored | None:
@@ -166,19 +178,21 @@ def _most_common(files: Sequence[Path]) -> Stored | None:
     return found.most_common(1)[0][0] if found else None
 
 
-def _values(pairs: Sequence[Pair], side: str, files: Sequence[Path]) -> np.ndarray:
+def _values(pairs: Sequence[Pair], side: str) -> np.ndarray:
     """Values of many images: evenly spaced ones, and the smallest and the largest of each."""
 
-    def sample(item: Path | Pair) -> np.ndarray:
+    def sample(pair: Pair) -> np.ndarray:
+        files = pair.files
         try:
-            image = read_values(item) if isinstance(item, Path) else item.read()["AB".index(side)]
+            path = files.get(side) or files.get("A|B")
+            image = read_values(path) if path else pair.read()["AB".index(side)]
         except DataError:
             return np.zeros(0)
         flat = image.ravel()
         return np.concatenate([flat[:: flat.size // VALUES + 1], [flat.min(), flat.max()]])
 
     with ThreadPoolExecutor() as pool:
-        found = np.concatenate(list(pool.map(sample, spread(files or pairs, READ))))
+        found = np.concatenate(list(pool.map(sample, spread(pairs, READ))))
     if not len(found):
         raise DataError("No image of the data set can be read, so the range of its values is not known.")
     return found

@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -74,14 +74,44 @@ class Listing:
         notes: what was guessed about all of it, one sentence each.
         sources: the names of the folders that are stacked as A, in this order; empty: A is one folder, or half a file.
         target: the name of B's folder; empty: it is called B.
+        kinds: what A and B are, and the direction that it is for, if that is known already, as of a pack.
+        fingerprint: a hash of all images, if that is known already.
     """
 
-    splits: dict[str, list[Pair]]
+    splits: Mapping[str, Sequence[Pair]]
     unpaired: dict[str, list[Problem]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
     target: str = ""
+    kinds: tuple[Kinds, str] | None = None
+    fingerprint: str = ""
+
+
+class Some(Sequence[Pair]):
+    """Some of the pairs of a sequence, by their numbers; no list of them is made, so there can be millions.
+
+    Args:
+        pairs: the sequence.
+        numbers: whole numbers (N,).
+    """
+
+    def __init__(self, pairs: Sequence[Pair], numbers: np.ndarray) -> None:
+        self.pairs, self.numbers = pairs, numbers
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, number: int) -> Pair: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, number: int | slice) -> Pair | Sequence[Pair]:
+        """One or some of them."""
+        if isinstance(number, slice):
+            return Some(self.pairs, self.numbers[number])
+        return self.pairs[int(self.numbers[number])]
 
 
 def _turned_apart(turns: Mapping[str, int | None], upright: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -14,6 +14,7 @@ from p2plib.data.catalog import entry_of
 from p2plib.data.dataset import NAMED, Dataset
 from p2plib.data.layout import stem_key
 from p2plib.data.pairs import Pair
+from p2plib.data.shards import is_address
 from p2plib.errors import ConfigError, DataError
 from p2plib.files import read_json, some, user_path
 
@@ -27,10 +28,15 @@ HASHED = 20_000
 def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
     """What `data.json` holds: a fingerprint, counts, the folder, and each pair's name with a hash of its files.
 
-    Of more than `HASHED` pairs, the sizes of their files stand for the hashes. A resumed run keeps what it had before,
-    which `same_pairs` has compared.
+    Of more than `HASHED` pairs, the sizes of their files stand for the hashes; of a pack, its own hash stands for all
+    pairs. A resumed run keeps what it had before, which `same_pairs` has compared.
     """
     splits = {split: dataset[split].pairs for split in SPLITS}
+    counts = {split: len(found) for split, found in splits.items()}
+    folder = None if dataset.entry or is_address(dataset.data) else str(user_path(dataset.data).resolve())
+    about = {"fingerprint": dataset.fingerprint, **counts, "folder": folder}
+    if dataset.listing.fingerprint and not before.get("pairs"):
+        return about | {"pack": dataset.listing.fingerprint}
     if not (pairs := before.get("pairs")):
         take = digest if sum(map(len, splits.values())) <= HASHED else sizes
         with ThreadPoolExecutor() as pool:
@@ -38,9 +44,7 @@ def record_of(dataset: Dataset, before: Mapping[str, Any]) -> dict[str, Any]:
                 split: dict(zip([p.name for p in found], pool.map(take, found), strict=True))
                 for split, found in splits.items()
             }
-    counts = {split: len(found) for split, found in splits.items()}
-    folder = None if dataset.entry else str(user_path(dataset.data).resolve())
-    return {"fingerprint": dataset.fingerprint, **counts, "folder": folder, "pairs": pairs}
+    return about | {"pairs": pairs}
 
 
 def read(run: str | Path | None) -> dict[str, Any]:
@@ -67,8 +71,13 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     Pairs that were added since are named and left out: they wait for a new run.
 
     Raises:
-        ConfigError: pairs are missing, or have other content under the same name.
+        ConfigError: pairs are missing, or have other content under the same name; or it is another pack.
     """
+    if record.get("pack", dataset.listing.fingerprint) != dataset.listing.fingerprint:
+        raise ConfigError(
+            f"The training data changed: {dataset.data} is not the pack that this run started with; name that pack "
+            "with --data, or start a new run."
+        )
     if not record.get("pairs"):
         return dataset
     here, recorded = _here(dataset, record)
@@ -97,6 +106,8 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: pairs that the run validated on are missing, so that no result would compare with its own.
     """
+    if record.get("pack", dataset.listing.fingerprint) != dataset.listing.fingerprint:
+        raise DataError(f"{dataset.data}: is not the pack that this run validated on; name it with --data.")
     if not record.get("pairs"):
         return dataset
     here, recorded = _here(dataset, record)
@@ -110,6 +121,8 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
 
 def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
     """Whether a data set holds the very images that a run validated on: it is the run's own, in another place."""
+    if "pack" in record:
+        return bool(record["pack"] == dataset.listing.fingerprint)
     if not record.get("pairs"):
         return False
     here, recorded = _here(dataset, record)
@@ -153,7 +166,7 @@ def found_again(data: str, record: Mapping[str, Any]) -> str:
 
 def check_there(data: str) -> None:
     """Raise a DataError if the folder of a run's images, which nobody named just now, is gone."""
-    if not entry_of(data) and not user_path(data).is_dir():
+    if not (entry_of(data) or is_address(data) or user_path(data).is_dir()):
         raise DataError(f"{data}: the folder of this run's images is not here; name where it is now with --data.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +33,11 @@ def scale_of(dataset: Dataset) -> Scale | None:
     """
     if dataset.crop:
         return None
-    pairs = [pair for name in ("train", "val") if name in dataset.splits for pair in dataset[name].pairs]
-    sizes = np.array([size for pair in spread(pairs, SEEN) if (size := native_size(pair))])
+    splits = [dataset[name].pairs for name in ("train", "val") if name in dataset.splits]
+    ends = list(accumulate(map(len, splits)))
+    seen = [(i, bisect_right(ends, i)) for i in spread(range(ends[-1]), SEEN)]
+    pairs = [splits[split][i - ends[split]] for i, split in seen]  # a negative number, from the end
+    sizes = np.array([size for pair in pairs if (size := native_size(pair))])
     if not len(sizes):
         return None
     (height, width), (most, widest) = np.median(sizes, 0).round().astype(int).tolist(), sizes.max(0).tolist()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from PIL import Image, PngImagePlugin
 
 from p2plib.data import medical, rasters
 from p2plib.data.headers import Header, plain_mode, read_header
-from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, header, max_pixels, why_unreadable
+from p2plib.data.held import as_path
+from p2plib.data.image import MAX_PIXELS_VARIABLE, Shape, header, max_pixels, open_image, why_unreadable
 from p2plib.data.stored import DTYPES, MOST_CHANNELS, Stored, is_missing, stored_dtype, to_stored
 from p2plib.errors import DataError, UnsupportedError, WriteError
 from p2plib.files import replacing
@@ -35,7 +38,7 @@ def probe(path: str | Path) -> Stored:
     Raises:
         DataError: as `read_values`, unless it is about the pixels.
     """
-    return _survey(Path(path))[0]
+    return _survey(as_path(path))[0]
 
 
 def size_of(path: Path, upright: bool = False) -> Shape | None:
@@ -55,7 +58,7 @@ def count_slices(path: str | Path) -> int:
     Raises:
         DataError: as `probe`.
     """
-    return _survey(Path(path))[1]
+    return _survey(as_path(path))[1]
 
 
 def read_values(path: str | Path, slice: int = 0, missing: float | None = None) -> np.ndarray:
@@ -79,7 +82,7 @@ def read_values(path: str | Path, slice: int = 0, missing: float | None = None) 
             `missing` is None; has numbers that would be rounded, or of no known type; has no such slice; or has more
             than `max_pixels`.
     """
-    path = Path(path)
+    path = as_path(path)
     stored, slices, header = _survey(path)
     if not 0 <= slice < slices:
         raise DataError(f"{path}: has {slices} slices, numbered from 0; there is no slice {slice}.")
@@ -141,7 +144,7 @@ def _complete(values: np.ndarray, path: Path, nodata: float | None, missing: flo
 
 def _read_pillow(path: Path, header: Header) -> np.ndarray:
     try:
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             values = np.array(opened.convert(plain_mode(opened.mode)))
     except (OSError, SyntaxError, ValueError, TypeError) as error:
         raise DataError(
@@ -195,15 +198,19 @@ def _read_array(path: Path) -> np.ndarray:
     return values if values.ndim == 3 else values[..., None]
 
 
-def _npy(path: Path) -> Any:
-    """An open NPY file, to be closed: the file itself, or the only one in an NPZ archive."""
-    if path.suffix.lower() == ".npy":
-        return path.open("rb")
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if len(names) != 1:
-            raise ValueError(f"it holds {len(names)} arrays, not one")
-        return archive.open(names[0])
+@contextmanager
+def _npy(path: Path) -> Iterator[Any]:
+    """An open NPY file: the file itself, or the only one in an NPZ archive."""
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".npy":
+            yield file
+            return
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if len(names) != 1:
+                raise ValueError(f"it holds {len(names)} arrays, not one")
+            with archive.open(names[0]) as member:
+                yield member
 
 
 def write_values(path: str | Path, array: np.ndarray, like: str | Path | None = None, description: str = "") -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2plib.data.catalog import entry_of
+from p2plib.data.shards import is_pack
+from p2plib.errors import DataError
 from p2plib.files import user_path
 from p2plib.kaggle import dataset, pack, preflight
 from p2plib.kaggle.dataset import Place
@@ -57,11 +59,14 @@ def plan(config: TrainConfig, kernel: Kernel, out: Path, name: str | None = None
 
     Raises:
         KaggleError: the name cannot be one.
+        DataError: it is a pack.
     """
     folder = user_path(config.data)
     attached = any(preflight.lies_in(config.data, source) for source in kernel.dataset_sources)
     if entry_of(config.data) or attached or not folder.is_dir():
         return None
+    if is_pack(folder):
+        raise DataError(f"{config.data}: is a pack; push the folder that it was made of.")
     place = dataset.place(kernel.id.partition("/")[0], name or dataset.usual_name(folder))
     here = out.resolve()
     return OwnData(here.with_name(f"{here.name}-data") / place.id.partition("/")[2], place)

@@ -67,6 +67,7 @@ ALL = (
     Command("data check", lambda case: [case.data / "pairs", "--sheet", case.out / "sheet.png"]),
     Command("data combine", lambda case: [case.data / "a", case.data / "b", case.out / "new"]),
     Command("data slices", lambda case: [case.data / "volumes", case.out / "new"]),
+    Command("data pack", lambda case: [case.data / "pairs", case.out / "new"]),
     Command("data split", lambda case: [case.data / "pairs", "--val", "0.5", "--out", case.out / "new"]),
     Command(
         "evaluate",

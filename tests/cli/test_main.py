@@ -18,7 +18,7 @@ import pytest
 from fresh import run_and_list
 from PIL import Image
 
-from p2plib.cli.main import COMMANDS, main
+from p2plib.cli.main import COMMANDS, GROUPS, main
 from p2plib.config import TrainConfig
 from p2plib.data import toy
 from p2plib.data.catalog import CATALOG
@@ -57,6 +57,17 @@ def trained(tiny_pairs, tmp_path_factory) -> SimpleNamespace:
 def run(trained, tmp_path) -> Path:
     """A copy of the trained run."""
     return Path(shutil.copytree(trained.run, tmp_path / "run"))
+
+
+def test_without_words_a_page_says_what_is_here(capsys):
+    assert main([]) == 0
+    page = capsys.readouterr().out
+    lines = page.splitlines()
+    assert max(map(len, lines)) <= 120 and len(lines) < 40
+    named = {line.split()[0] for line in lines[lines.index("All commands:") + 1 :] if line.startswith("  ")}
+    assert named == {*COMMANDS, *GROUPS}
+    examples = [line.split()[3:] for line in lines if line.startswith("  python -m p2plib")]
+    assert {words[0] for words in examples} == {"web", "train", "data", "translate"}
 
 
 def test_data_list_shows_the_catalog(capsys):

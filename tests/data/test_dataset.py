@@ -122,7 +122,7 @@ def test_without_val_some_training_pairs_are_held_out(unsplit):
     train, val = data["train"], data["val"]
     assert (len(train), len(val)) == (18, 2)
     assert not set(train.names) & set(val.names)
-    assert val.pairs == data["val"].pairs == opened(unsplit)["val"].pairs
+    assert list(val.pairs) == list(data["val"].pairs) == list(opened(unsplit)["val"].pairs)
     assert val.pairs != opened(unsplit, seed=6)["val"].pairs
 
 

@@ -7,13 +7,14 @@ none of these folders holds photos, all photos at any depth form the split `trai
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from p2plib.data import shards
 from p2plib.data.catalog import CATALOG, Direction, Entry, entry_of
 from p2plib.data.download import dataset_dir
 from p2plib.data.formats import READABLE, count_others, files_below, is_image
@@ -75,7 +76,19 @@ class Task(ABC):
         self.check(entry)
         if entry and entry.make:
             return made_listing(entry, self.maker(entry.make), size)
+        if shards.is_pack(data):
+            pack = shards.open_pack(data)
+            if pack.noun != self.noun:
+                raise DataError(f"{data}: holds {pack.noun}, and the task {self.name} takes {self.noun}.")
+            if sources and tuple(sources) != pack.sources:
+                packed = ", ".join(pack.sources) or "one source"
+                raise DataError(f"{data}: was packed with {packed}; leave sources out, or pack it again with them.")
+            return pack.listing(lambda name, files: self.pair(name, files, size))
         return self.list_folder(folder_of(data), entry, size, sources)
+
+    @abstractmethod
+    def pair(self, name: str, files: Mapping[str, Path], size: int | None) -> Pair:
+        """A pair of its files by their content, see `Pair.files`; `size` as for `list`."""
 
     @abstractmethod
     def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
@@ -167,6 +180,10 @@ class PhotoTask(Task):
     def fault(self, photo: np.ndarray) -> tuple[str, str] | None:
         """Why a photo is useless for the task: kind and detail of a `Problem`. None if it can be used."""
         return None
+
+    def pair(self, name: str, files: Mapping[str, Path], size: int | None) -> Pair:
+        """See `Task.pair`."""
+        return PhotoPair(name, files["photo"], self, size)
 
     def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
         """See `Task.list_folder`."""

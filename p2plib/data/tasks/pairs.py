@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,8 @@ from p2plib.data import toy
 from p2plib.data.catalog import Direction, Entry
 from p2plib.data.kind import ImageKind
 from p2plib.data.listing import list_pairs
-from p2plib.data.pairs import Listing
+from p2plib.data.pairs import FilePair, Listing, Pair
+from p2plib.data.stack import StackPair
 from p2plib.data.tasks.base import Task
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
@@ -23,6 +24,11 @@ class Pairs(Task):
     """One side of a pair from the other."""
 
     name = "pairs"
+
+    def pair(self, name: str, files: Mapping[str, Path], size: int | None) -> Pair:
+        """See `Task.pair`."""
+        *sources, target = files.values()
+        return StackPair(name, tuple(sources), target) if len(files) > 2 else FilePair(name, *files.values())
 
     def list_folder(self, root: Path, entry: Entry | None, size: int | None, sources: Sequence[str]) -> Listing:
         """See `Task.list_folder`."""
