@@ -121,7 +121,7 @@ def kinds_in_code() -> set[str]:
     calls = [node for node in everything if isinstance(node, ast.Call)]
     names = {"Problem": 1, "_error": 0}  # where the kind stands among the arguments
     found = [(call, names.get(getattr(call.func, "id", getattr(call.func, "attr", "")))) for call in calls]
-    kinds = [call.args[place] for call, place in found if place is not None]
+    kinds = [call.args[place] for call, place in found if place is not None and call.args]
     functions = {node.name: node for node in everything if isinstance(node, ast.FunctionDef)}
     faults = [node.body[-1] for node in everything if isinstance(node, ast.FunctionDef) and node.name == "fault"]
     yields = [node for node in ast.walk(functions["_unusual"]) if isinstance(node, ast.Yield)]
