@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from p2plib.cli import main as command_line
 from p2plib.config import TrainConfig
 from p2plib.data.catalog import CATALOG
 
