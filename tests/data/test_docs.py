@@ -7,6 +7,7 @@ import functools
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ from p2plib.cli import data as data_commands
 from p2plib.cli import kaggle as kaggle_commands
 from p2plib.cli import main as command_line
 from p2plib.config import TrainConfig
-from p2plib.data import check, combine, decoded
+from p2plib.data import check, combine, decoded, pack
 from p2plib.data.dataset import open_dataset
 from p2plib.data.image import read_rgb
-from p2plib.data.problems import PairError
+from p2plib.data.problems import PairError, Problem
 from p2plib.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,7 @@ def said(tmp_path_factory) -> dict[str, str]:
     problems += check.check(root / "photos", "colorize").problems
     found = {problem.kind: str(problem) for problem in problems}
     found["colors"] = str(_colored_late(root / "late"))
+    found["too large"] = str(_too_large(root / "large"))
     for side in "AB":
         put(root / "tall" / side / "16.png", noise(1, 200, 400))
     put(root / "tall" / "A" / "more" / "17.png", noise(1, 20, 20))
@@ -70,6 +72,22 @@ def _colored_late(root: Path) -> PairError:
         patch.setattr(decoded, "CHECKED", 2)
         decoded.Decoded(open_dataset(config)["train"], config, True)[1]
     return error.value
+
+
+def _too_large(root: Path) -> Problem:
+    """What packing says of a file of 4 GB."""
+
+    class Long(bytes):
+        def __len__(self) -> int:
+            return 1 << 32
+
+    put(root / "26.png", noise(26, 64, 32))
+    [pair] = open_dataset(TrainConfig(data=str(root), image_size=32)).listing.splits["train"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack, "_content", lambda path, kind: (".png", Long()))
+        problem = pack._files(pair, SimpleNamespace(kinds=None))
+    assert isinstance(problem, Problem)
+    return problem
 
 
 def _side_by_side(root: Path) -> None:
@@ -121,7 +139,7 @@ def kinds_in_code() -> set[str]:
     calls = [node for node in everything if isinstance(node, ast.Call)]
     names = {"Problem": 1, "_error": 0}  # where the kind stands among the arguments
     found = [(call, names.get(getattr(call.func, "id", getattr(call.func, "attr", "")))) for call in calls]
-    kinds = [call.args[place] for call, place in found if place is not None]
+    kinds = [call.args[place] for call, place in found if place is not None and call.args]
     functions = {node.name: node for node in everything if isinstance(node, ast.FunctionDef)}
     faults = [node.body[-1] for node in everything if isinstance(node, ast.FunctionDef) and node.name == "fault"]
     yields = [node for node in ast.walk(functions["_unusual"]) if isinstance(node, ast.Yield)]
