@@ -10,6 +10,7 @@ DOCS = $(if $(filter %.txt,$(LOCK)),-r requirements-docs.txt)
 HOW = $(if $(filter %.txt,$(LOCK)),--upgrade --upgrade-strategy eager,--require-hashes --only-binary :all:)
 BIN := $(VENV)/bin
 SELECT ?= once or not once
+TESTS ?= tests
 NOTEBOOKS ?= notebooks
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -35,10 +36,10 @@ demo: $(VENV)/ready
 test: test-tensorflow test-jax test-notebooks
 
 test-tensorflow: $(VENV)/ready chromium
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m "$(SELECT)"
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(PARALLEL) -m "$(SELECT)" $(TESTS)
 
 test-jax: $(VENV)/ready
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(SELECT))"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(SELECT))" $(TESTS)
 
 test-notebooks: $(VENV)/ready
 	runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && P2PLIB_RUNS=$$runs KERAS_BACKEND=tensorflow \
