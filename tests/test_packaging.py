@@ -46,6 +46,7 @@ def test_requirements_and_pyproject_name_the_same_ranges():
         *extras["export"],
         *extras["kaggle"],
         *extras["hub"],
+        *extras["remote"],
         *extras["dev"],
     }
 
