@@ -141,8 +141,9 @@ class TrainConfig:
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
     """Random jitter (resize to 286/256, crop) and left-right flip, the same for both halves of a pair. Sketch strokes
     vary, too, unless this is none. With load crop, the random window stands in for the jitter, whatever this is."""
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    """Training precision. auto: the fastest one with hardware support. Translation always uses float32."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _RECIPE
+    """Training precision. auto: the fastest one with hardware support. measured: float32; others: auto. Translation
+    always uses float32."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
     """Keras backend. auto: $KERAS_BACKEND if set, else the best one for this machine."""
     xla: Literal["auto", "on", "off"] = "auto"
