@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.once]
 
 from p2plib.cli.main import main  # noqa: E402
 from p2plib.config import TrainConfig  # noqa: E402

@@ -20,7 +20,7 @@ from p2plib.inference.checkpoint import CheckpointInfo, read_info, save_generato
 for package in ("huggingface_hub", "kagglehub", "keras"):
     pytest.importorskip(package)
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.once]
 HF, KAGGLE = "hf://alice/maps", "kaggle://alice/maps"
 
 
