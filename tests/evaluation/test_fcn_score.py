@@ -101,7 +101,6 @@ def test_a_file_brings_the_segmenter_back(segmenter, config, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["segmenter.keras"]
 
 
-@pytest.mark.once
 def test_the_seed_decides(config):
     """TensorFlow without XLA may differ in last bits."""
     first, again = (train_segmenter(config, 1, 1).model.get_weights() for _ in range(2))
