@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from p2plib import hosts
 from p2plib.config import TrainConfig
 from p2plib.models.layers import set_seeds
 from p2plib.training.run import Progress, Snapshot
@@ -65,6 +66,65 @@ class Schedule(keras.callbacks.Callback):
         self.clock, self.compiled = now, True
         if self.limit and self.progress.trained >= self.limit:
             self.progress.done = self.model.stop_training = True
+
+
+class Counter(keras.callbacks.Callback):
+    """Counts steps and epochs where no `Recorder` does: on all machines but the first."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count the step."""
+        self.progress.step += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Count the epoch, if it is whole."""
+        if self.progress.step == self.progress.steps_per_epoch:
+            self.progress.epoch, self.progress.step = epoch + 1, 0
+
+
+class Together(keras.callbacks.Callback):
+    """Keeps several machines in step: all train at the learning rate of the first, and stop if one must.
+
+    It comes after all callbacks that decide something, since the machines wait for each other in it.
+    """
+
+    def __init__(self, config: TrainConfig, progress: Progress, stopper: Stopper) -> None:
+        super().__init__()
+        self.config, self.progress, self.stopper = config, progress, stopper
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the learning rate of the epoch."""
+        self._set_rate()
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """With `train_time`, set it as `Schedule` does."""
+        if self.config.train_time and batch % RATE_EVERY == 0 and batch:
+            if not hosts.first():
+                self.model.jax_state_sync()
+            self._set_rate()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop all if one stops."""
+        self._agree()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """The same, after validation."""
+        self._agree()
+
+    def _set_rate(self) -> None:
+        [rate] = hosts.told([learning_rate(self.config, self.progress)])
+        if not hosts.first():
+            self.model.optimizer.learning_rate = rate
+
+    def _agree(self) -> None:
+        said = hosts.gathered([self.model.stop_training, self.progress.done])
+        self.progress.done = bool(said[0, 1])
+        if said[:, 0].any() and not self.model.stop_training:
+            self.model.stop_training = True
+            self.stopper.reason = self.stopper.reason or "another machine stops"
 
 
 class EpochState(keras.callbacks.Callback):
