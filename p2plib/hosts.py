@@ -43,7 +43,8 @@ def join() -> None:
         why = str(error).partition("\n")[0]
         raise ConfigError(
             f"The other machines are not known, or cannot be reached ({why}); start the command by "
-            "srun or mpirun, or set KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID on each."
+            "srun or mpirun, or set KERAS_DISTRIBUTION_JOB_ADDRESSES, _NUM_PROCESSES and _PROCESS_ID on each; or add "
+            "--no-distributed for this machine alone."
         ) from error
     _joined = True
 
@@ -56,6 +57,11 @@ def count() -> int:
 def index() -> int:
     """The number of this one, from 0."""
     return _jax().process_index() if _joined else 0
+
+
+def share() -> tuple[int, int]:
+    """Which share of each batch this one takes, from 0, and of how many."""
+    return index(), count()
 
 
 def first() -> bool:

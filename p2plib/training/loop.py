@@ -49,7 +49,7 @@ from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.training import fine_tuning
 from p2plib.training.objective import available, class_notes, feature_network, objective
-from p2plib.training.run import Progress, Snapshot, check_machines_agree, claimed, kinds_of, settings, write_records
+from p2plib.training.run import Progress, Snapshot, begun, check_alike, claimed, kinds_of, settings, write_records
 from p2plib.training.session import Session, fit
 from p2plib.training.state import load_state, read_progress, state_file
 
@@ -101,20 +101,15 @@ def train(
     config, plan = _plan(config, new=resume is None)
     dataset = record.same_pairs(open_dataset(config, kinds_of(resume)), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), say, resume is not None)
-    batches = Batches(dataset, config, (hosts.index(), hosts.count()))
-    validation = dataset["val"].load(config.validation_pairs)
+    batches, validation = Batches(dataset, config, hosts.share()), dataset["val"].load(config.validation_pairs)
     config = _say_data(config, dataset, batches, validation)
-    check_machines_agree(config, plan, dataset)
+    check_alike(config, plan, dataset)
     with claimed(config, resume) as folder:
-        begun = (
-            hosts.told([state_file(folder).exists()])[0] > 0
-        )  # once: a slower machine would see what the first saves
-        progress = _progress(folder, batches, begun)
+        progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
             models = build(config, plan, scope, origin, dataset.kinds)
             saver = _saver(folder, config, plan, dataset, validation, progress) if hosts.first() else None
-            if begun:
-                _restore(folder, models, progress, config)
+            _restore(folder, models, progress, config)
             session = Session(config, folder, progress, saver, started)
             reason = fit(models, batches, session, show or print_row, callbacks)
     say(f"ended: {reason or _complete(config, progress)}")
@@ -227,9 +222,9 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
     return dataclasses.replace(decided(config, dataset.kinds), target_channels=batches.target_channels)
 
 
-def _progress(folder: Path, batches: Batches, begun: bool) -> Progress:
+def _progress(folder: Path, batches: Batches) -> Progress:
     """Where the run is; a new one is at its beginning. Nothing is written for a run that cannot go on."""
-    if not begun:
+    if not begun(folder):
         judge = "perceptual" if features.available("lite2") else "ssim"
         judge = "mean_iou" if batches.kinds[1].are_classes else judge
         return Progress(steps_per_epoch=batches.steps_per_epoch, judge=judge)
@@ -243,9 +238,11 @@ def _progress(folder: Path, batches: Batches, begun: bool) -> Progress:
 
 
 def _restore(folder: Path, models: list[Pix2Pix], progress: Progress, config: TrainConfig) -> None:
-    """Set the model that saved the run's state to it."""
+    """Set the model that saved the run's state to it, if there is one."""
     from p2plib.training.recorder import training_variables  # imports Keras
 
+    if not begun(folder):
+        return
     if hosts.first():
         files.remove_leftovers(folder)
     # At the very end of a warm-up, it is still the first model.

@@ -133,7 +133,17 @@ def kinds_of(resume: str | Path | None) -> Kinds | None:
     return read_info(last).kinds if last and last.exists() else None
 
 
-def check_machines_agree(config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
+def begun(folder: Path) -> bool:
+    """Whether there is a training state in a run folder, as the first of several machines sees it.
+
+    All must call this at the same point. If each looked for itself, a slower machine would see what the first has saved
+    by then, and restore it while the others train. JAX would take its weights for their numbers ("not the same on each
+    process", with values from unset memory), or Gloo would end them all ("Received data size doesn't match").
+    """
+    return bool(hosts.told([state_file(folder).exists()])[0])
+
+
+def check_alike(config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
     """See that all machines that train together would do the same; otherwise they would exchange unlike numbers.
 
     Raises:

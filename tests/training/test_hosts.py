@@ -21,9 +21,25 @@ pytestmark = pytest.mark.once
 
 CODE = """
 import sys
+import time
+from pathlib import Path
+
 import p2plib
+from p2plib import hosts
+from p2plib.training import loop
 
 data, run, epochs, resume, distributed = sys.argv[1:]
+build = loop.build
+
+
+def slow(*args):  # the others go on when the first one has saved, as they may on a machine that is slower
+    models = build(*args)
+    while not (hosts.first() or Path(run, "checkpoints", "state.npz").exists()):
+        time.sleep(0.05)
+    return models
+
+
+loop.build = slow
 settings = {"image_size": 32, "base_filters": 4, "receptive_field": 16, "batch_size": 4, "decay_epochs": 0, "terms": {}}
 settings |= {"data": data, "epochs": int(epochs), "precision": "float32", "distributed": distributed == "yes"}
 settings |= {} if resume == "yes" else {"run_dir": run}
@@ -31,25 +47,31 @@ print("ended in", p2plib.train(p2plib.TrainConfig(**settings), resume=run if res
 """
 
 
-def start(folder: Path, run: Path, epochs: int, machines: int, resume: bool = False) -> list[subprocess.Popen]:
-    """Begin a training on so many machines; one is none of several."""
+def start(folder: Path, run: Path, *epochs: int, resume: bool = False) -> list[subprocess.Popen]:
+    """Begin a training; each machine is told how many epochs. One is none of several."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    found = []
+    found, machines = [], len(epochs)
     for i in range(machines):
         known = {"JOB_ADDRESSES": f"127.0.0.1:{port}", "NUM_PROCESSES": str(machines), "PROCESS_ID": str(i)}
         environment = os.environ | {f"KERAS_DISTRIBUTION_{name}": value for name, value in known.items()}
-        environment |= {"KERAS_BACKEND": "jax"}
+        environment |= {"KERAS_BACKEND": "jax", "PYTHONIOENCODING": "utf-8:surrogateescape"}
         says = ["yes" if resume else "no", "yes" if machines > 1 else "no"]
-        command = [sys.executable, "-c", CODE, str(folder), str(run), str(epochs), *says]
-        found.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        command = [sys.executable, "-c", CODE, str(folder), str(run), str(epochs[i]), *says]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        found.append(subprocess.Popen(command, env=environment, text=True, errors="surrogateescape", **pipes))
     return found
 
 
-def finish(processes: list[subprocess.Popen]) -> list[str]:
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+def finish(processes: list[subprocess.Popen], code: int = 0) -> list[str]:
+    """What all have printed, once they have ended."""
+    try:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [code] * len(processes), outputs
     return outputs
 
 
@@ -61,13 +83,14 @@ def log(run: Path) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def together(tiny_pairs, tmp_path_factory) -> tuple[Path, list[str]]:
     """A run of one epoch by two machines, and what they printed."""
-    run = tmp_path_factory.mktemp("together") / "run"
-    return run, finish(start(tiny_pairs, run, 1, 2))
+    name = os.fsdecode(b"r\xfcn") if sys.platform == "linux" else "run"
+    run = tmp_path_factory.mktemp("together") / name
+    return run, finish(start(tiny_pairs, run, 1, 1))
 
 
 def test_two_machines_train_as_one(together, tiny_pairs, tmp_path):
     run, outputs = together
-    finish(start(tiny_pairs, tmp_path / "alone", 1, 1))
+    finish(start(tiny_pairs, tmp_path / "alone", 1))
     [alone], [row] = log(tmp_path / "alone"), log(run)
     for name in ("l1", "gan", "discriminator", "val_l1", "val_ssim"):
         assert row[name] == pytest.approx(alone[name], rel=2e-3), name
@@ -84,13 +107,13 @@ def test_a_run_goes_on_with_another_number_of_machines(together, tiny_pairs, tmp
 
     run = tmp_path / "run"
     shutil.copytree(together[0], run)
-    finish(start(tiny_pairs, run, 2, machines, resume=True))
+    finish(start(tiny_pairs, run, *[2] * machines, resume=True))
     assert [row["step"] for row in log(run)] == [2, 4]
 
 
 def test_all_stop_if_one_is_told_to(tiny_pairs, tmp_path):
     run = tmp_path / "run"
-    machines = start(tiny_pairs, run, 10_000, 2)
+    machines = start(tiny_pairs, run, 10_000, 10_000)
     for _ in range(2400):
         if (run / "log.csv").exists():
             break
@@ -101,9 +124,17 @@ def test_all_stop_if_one_is_told_to(tiny_pairs, tmp_path):
     assert (run / "checkpoints" / "state.npz").is_file()
 
 
+def test_machines_that_would_differ_are_refused(tiny_pairs, tmp_path):
+    for output in finish(start(tiny_pairs, tmp_path / "run", 1, 2), code=1):
+        assert "ConfigError: The machines differ in settings, devices, installed packages or images" in output
+    assert not (tmp_path / "run").exists()
+
+
 def test_alone_is_first():
     assert (hosts.first(), hosts.index(), hosts.count()) == (True, 0, 1)
-    assert hosts.told([0.5, 2]) == [0.5, 2.0] and hosts.told_text("räume/a b") == "räume/a b"
+    assert hosts.told([0.5, 2]) == [0.5, 2.0] and hosts.same("a")
+    for text in ("räume/a b", os.fsdecode(b"r\xfcn"), ""):
+        assert hosts.told_text(text) == text
     assert hosts.gathered([1, 2]).tolist() == [[1, 2]]
 
 
