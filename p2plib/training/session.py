@@ -64,7 +64,7 @@ def fit(
     show: Callable[[Snapshot], None],
     more: Sequence[keras.callbacks.Callback],
 ) -> str | None:
-    """Run Keras' `fit` from the current progress.
+    """Run Keras' `fit` from the current progress; return why it ended early, or None.
 
     Args:
         models: from `loop.build`, each trained until its epochs are over.
@@ -72,9 +72,6 @@ def fit(
         session: its `progress` is updated in place.
         show: called after every epoch.
         more: additional callbacks; on several machines they come first, so that the last one speaks for all.
-
-    Returns:
-        Why it ended early, or None.
 
     Raises:
         DataError: a pair is broken.
