@@ -49,11 +49,11 @@ def _callbacks(
     state = EpochState(progress, config.seed, state_file(folder) if progress.iteration else None)
     if saver is None:
         stopper = Stopper(deadline, lambda: 0.0)
-        return [state, Counter(progress), stopper, Together(config, progress, stopper)], stopper
+        return [state, Schedule(config, progress), Counter(progress), stopper, Together(progress, stopper)], stopper
     recorder = Recorder(saver, terms, show)
     stopper = Stopper(deadline, lambda: recorder.reserve)
     board = [keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if config.tensorboard else []
-    together = [Together(config, progress, stopper)] if hosts.count() > 1 else []
+    together = [Together(progress, stopper)] if hosts.count() > 1 else []
     return [state, Schedule(config, progress), Display(progress), recorder, stopper, *board, *together], stopper
 
 

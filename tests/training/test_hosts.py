@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -20,9 +21,13 @@ pytest.importorskip("jax")
 pytestmark = pytest.mark.once
 
 CODE = """
+import json
 import sys
 import time
+import traceback
 from pathlib import Path
+
+from jax.experimental import multihost_utils
 
 import p2plib
 from p2plib import hosts
@@ -32,18 +37,28 @@ data, run, epochs, resume, distributed = sys.argv[1:]
 build = loop.build
 
 
-def slow(*args):  # the others go on when the first one has saved, as they may on a machine that is slower
+def slow(*args):  # the others come late, when the first one has saved if it does not wait for them
     models = build(*args)
-    while not (hosts.first() or Path(run, "checkpoints", "state.npz").exists()):
+    end = time.monotonic() + 5
+    while time.monotonic() < end and not (hosts.first() or Path(run, "checkpoints", "state.npz").exists()):
         time.sleep(0.05)
     return models
 
 
+def watched(values, **options):  # what is exchanged, by the line of p2plib that it is for
+    frames = [frame for frame in traceback.extract_stack() if "p2plib" in frame.filename]
+    exchanged.append(f"{Path(frames[-1].filename).name}:{frames[-1].lineno}")
+    return gather(values, **options)
+
+
+exchanged, gather = [], multihost_utils.process_allgather
+multihost_utils.process_allgather = watched
 loop.build = slow
 settings = {"image_size": 32, "base_filters": 4, "receptive_field": 16, "batch_size": 4, "decay_epochs": 0, "terms": {}}
 settings |= {"data": data, "epochs": int(epochs), "precision": "float32", "distributed": distributed == "yes"}
 settings |= {} if resume == "yes" else {"run_dir": run}
 print("ended in", p2plib.train(p2plib.TrainConfig(**settings), resume=run if resume == "yes" else None))
+print(json.dumps(exchanged))
 """
 
 
@@ -96,6 +111,7 @@ def test_two_machines_train_as_one(together, tiny_pairs, tmp_path):
         assert row[name] == pytest.approx(alone[name], rel=2e-3), name
     assert row["step"] == alone["step"] == 2
     first, second = outputs
+    assert json.loads(first.splitlines()[-1]) == json.loads(second.splitlines()[-1])
     assert "2 x CPU" in first and "epoch 1/1" in first and "epoch" not in second
     assert f"ended in {run}" in first and f"ended in {run}" in second
     assert (run / "checkpoints" / "best.keras").is_file() and not list(run.parent.glob("*.part"))
