@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from p2plib.errors import ConfigError
 pytest.importorskip("jax")
 pytestmark = pytest.mark.once
 
+EPOCH = {"epochs": 1}
 CODE = """
 import json
 import sys
@@ -33,7 +35,7 @@ import p2plib
 from p2plib import hosts
 from p2plib.training import loop
 
-data, run, epochs, resume, distributed = sys.argv[1:]
+data, run, own, resume, distributed = sys.argv[1:]
 build = loop.build
 
 
@@ -55,25 +57,25 @@ exchanged, gather = [], multihost_utils.process_allgather
 multihost_utils.process_allgather = watched
 loop.build = slow
 settings = {"image_size": 32, "base_filters": 4, "receptive_field": 16, "batch_size": 4, "decay_epochs": 0, "terms": {}}
-settings |= {"data": data, "epochs": int(epochs), "precision": "float32", "distributed": distributed == "yes"}
+settings |= {"data": data, "precision": "float32", "distributed": distributed == "yes"} | json.loads(own)
 settings |= {} if resume == "yes" else {"run_dir": run}
 print("ended in", p2plib.train(p2plib.TrainConfig(**settings), resume=run if resume == "yes" else None))
 print(json.dumps(exchanged))
 """
 
 
-def start(folder: Path, run: Path, *epochs: int, resume: bool = False) -> list[subprocess.Popen]:
-    """Begin a training; each machine is told how many epochs. One is none of several."""
+def start(folder: Path, run: Path, *settings: dict[str, Any], resume: bool = False) -> list[subprocess.Popen]:
+    """Begin a training by as many machines as there are settings. One is none of several."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    found, machines = [], len(epochs)
+    found, machines = [], len(settings)
     for i in range(machines):
         known = {"JOB_ADDRESSES": f"127.0.0.1:{port}", "NUM_PROCESSES": str(machines), "PROCESS_ID": str(i)}
         environment = os.environ | {f"KERAS_DISTRIBUTION_{name}": value for name, value in known.items()}
         environment |= {"KERAS_BACKEND": "jax", "PYTHONIOENCODING": "utf-8:surrogateescape"}
         says = ["yes" if resume else "no", "yes" if machines > 1 else "no"]
-        command = [sys.executable, "-c", CODE, str(folder), str(run), str(epochs[i]), *says]
+        command = [sys.executable, "-c", CODE, str(folder), str(run), json.dumps(settings[i]), *says]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         found.append(subprocess.Popen(command, env=environment, text=True, errors="surrogateescape", **pipes))
     return found
@@ -100,12 +102,12 @@ def together(tiny_pairs, tmp_path_factory) -> tuple[Path, list[str]]:
     """A run of one epoch by two machines, and what they printed."""
     name = os.fsdecode(b"r\xfcn") if sys.platform == "linux" else "run"
     run = tmp_path_factory.mktemp("together") / name
-    return run, finish(start(tiny_pairs, run, 1, 1))
+    return run, finish(start(tiny_pairs, run, EPOCH, EPOCH))
 
 
 def test_two_machines_train_as_one(together, tiny_pairs, tmp_path):
     run, outputs = together
-    finish(start(tiny_pairs, tmp_path / "alone", 1))
+    finish(start(tiny_pairs, tmp_path / "alone", EPOCH))
     [alone], [row] = log(tmp_path / "alone"), log(run)
     for name in ("l1", "gan", "discriminator", "val_l1", "val_ssim"):
         assert row[name] == pytest.approx(alone[name], rel=2e-3), name
@@ -123,13 +125,13 @@ def test_a_run_goes_on_with_another_number_of_machines(together, tiny_pairs, tmp
 
     run = tmp_path / "run"
     shutil.copytree(together[0], run)
-    finish(start(tiny_pairs, run, *[2] * machines, resume=True))
+    finish(start(tiny_pairs, run, *[{"epochs": 2}] * machines, resume=True))
     assert [row["step"] for row in log(run)] == [2, 4]
 
 
 def test_all_stop_if_one_is_told_to(tiny_pairs, tmp_path):
     run = tmp_path / "run"
-    machines = start(tiny_pairs, run, 10_000, 10_000)
+    machines = start(tiny_pairs, run, *[{"epochs": 10_000}] * 2)
     for _ in range(2400):
         if (run / "log.csv").exists():
             break
@@ -140,8 +142,16 @@ def test_all_stop_if_one_is_told_to(tiny_pairs, tmp_path):
     assert (run / "checkpoints" / "state.npz").is_file()
 
 
+def test_the_clock_of_the_first_one_counts(tiny_pairs, tmp_path):
+    first, second = finish(start(tiny_pairs, tmp_path / "run", *[{"train_time": "3s"}] * 2))
+    assert "ended: 3s of training are done" in first
+    assert json.loads(first.splitlines()[-1]) == json.loads(second.splitlines()[-1])
+    rates = [row["learning_rate"] for row in log(tmp_path / "run")]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < rates[0] / 2
+
+
 def test_machines_that_would_differ_are_refused(tiny_pairs, tmp_path):
-    for output in finish(start(tiny_pairs, tmp_path / "run", 1, 2), code=1):
+    for output in finish(start(tiny_pairs, tmp_path / "run", EPOCH, {"epochs": 2}), code=1):
         assert "ConfigError: The machines differ in settings, devices, installed packages or images" in output
     assert not (tmp_path / "run").exists()
 
