@@ -1,4 +1,4 @@
-"""What grows with a data set: `python benchmarks/scale.py start|loader|evaluate|duplicates`.
+"""What grows with a data set: `python benchmarks/scale.py start|loader|machines|evaluate|duplicates`.
 
 `start` prints how long it takes from the settings to the first batch, and how much memory, by number of pairs of 64x64:
 links to a few files, or a pack whose description names one shard again and again. With what a run records about its
@@ -6,6 +6,10 @@ pairs, without Keras. Each number has a process of its own.
 
 `loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read in every
 epoch, from files or from a pack, and how long the first batch takes to come.
+
+`machines` trains as processes on this computer that JAX connects, each with the same number of pairs in a batch, and
+prints what a step takes and what each process sends, by their number. They share the computer's cores, so the time of a
+processor tells more than that of a clock.
 
 `evaluate` scores a generator with random weights on made pairs of 64x64, and prints how much more memory it takes than
 for as many pairs as are in memory at a time anyway. Each number of pairs has a process of its own. `duplicates` looks
@@ -18,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +42,9 @@ WARM = 32
 """Pairs of the evaluation before, after which networks and libraries are there."""
 FILES, BATCHES = 64, 200
 """Pairs on disk, and batches of 4 of them."""
+MACHINES = (1, 2, 4)
+EACH, STEPS, SKIPPED = 4, 12, 3
+"""Pairs of a machine in a batch, steps, and how many of them come before the clock starts."""
 ASKED = 200
 """How many hashes are compared with all others."""
 
@@ -138,6 +146,70 @@ def loader() -> None:
             print(f"{name:>8}{first:11.2f} s{4 * BATCHES / (time.perf_counter() - start):10.0f}")
 
 
+def machines() -> None:
+    """Print what a step takes and sends by number of machines."""
+    from p2plib.data import toy
+    from p2plib.data.image import save_image
+
+    print(f"{'machines':>9}{'s/step':>9}{'processor':>12}{'sent/step':>12}{'weights':>11}")
+    for count in MACHINES:
+        with tempfile.TemporaryDirectory() as folder:
+            for i in range(STEPS * EACH * count):
+                save_image(Path(folder, "train", f"{i}.png"), np.hstack(toy.city(i, 2 * SIDE)))
+            save_image(Path(folder, "val", "0.png"), np.hstack(toy.city(0, 2 * SIDE)))
+            clock, processor, sent, weights = joined(folder, count)
+            print(f"{count:9}{clock:9.2f}{processor:10.2f} s{sent:9.1f} MB{weights:8.1f} MB", flush=True)
+
+
+def joined(folder: str, count: int) -> list[float]:
+    """What `machine_one` returns on the first of so many machines."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    processes = []
+    for i in range(count):
+        known = {"JOB_ADDRESSES": address, "NUM_PROCESSES": str(count), "PROCESS_ID": str(i)}
+        environment = os.environ | {f"KERAS_DISTRIBUTION_{name}": value for name, value in known.items()}
+        command = [sys.executable, __file__, "--machine", folder, str(count)]
+        processes.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+    outputs = [process.communicate()[0] for process in processes]
+    return json.loads(outputs[0].splitlines()[-1])
+
+
+def machine_one(folder: str, count: int) -> list[float]:
+    """Seconds of a step by the clock and of the processor, MB that are written for it, and MB of all weights."""
+    import p2plib
+    from p2plib import runtime
+
+    config = p2plib.TrainConfig(
+        data=folder,
+        recipe="paper",
+        image_size=2 * SIDE,
+        base_filters=32,
+        batch_size=EACH * count,
+        epochs=1,
+        decay_epochs=0,
+        precision="float32",
+        backend="jax",
+        distributed=count > 1,
+        run_dir=str(Path(folder, "run")),
+    )
+    runtime.start(config)
+    import keras
+
+    seen: list[tuple[float, float, int]] = []
+
+    def look(batch: int, logs: dict) -> None:
+        written = int(Path("/proc/self/io").read_text().split()[3])  # by all calls of write, as Gloo's
+        seen.append((time.perf_counter(), time.process_time(), written))
+
+    meter = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    p2plib.train(config, callbacks=[meter])
+    clock, processor, written = np.subtract(seen[-1], seen[SKIPPED - 1]) / (STEPS - SKIPPED)
+    weights = sum(4 * int(np.prod(weight.shape)) for weight in meter.model.trainable_weights)
+    return [clock, processor, written / 1e6, weights / 1e6]
+
+
 def start() -> None:
     """Print time and memory by number of pairs."""
     print(f"{'':>6}{'pairs':>10}{'seconds':>10}{'memory':>11}")
@@ -182,6 +254,7 @@ def start_one(count: int, packed: bool) -> tuple[float, float]:
 SECTIONS: dict[str, Callable[[], None]] = {
     "start": start,
     "loader": loader,
+    "machines": machines,
     "evaluate": evaluate,
     "duplicates": duplicates,
 }
@@ -192,6 +265,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["--start-files" | "--start-pack" as what, count]:
             print(json.dumps(start_one(int(count), what == "--start-pack")))
+        case ["--machine", folder, count]:
+            print(json.dumps(machine_one(folder, int(count))))
         case ["--evaluate", count]:
             print(json.dumps(evaluate_one(int(count))))
         case [name] if name in SECTIONS:

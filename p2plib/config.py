@@ -144,6 +144,8 @@ class TrainConfig:
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _RECIPE
     """Training precision. auto: the fastest one with hardware support. measured: float32; others: auto. Translation
     always uses float32."""
+    distributed: bool = False
+    """Train on several machines: start the same command on each, by srun or the like (JAX; see docs/scale.md)."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"
     """Keras backend. auto: $KERAS_BACKEND if set, else the best one for this machine."""
     xla: Literal["auto", "on", "off"] = "auto"
@@ -320,5 +322,6 @@ _AT_LEAST = {"memory_budget": 0} | dict.fromkeys(_FROM_0, 0) | dict.fromkeys((*_
 CHANGEABLE = frozenset(
     {"epochs", "decay_epochs", "train_time", "learning_rate", "patience", "time_budget", "checkpoint_every", "keep"}
     | {"sample_every", "memory_budget", "tensorboard", "precision", "backend", "xla", "run_dir", "deterministic"}
+    | {"distributed"}
 )
 """Fields that a resumed run may change; the others define the run."""

@@ -40,4 +40,5 @@ RECIPES: dict[str, dict[str, Any]] = {
 """The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `maps`: the
 same for targets of flat colors and thin lines, such as maps and labels, whose colors must not drift. `measured`: for
 measured values, such as heights, whose errors count and not their looks: L1 alone; batch normalization, since instance
-normalization takes the mean of each image away; and float32, since the 8 bits of bfloat16 cost accuracy. `paper`: Isola et al. 2017."""
+normalization takes the mean of each image away; and float32, since the 8 bits of bfloat16 cost accuracy. `paper`: Isola
+et al. 2017."""

@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2plib import quiet
+from p2plib import hosts, quiet
 from p2plib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -140,10 +140,10 @@ def start(config: TrainConfig | None = None) -> Plan:
     """Decide for this machine, apply the plan, and print it in one line. Call this before importing Keras.
 
     Args:
-        config: only `backend`, `precision`, `xla` and `deterministic` matter; None applies the rules.
+        config: only `backend`, `precision`, `xla`, `deterministic` and `distributed` matter; None applies the rules.
 
     Raises:
-        ConfigError: the chosen backend is not installed, or Keras already runs on another one.
+        ConfigError: the chosen backend is not installed, Keras already runs on another one, or see `hosts.join`.
     """
     asked: str | None = None if config is None or config.backend == "auto" else config.backend
     if "keras" in sys.modules:
@@ -162,6 +162,8 @@ def start(config: TrainConfig | None = None) -> Plan:
     if config is not None and config.deterministic:
         _repeat_exactly(plan)
     _set_keras()
+    if config is not None and config.distributed:
+        hosts.join()
     seen = _visible_devices(plan)
     if plan.device != "cpu" and not seen:  # there is a driver, but this build of the backend cannot use it
         _say(f"{plan.backend} does not see the {plan.device.upper()} of this machine: is the right build installed?")
@@ -192,10 +194,7 @@ def distributed(plan: Plan) -> Iterator[contextlib.AbstractContextManager[Any]]:
 
 @contextlib.contextmanager
 def one_device() -> Iterator[None]:
-    """Disable Keras' distribution in this block, for batches that are not divisible by the number of devices.
-
-    It does nothing if Keras is not imported, as with an exported model.
-    """
+    """Disable Keras' distribution, if Keras is imported, in this block, for what one device does."""
     with _keras_distribution(None) if "keras" in sys.modules else contextlib.nullcontext():
         yield
 

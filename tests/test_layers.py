@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "p2plib"
 ORDER = ["", "data", "hub", "models", "inference", "evaluation", "training", "export", "show", "web", "kaggle", "cli"]
 """The packages, from the ground up; "" are the modules beside them. Each imports from those before it, and itself."""
 
-GROUND = {"__init__", "checks", "config", "durations", "errors", "files", "quiet", "recipes", "registry", "runtime"}
+GROUND = {"__init__", "checks", "config", "durations", "errors", "files", "hosts", "quiet", "recipes", "registry"}
+GROUND |= {"runtime"}
 """The modules beside the packages; `__main__` starts the command line and belongs to it."""
 
 PRESENTATION = {"matplotlib", "ipywidgets", "IPython", "flask", "waitress", "kaggle", "tyro"}

@@ -16,6 +16,7 @@ from typing import Any
 from tyro.extras import subcommand_cli_from_dict
 
 import p2plib
+from p2plib import hosts
 from p2plib.cli import data, evaluate, kaggle, use
 from p2plib.cli.front import front_page
 from p2plib.cli.texts import REGISTRY, Config
@@ -34,6 +35,8 @@ def train(config: Config, resume: Path | None = None) -> None:
         resume: Resume the run in this folder. Other options override the settings of the run.
     """
     run = p2plib.train(config, resume=resume)
+    if not hosts.first():
+        return
     try:
         evaluate.report(run)
     except WriteError as error:

@@ -44,6 +44,7 @@ class Batches:
     Args:
         dataset: its split `train` is used.
         config: sizes, batch size, augmentation, seed and memory budget.
+        share: which of several machines this is, from 0, and how many there are: each gets its rows of every batch.
 
     Attributes:
         count: number of pairs.
@@ -51,7 +52,8 @@ class Batches:
         pairs: the pairs, decoded.
         target_channels: channels of the images to generate; of 8-bit images, 1 if all targets are gray, else 3; of
             class masks None.
-        size: pairs in a batch here: of the configuration's `batch_size`, one of the `accumulate` parts.
+        size: pairs in a batch here: of the configuration's `batch_size`, one of the `accumulate` parts, and of this the
+            share.
         steps_per_epoch: such batches in an epoch. Pairs that do not fill a last whole batch are left out of the epoch;
             each epoch leaves out different ones.
 
@@ -60,8 +62,8 @@ class Batches:
             learn.
     """
 
-    def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, dataset: Dataset, config: TrainConfig, share: tuple[int, int] = (0, 1)) -> None:
+        self.config, self.share = config, share
         self.task = dataset.task
         self.errors: list[DataError] = []
         self.kinds = dataset.kinds
@@ -80,7 +82,7 @@ class Batches:
                 "target_channels out, or make these images gray."
             )
         self.pairs.gray = plain and self.target_channels == 1
-        self.size = config.batch_size // config.accumulate
+        self.size = config.batch_size // config.accumulate // share[1]
         self.steps_per_epoch = self.count // config.batch_size * config.accumulate
         if not self.steps_per_epoch:
             raise DataError(
@@ -133,10 +135,12 @@ class Batches:
     def _places(self, epoch: int, step: int) -> Iterator[tuple[int, int]]:
         """Each pair to show: its index, and the number that seeds what is random about it."""
         for now in itertools.count(epoch):
-            order = shuffled((self.config.seed, now), self.count)[: self.steps_per_epoch * self.size]
-            begin = step * self.size if now == epoch else 0
-            for position in range(begin, len(order)):
-                yield int(order[position]), now * self.count + position
+            (mine, machines), begin = self.share, step if now == epoch else 0
+            order = shuffled((self.config.seed, now), self.count)
+            for batch in range(begin, self.steps_per_epoch):
+                start = (batch * machines + mine) * self.size
+                for position in range(start, start + self.size):
+                    yield int(order[position]), now * self.count + position
 
     def _pair(self, index: int, draw: int) -> Sides:
         """Source and target of a pair as the networks see them, changed at random."""

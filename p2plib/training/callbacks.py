@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
+from p2plib import hosts
 from p2plib.config import TrainConfig
 from p2plib.models.layers import set_seeds
 from p2plib.training.run import Progress, Snapshot
@@ -37,7 +38,7 @@ def learning_rate(config: TrainConfig, progress: Progress) -> float:
 class Schedule(keras.callbacks.Callback):
     """Sets the learning rate, measures the time of training steps, and ends the training when `train_time` is used up.
 
-    The first step of a session does not count, as it compiles.
+    The first step of a session does not count, as it compiles. Of several machines, the clock of the first one counts.
     """
 
     def __init__(self, config: TrainConfig, progress: Progress) -> None:
@@ -47,7 +48,7 @@ class Schedule(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Set the rate of the epoch."""
-        self.model.optimizer.learning_rate = learning_rate(self.config, self.progress)
+        self._set_rate()
         self.clock = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
@@ -55,7 +56,7 @@ class Schedule(keras.callbacks.Callback):
         if self.limit and batch % RATE_EVERY == 0 and batch:
             if keras.backend.backend() == "jax":
                 self.model.jax_state_sync()  # else the step would go on with the optimizer's old variables
-            self.model.optimizer.learning_rate = learning_rate(self.config, self.progress)
+            self._set_rate()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count the time since the last step."""
@@ -63,8 +64,55 @@ class Schedule(keras.callbacks.Callback):
         if self.compiled:
             self.progress.trained += now - self.clock
         self.clock, self.compiled = now, True
-        if self.limit and self.progress.trained >= self.limit:
+        if self.limit and hosts.first() and self.progress.trained >= self.limit:
             self.progress.done = self.model.stop_training = True
+
+    def _set_rate(self) -> None:
+        # All hear it before all set it, since JAX compares between machines what a variable is set to.
+        [self.model.optimizer.learning_rate] = hosts.told([learning_rate(self.config, self.progress)])
+
+
+class Counter(keras.callbacks.Callback):
+    """Counts steps and epochs where no `Recorder` does: on all machines but the first."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count the step."""
+        self.progress.step += 1
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Count the epoch, if it is whole."""
+        if self.progress.step == self.progress.steps_per_epoch:
+            self.progress.epoch, self.progress.step = epoch + 1, 0
+
+
+class Together(keras.callbacks.Callback):
+    """Keeps several machines in step: all stop if one must.
+
+    It comes after all callbacks that decide something, since the machines wait for each other in it.
+    """
+
+    def __init__(self, progress: Progress, stopper: Stopper) -> None:
+        super().__init__()
+        self.progress, self.stopper = progress, stopper
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Stop all if one stops."""
+        self._agree()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """The same, after validation."""
+        self._agree()
+
+    def _agree(self) -> None:
+        said = hosts.gathered([self.model.stop_training, self.progress.done])
+        self.progress.done = bool(said[0, 1])
+        if said[:, 0].any() and not self.model.stop_training:
+            self.model.stop_training = True
+            self.stopper.reason = self.stopper.reason or "another machine stops"
 
 
 class EpochState(keras.callbacks.Callback):

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from p2plib import files, runtime
+from p2plib import files, hosts, runtime
 from p2plib.config import TrainConfig
 from p2plib.data import record
 from p2plib.data.batches import Batches
@@ -49,23 +49,21 @@ from p2plib.evaluation.metrics import VALIDATION
 from p2plib.models import build_discriminator, build_generator, features
 from p2plib.training import fine_tuning
 from p2plib.training.objective import available, class_notes, feature_network, objective
-from p2plib.training.run import Progress, Snapshot, claimed, kinds_of, plain_memory_errors, settings, write_records
+from p2plib.training.run import Progress, Snapshot, begun, check_alike, claimed, kinds_of, settings, write_records
+from p2plib.training.session import Session, fit
 from p2plib.training.state import load_state, read_progress, state_file
 
 if TYPE_CHECKING:
     import keras
 
-    from p2plib.training.callbacks import Stopper
     from p2plib.training.pix2pix import Pix2Pix
-    from p2plib.training.recorder import Recorder, Saver
+    from p2plib.training.recorder import Saver
 
 JUDGES = {
     "mean_iou": "the mean IoU of the validation images",
     "perceptual": "the perceptual distance of the validation images",
     "ssim": "SSIM of the validation images; pip install 'p2plib[features]' has them judged as people see them",
 }
-ENDLESS = 10**9
-"""Epochs with `train_time`, which ends the training before."""
 
 
 def train(
@@ -103,17 +101,17 @@ def train(
     config, plan = _plan(config, new=resume is None)
     dataset = record.same_pairs(open_dataset(config, kinds_of(resume)), record.read(resume), say)
     config = available(dataclasses.replace(config, direction=dataset.direction), say, resume is not None)
-    batches, validation = Batches(dataset, config), dataset["val"].load(config.validation_pairs)
+    batches, validation = Batches(dataset, config, hosts.share()), dataset["val"].load(config.validation_pairs)
     config = _say_data(config, dataset, batches, validation)
+    check_alike(config, plan, dataset)
     with claimed(config, resume) as folder:
         progress = _progress(folder, batches)
         with runtime.distributed(plan) as scope:
             models = build(config, plan, scope, origin, dataset.kinds)
-            write_records(folder, config, plan, dataset)
-            say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
+            saver = _saver(folder, config, plan, dataset, validation, progress) if hosts.first() else None
             _restore(folder, models, progress, config)
-            saver = _saver(folder, config, plan, dataset, validation, progress)
-            reason = _fit(models, batches, saver, started, show or print_row, callbacks)
+            session = Session(config, folder, progress, saver, started)
+            reason = fit(models, batches, session, show or print_row, callbacks)
     say(f"ended: {reason or _complete(config, progress)}")
     if reason:
         say(f"to resume: python -m p2plib train --resume {files.shell(folder)}")
@@ -226,12 +224,11 @@ def _say_data(config: TrainConfig, dataset: Dataset, batches: Batches, validatio
 
 def _progress(folder: Path, batches: Batches) -> Progress:
     """Where the run is; a new one is at its beginning. Nothing is written for a run that cannot go on."""
-    state = state_file(folder)
-    if not state.exists():
+    if not begun(folder):
         judge = "perceptual" if features.available("lite2") else "ssim"
         judge = "mean_iou" if batches.kinds[1].are_classes else judge
         return Progress(steps_per_epoch=batches.steps_per_epoch, judge=judge)
-    progress = Progress(**read_progress(state) | {"done": False})
+    progress = Progress(**read_progress(state_file(folder)) | {"done": False})
     if progress.steps_per_epoch != batches.steps_per_epoch:
         raise ConfigError(
             f"The training data changed: an epoch had {progress.steps_per_epoch} steps and now has "
@@ -244,78 +241,30 @@ def _restore(folder: Path, models: list[Pix2Pix], progress: Progress, config: Tr
     """Set the model that saved the run's state to it, if there is one."""
     from p2plib.training.recorder import training_variables  # imports Keras
 
-    state = state_file(folder)
-    if not state.exists():
+    if not begun(folder):
         return
-    files.remove_leftovers(folder)
+    if hosts.first():
+        files.remove_leftovers(folder)
     # At the very end of a warm-up, it is still the first model.
     warm = progress.iteration <= config.warmup_epochs * progress.steps_per_epoch
-    load_state(state, training_variables(models[0] if warm else models[-1]))
+    load_state(state_file(folder), training_variables(models[0] if warm else models[-1]))
+    hosts.told([0])  # all have read the state, before the first one saves another
 
 
 def _saver(
     folder: Path, config: TrainConfig, plan: runtime.Plan, dataset: Dataset, validation: Loaded, progress: Progress
 ) -> Saver:
-    """Build what validates and saves: it holds a float32 copy of the generator."""
+    """Write the records of the run, and build what validates and saves: it holds a float32 copy of the generator."""
     from p2plib.training.recorder import Saver, Validator  # import Keras
 
     with runtime.one_device(), runtime.dtype_policy("float32"):
         copy = build_generator(config, dataset.kinds)
         copy.compile(jit_compile=plan.xla)
+    write_records(folder, config, plan, dataset)
+    say(f"run folder: {folder}\nbest.keras is chosen by {JUDGES[progress.judge]}")
     names = tuple(dict.fromkeys((*VALIDATION, progress.judge, *dataset.task.validation_metrics)))
     validator = Validator(copy, validation, names, dataset.kinds)
     return Saver(folder, config, dataset.names, scale_of(dataset), progress, validator)
-
-
-def _callbacks(saver: Saver, recorder: Recorder, stopper: Stopper) -> list[keras.callbacks.Callback]:
-    import keras
-
-    from p2plib.training.callbacks import Display, EpochState, Schedule
-
-    progress, config, folder = saver.progress, saver.config, saver.folder
-    return [
-        EpochState(progress, config.seed, state_file(folder) if progress.iteration else None),
-        Schedule(config, progress),
-        Display(progress),
-        recorder,
-        stopper,
-        *([keras.callbacks.TensorBoard(str(folder / "tensorboard"))] if config.tensorboard else []),
-    ]
-
-
-def _fit(
-    models: list[Pix2Pix],
-    batches: Batches,
-    saver: Saver,
-    started: float,
-    show: Callable[[Snapshot], None],
-    more: Sequence[keras.callbacks.Callback],
-) -> str | None:
-    """Run `fit()` from the current progress; return why it ended early, or None."""
-    from p2plib.training.callbacks import Stopper  # imports Keras
-    from p2plib.training.recorder import Recorder
-
-    progress, config, budget = saver.progress, saver.config, saver.config.time_budget_seconds
-    recorder = Recorder(saver, list(models[-1].terms), show)
-    stopper = Stopper(None if budget is None else started + budget, lambda: recorder.reserve)
-    callbacks = [*_callbacks(saver, recorder, stopper), *more]
-    with stopper.on_signals(), batches.plain_errors(), plain_memory_errors(saver.folder):
-        for model in models:
-            end = config.warmup_epochs if model is not models[-1] else ENDLESS if config.train_time else config.epochs
-            model.stop_training = False
-            while progress.epoch < end and not (progress.complete(config) or model.stop_training):
-                model.fit(
-                    batches.feed(progress.epoch, progress.step),
-                    initial_epoch=progress.epoch,
-                    epochs=progress.epoch + 1 if progress.step else end,  # first finish the partial epoch
-                    steps_per_epoch=batches.steps_per_epoch - progress.step,
-                    verbose=0,
-                    shuffle=False,  # batches are already shuffled
-                    callbacks=callbacks,
-                )
-            if model.stop_training and not progress.done:
-                return stopper.reason or "a callback requested it"
-    return None
 
 
 def print_row(snapshot: Snapshot) -> None:
@@ -326,6 +275,8 @@ def print_row(snapshot: Snapshot) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line above the progress bar, without buffering."""
+    """Print a line above the progress bar, without buffering; of several machines, the first one does."""
+    if not hosts.first():
+        return
     tqdm.write(line)
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from p2plib import files
+from p2plib import files, runtime
 from p2plib.config import TrainConfig
 from p2plib.data.dataset import Loaded
 from p2plib.data.image import save_image, tile_images
@@ -177,6 +177,7 @@ class Recorder(keras.callbacks.Callback):
         self.clock = time.monotonic()
         self.validation_seconds = 0.0
 
+    @runtime.one_device()
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Save at the start, so that there is always something to load and to resume from."""
         if self.progress.iteration == 0:
@@ -187,6 +188,7 @@ class Recorder(keras.callbacks.Callback):
         """Start the clock of the epoch."""
         self.epoch_started, self.first_step = time.monotonic(), self.progress.step
 
+    @runtime.one_device()
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Count the step, and save the state within long epochs."""
         self.progress.step += 1
@@ -196,6 +198,7 @@ class Recorder(keras.callbacks.Callback):
         if not ended and self.saver.state_due(STATE_INTERVAL):
             self._save_new_state()
 
+    @runtime.one_device()
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate, log and save, unless the epoch was interrupted. The last one may end early, with `train_time`."""
         self._refuse_nan(logs or {})
@@ -217,6 +220,7 @@ class Recorder(keras.callbacks.Callback):
         if self.config.patience and not warm and progress.epochs_begun - progress.best_epoch >= self.config.patience:
             progress.done = self.model.stop_training = True
 
+    @runtime.one_device()
     def on_train_end(self, logs: dict | None = None) -> None:
         """Save where training ended."""
         if self.progress.iteration != self.saver.saved_iteration:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from p2plib import files, runtime
+from p2plib import files, hosts, runtime
 from p2plib.config import CHANGEABLE, TrainConfig
 from p2plib.data import record
 from p2plib.data.dataset import Dataset
@@ -26,6 +26,9 @@ from p2plib.data.measure import DECIDED
 from p2plib.errors import ConfigError, TrainingError, WriteError
 from p2plib.inference.checkpoint import read_info
 from p2plib.training.state import state_file
+
+_LOST = ("Gloo", "NCCL", "UNAVAILABLE", "Connection", "heartbeat")
+"""What errors say that JAX raises when it no longer reaches another machine."""
 
 
 @dataclass
@@ -130,17 +133,44 @@ def kinds_of(resume: str | Path | None) -> Kinds | None:
     return read_info(last).kinds if last and last.exists() else None
 
 
+def begun(folder: Path) -> bool:
+    """Whether there is a training state in a run folder, as the first of several machines sees it.
+
+    All must call this at the same point. If each looked for itself, a slower machine would see what the first has saved
+    by then, and restore it while the others train. JAX would take its weights for their numbers ("not the same on each
+    process", with values from unset memory), or Gloo would end them all ("Received data size doesn't match").
+    """
+    return bool(hosts.told([state_file(folder).exists()])[0])
+
+
+def check_alike(config: TrainConfig, plan: runtime.Plan, dataset: Dataset) -> None:
+    """See that all machines that train together would do the same; otherwise they would exchange unlike numbers.
+
+    Raises:
+        ConfigError: settings, devices or images differ; all machines raise it.
+    """
+    if hosts.count() > 1 and not hosts.same(f"{config.to_dict()} {plan} {dataset.fingerprint}"):
+        raise ConfigError(
+            "The machines differ in settings, devices, installed packages or images; start the same command on "
+            "machines of one kind, with the same images under the same path."
+        )
+
+
 @contextmanager
 def claimed(config: TrainConfig, resume: str | Path | None) -> Iterator[Path]:
-    """Lock the run folder, created for a new run, so that no other process trains in it.
+    """Lock the run folder, created for a new run, so that no other process trains in it; the first machine does.
 
     Raises:
         ConfigError: another process is training in it, or a new run's folder is not empty.
         TrainingError: a file cannot be written; the message says how to go on.
     """
+    if not hosts.first():
+        yield Path(hosts.told_text(""))
+        return
     folder = Path(resume) if resume is not None else _new_folder(config)
     try:
         with files.locked(folder):
+            hosts.told_text(str(folder))
             yield folder
     except files.LockedError as error:
         raise ConfigError(
@@ -220,15 +250,19 @@ def _git_revision() -> str | None:
 
 
 @contextmanager
-def plain_memory_errors(folder: Path) -> Iterator[None]:
-    """Raise a TrainingError in place of a backend's error about memory in this block; it says what needs less."""
+def plain_backend_errors(folder: Path) -> Iterator[None]:
+    """Raise a TrainingError in place of a backend's error about memory, or about other machines, in this block."""
     try:
         yield
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and type(error).__name__ != "ResourceExhaustedError":
-            raise
-        raise TrainingError(
-            "The device ran out of memory. Start a run that needs less: accumulate takes each batch in parts, and "
-            "image_size, base_filters and batch_size can be smaller. What this run saved is whole; it is in "
-            f"{folder}."
-        ) from error
+        what, saved = str(error), f"What this run saved is whole; it is in {folder}."
+        if "RESOURCE_EXHAUSTED" in what or type(error).__name__ == "ResourceExhaustedError":
+            raise TrainingError(
+                "The device ran out of memory. Start a run that needs less: accumulate takes each batch in parts, and "
+                f"image_size, base_filters and batch_size can be smaller. {saved}"
+            ) from error
+        if hosts.count() > 1 and any(sign in what for sign in _LOST):
+            raise TrainingError(
+                f"Another machine was lost. {saved} Go on: python -m p2plib train --resume {files.shell(folder)}"
+            ) from error
+        raise
