@@ -1,4 +1,4 @@
-"""What grows with a data set: `python benchmarks/scale.py start|loader|machines|evaluate|duplicates`.
+"""What grows with a data set: `python benchmarks/scale.py start|loader|formats|machines|evaluate|duplicates`.
 
 `start` prints how long it takes from the settings to the first batch, and how much memory, by number of pairs of 64x64:
 links to a few files, or a pack whose description names one shard again and again. With what a run records about its
@@ -6,6 +6,9 @@ pairs, without Keras. Each number has a process of its own.
 
 `loader` prints how many made pairs of 256x256 a second training has as batches, decoded in memory or read in every
 epoch, from files or from a pack, and how long the first batch takes to come.
+
+`formats` reads pairs of 256x256 in random order, as bytes: from a shard of a pack, and from an ArrayRecord file. It
+needs `pip install array_record`.
 
 `machines` trains as processes on this computer that JAX connects, each with the same number of pairs in a batch, and
 prints what a step takes and what each process sends, by their number. They share the computer's cores, so the time of a
@@ -146,6 +149,41 @@ def loader() -> None:
             print(f"{name:>8}{first:11.2f} s{4 * BATCHES / (time.perf_counter() - start):10.0f}")
 
 
+def formats() -> None:
+    """Print how many pairs a second each format gives in random order."""
+    from array_record.python import array_record_module
+
+    from p2plib.data import toy
+    from p2plib.data.image import save_image
+    from p2plib.data.pack import pack
+    from p2plib.data.shards import Place, offsets, rows
+
+    with tempfile.TemporaryDirectory() as folder:
+        root, record = Path(folder), str(Path(folder, "pairs.array_record"))
+        for i in range(FILES):
+            save_image(root / "seed" / f"{i}.png", np.hstack(toy.city(i, 256)))
+        (root / "data/train").mkdir(parents=True)
+        writer = array_record_module.ArrayRecordWriter(record, "group_size:1")
+        for i in range(IN_SHARD):
+            os.link(root / "seed" / f"{i % FILES}.png", root / "data/train" / f"{i}.png")
+            writer.write((root / "seed" / f"{i % FILES}.png").read_bytes())
+        writer.close()
+        pack(str(root / "data"), root / "pack", shard_size=1e6)
+        index = np.fromfile(root / "pack/train-00000.index", rows(1))
+        place, reader = Place(root / "pack"), array_record_module.ArrayRecordReader(record)
+        order = np.random.default_rng(0).permutation(IN_SHARD).tolist()
+        ends = {i: int(index[i]["start"]) + offsets(index[i]["sizes"].tolist())[-1] for i in order}
+
+        def shard(i: int) -> bytes:
+            return place.read("train-00000.tar", int(index[i]["start"]), ends[i])
+
+        for name, read in (("shard", shard), ("ArrayRecord", lambda i: reader.read([i]))) * 2:
+            start = time.perf_counter()
+            for i in order:
+                read(i)
+            print(f"{name:12}{IN_SHARD / (time.perf_counter() - start):8.0f} pairs/s")
+
+
 def machines() -> None:
     """Print what a step takes and sends by number of machines."""
     from p2plib.data import toy
@@ -254,6 +292,7 @@ def start_one(count: int, packed: bool) -> tuple[float, float]:
 SECTIONS: dict[str, Callable[[], None]] = {
     "start": start,
     "loader": loader,
+    "formats": formats,
     "machines": machines,
     "evaluate": evaluate,
     "duplicates": duplicates,
