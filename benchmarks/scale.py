@@ -193,8 +193,8 @@ def machines() -> None:
     for count in MACHINES:
         with tempfile.TemporaryDirectory() as folder:
             for i in range(STEPS * EACH * count):
-                save_image(Path(folder, "train", f"{i}.png"), np.hstack(toy.city(i, 2 * SIDE)))
-            save_image(Path(folder, "val", "0.png"), np.hstack(toy.city(0, 2 * SIDE)))
+                save_image(Path(folder, "train", f"{i}.png"), np.hstack(toy.city(i, SIDE)))
+            save_image(Path(folder, "val", "0.png"), np.hstack(toy.city(0, SIDE)))
             clock, processor, sent, weights = joined(folder, count)
             print(f"{count:9}{clock:9.2f}{processor:10.2f} s{sent:9.1f} MB{weights:8.1f} MB", flush=True)
 
@@ -222,7 +222,7 @@ def machine_one(folder: str, count: int) -> list[float]:
     config = p2plib.TrainConfig(
         data=folder,
         recipe="paper",
-        image_size=2 * SIDE,
+        image_size=SIDE,
         base_filters=32,
         batch_size=EACH * count,
         epochs=1,
