@@ -1,7 +1,7 @@
 """A 12-bit target from files: `python benchmarks/depth.py OUT` writes landscapes as TIFF and 16-bit PNG, and trains.
 
-The heights fill 12 bits: 4,800 m are 4,095. `train`, `evaluate` and whatever else see a folder as anybody has it. Printed
-are the mean error of the trained model on 50 held-out pairs, in stored levels, and that of the mean height everywhere.
+The heights fill 12 bits: 4,800 m are 4,095. Training reads a folder, as that of anybody. Printed are the mean error of
+the trained model on 50 held-out pairs, in stored levels, and that of the mean height everywhere.
 """
 
 from __future__ import annotations
