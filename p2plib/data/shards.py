@@ -84,14 +84,19 @@ class Place:
             DataError: it cannot be read.
         """
         try:
-            if self.remote:
+            if self.remote and self._system.async_impl:
                 return bytes(self._system.cat_file(f"{self._root}/{name}", start=start or None, end=end))
-            with (user_path(self.data) / name).open("rb") as file:
+            with self._open(name) as file:
                 file.seek(start)
-                return file.read(-1 if end is None else end - start)
+                return bytes(file.read(-1 if end is None else end - start))
         except Exception as error:  # each store has errors of its own
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__
             raise DataError(f"{self.data.rstrip('/')}/{name}: cannot be read ({reason}).") from error
+
+    def _open(self, name: str) -> Any:
+        if self.remote:  # without a cache, which would read megabytes ahead of each pair
+            return self._system.open(f"{self._root}/{name}", "rb", cache_type="none")
+        return (user_path(self.data) / name).open("rb")
 
 
 @dataclass(frozen=True)
