@@ -132,6 +132,13 @@ def test_name_license_and_files_as_they_are_can_be_chosen(server, capsys):
     assert "cannot be the name of a data set" in fails(capsys, "push", *OPTIONS, "--dataset", "x")
 
 
+def test_a_pack_is_not_sent(server, capsys):
+    assert main(["data", "pack", "my_pairs", "my_pack"]) == 0
+    capsys.readouterr()
+    assert fails(capsys, "push", *OPTIONS, "--data", "my_pack").endswith("push the folder that it was made of.")
+    assert not UPLOADS & set(called(server))
+
+
 def test_a_data_set_that_is_attached_is_not_sent(server, capsys):
     values = json.loads(Path("kernel-metadata.json").read_text())
     Path("kernel-metadata.json").write_text(json.dumps(values | {"dataset_sources": ["bob/pairs"]}))
