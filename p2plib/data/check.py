@@ -34,7 +34,7 @@ from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
-from p2plib.data.shards import is_pack
+from p2plib.data.shards import is_address, is_pack
 from p2plib.data.tasks.base import folder_of
 from p2plib.errors import DataError
 from p2plib.files import shell, user_path
@@ -144,7 +144,7 @@ def check(data: str | Path, task: str = "pairs", sources: Sequence[str] = (), *,
     listing = kind.list(data, sources=sources)
     kinds = _kinds(data, task, listing)
     seen: dict[str, list[Seen]] = {}
-    where = data if entry_of(data) or is_pack(data) else user_path(data).resolve()
+    where = data if entry_of(data) or is_address(data) else user_path(data).resolve()
     about = repr((str(where), listing.fingerprint, task, [kind.to_json() for kind in kinds]))
     with continued(about, listing, lambda pair: _inspect(pair, kinds)) as inspect:
         for split, pairs in listing.splits.items():

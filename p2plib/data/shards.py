@@ -30,6 +30,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from p2plib.data.catalog import entry_of
 from p2plib.data.held import HeldFile
 from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.pairs import Listing, Pair
@@ -49,8 +50,11 @@ Build = Callable[[str, Mapping[str, Path]], Pair]
 
 
 def is_pack(data: str | Path) -> bool:
-    """Whether data are a pack: a folder that holds `pack.json`, or any address such as "s3://bucket/pack"."""
-    return is_address(data) or (user_path(data) / DESCRIPTION).is_file()
+    """Whether data are a pack: a folder that holds `pack.json`, or any address such as "s3://bucket/pack".
+
+    A name from the catalog is none, whatever the current folder holds.
+    """
+    return is_address(data) or (not entry_of(data) and (user_path(data) / DESCRIPTION).is_file())
 
 
 def is_address(data: str | Path) -> bool:

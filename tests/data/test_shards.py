@@ -18,7 +18,7 @@ from p2plib.data.draws import shuffled
 from p2plib.data.image import save_image
 from p2plib.data.pack import pack
 from p2plib.data.scale import scale_of
-from p2plib.data.shards import DESCRIPTION, rows
+from p2plib.data.shards import DESCRIPTION, is_pack, rows
 from p2plib.data.values import write_values
 from p2plib.errors import ConfigError, DataError
 
@@ -270,6 +270,19 @@ def test_what_cannot_be_packed_says_why(plain, tmp_path):
         combine.split(tmp_path / "pack", tmp_path / "new")
     with pytest.raises(DataError, match="was packed with one source; leave sources out"):
         open_dataset(config(tmp_path / "pack", sources=("x", "y")))
+
+
+def test_a_name_of_the_catalog_is_no_pack(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / DESCRIPTION).write_text("{}")
+    assert [is_pack(data) for data in ("maps", "./maps", Path("maps"), "gs://maps", "toy")] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_pair_takes_few_bytes_of_memory():
