@@ -115,8 +115,9 @@ class Batches:
         Returns:
             (source, target), each float32 (size, H, W, C) in [-1, 1].
         """
-        size, threads = self.size, FAR if is_address(self.config.data) else os.cpu_count()
-        waiting = max(AHEAD * size, FAR) if is_address(self.config.data) else AHEAD * size
+        size, waiting, threads = self.size, AHEAD * self.size, os.cpu_count()
+        if is_address(self.config.data):
+            waiting, threads = max(waiting, FAR), FAR
         pairs = ahead(lambda place: self._pair(*place), self._places(epoch, step), waiting, threads)
         while True:
             sources, targets = zip(*(pair for _, pair in itertools.islice(pairs, size)), strict=True)

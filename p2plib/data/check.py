@@ -34,8 +34,8 @@ from p2plib.data.kind import PLAIN, ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair
 from p2plib.data.problems import PairError, Problem
-from p2plib.data.shards import is_address, is_pack
-from p2plib.data.tasks.base import folder_of
+from p2plib.data.shards import is_address
+from p2plib.data.tasks.base import own_folder
 from p2plib.errors import DataError
 from p2plib.files import shell, user_path
 from p2plib.registry import TASKS
@@ -197,8 +197,7 @@ def _kinds(data: str | Path, task: str, listing: Listing) -> Kinds:
     kind, entry = TASKS[task](), entry_of(data)
     if kind.from_photos:
         return PLAIN
-    folder = None if (entry and entry.make) or is_pack(data) else folder_of(data)
-    return measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task), folder)
+    return measured(kind.sides(entry), listing, "AtoB", TrainConfig(task=task), own_folder(data))
 
 
 def _training(kind: ImageKind) -> str:

@@ -20,8 +20,7 @@ from p2plib.data.kind import ImageKind, Kinds
 from p2plib.data.measure import measured
 from p2plib.data.pairs import Listing, Pair, Some, spread
 from p2plib.data.problems import NAMED, PairError, Problem, refuse_broken, say_left_out
-from p2plib.data.shards import is_pack
-from p2plib.data.tasks.base import Task, folder_of
+from p2plib.data.tasks.base import Task, own_folder
 from p2plib.errors import DataError
 from p2plib.registry import TASKS
 
@@ -331,7 +330,7 @@ def open_dataset(config: TrainConfig, kinds: Kinds | None = None) -> Dataset:
     if listing.kinds:  # a pack knows the names, and the classes that the catalog had
         a, b = (ImageKind(kind.name, kind.classes if kind.plain else {}) for kind in listing.kinds[0])
     named = (a, b) if direction == "AtoB" else (b, a)
-    folder = None if (entry and entry.make) or is_pack(config.data) else folder_of(config.data)
+    folder = own_folder(config.data)
     source, target = kinds or (named if task.from_photos else measured(named, listing, direction, config, folder))
     held_out = None if "val" in listing.splits or "train" not in listing.splits else config.seed
     shape, skip = config.shape, config.skip_broken

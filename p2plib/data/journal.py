@@ -72,7 +72,7 @@ def continued(about: str, listing: Listing, inspect: Callable[[Pair], Seen]) -> 
     if sum(map(len, listing.splits.values())) < MANY:
         yield inspect
         return
-    journal = Journal(about)
+    journal = Journal(about, stamped=not listing.fingerprint)
     if journal:
         tqdm.write(f"going on with an interrupted check, which has seen {len(journal):,} pairs", file=sys.stderr)
 
@@ -97,9 +97,11 @@ class Journal:
 
     Args:
         about: what is checked, and how: another text has another file.
+        stamped: whether files may change under the same `about`; those of a pack may not.
     """
 
-    def __init__(self, about: str) -> None:
+    def __init__(self, about: str, stamped: bool = True) -> None:
+        self._stamp = _stamp if stamped else lambda pair: ""
         self._path = cache_dir() / "checks" / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.jsonl"
         self._lock = Lock()
         self._known = dict(_lines(self._path))
@@ -115,11 +117,11 @@ class Journal:
     def find(self, pair: Pair) -> Seen | None:
         """What an earlier check has seen of a pair, if its files are still the same."""
         stamp, seen = self._known.get(pair.name, ("", None))
-        return seen if stamp == _stamp(pair) else None
+        return seen if seen and stamp == self._stamp(pair) else None
 
     def add(self, pair: Pair, seen: Seen) -> None:
         """Keep what was seen of a pair."""
-        line = json.dumps([_stamp(pair), seen.to_json()])
+        line = json.dumps([self._stamp(pair), seen.to_json()])
         with self._lock, suppress(OSError):
             if self._file:
                 self._file.write(line + "\n")
@@ -137,7 +139,7 @@ def _stamp(pair: Pair) -> str:
     """The sizes and times of a pair's files; "" if one is not there."""
     try:
         return " ".join(f"{(stat := path.stat()).st_size} {stat.st_mtime_ns}" for path in pair.files.values())
-    except (OSError, AttributeError):  # a file in memory has no time, and is read by its checksum
+    except OSError:
         return ""
 
 

@@ -19,6 +19,7 @@ into two folders, which have no such limit.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,20 +89,12 @@ class Listing:
     fingerprint: str = ""
 
 
-class Some(Sequence[Pair]):
-    """Some of the pairs of a sequence, by their numbers; no list of them is made, so there can be millions.
+class LazyPairs(Sequence[Pair]):
+    """Pairs that are made when they are asked for; no list of them is made, so there can be millions."""
 
-    Args:
-        pairs: the sequence.
-        numbers: whole numbers (N,).
-    """
-
-    def __init__(self, pairs: Sequence[Pair], numbers: np.ndarray) -> None:
-        self.pairs, self.numbers = pairs, numbers
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.numbers)
+    @abstractmethod
+    def pair(self, number: int) -> Pair:
+        """The pair of a number from 0 to below the length."""
 
     @overload
     def __getitem__(self, number: int) -> Pair: ...
@@ -110,7 +103,29 @@ class Some(Sequence[Pair]):
     def __getitem__(self, number: int | slice) -> Pair | Sequence[Pair]:
         """One or some of them."""
         if isinstance(number, slice):
-            return Some(self.pairs, self.numbers[number])
+            return Some(self, range(len(self))[number])
+        if not -len(self) <= number < len(self):
+            raise IndexError(number)
+        return self.pair(int(number) % len(self))
+
+
+class Some(LazyPairs):
+    """Some of the pairs of a sequence.
+
+    Args:
+        pairs: the sequence.
+        numbers: theirs in it, whole numbers (N,).
+    """
+
+    def __init__(self, pairs: Sequence[Pair], numbers: np.ndarray | range) -> None:
+        self.pairs, self.numbers = pairs, numbers
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.numbers)
+
+    def pair(self, number: int) -> Pair:
+        """See `LazyPairs.pair`."""
         return self.pairs[int(self.numbers[number])]
 
 

@@ -73,7 +73,7 @@ def same_pairs(dataset: Dataset, record: Mapping[str, Any], say: Callable[[str],
     Raises:
         ConfigError: pairs are missing, or have other content under the same name; or it is another pack.
     """
-    if record.get("pack", dataset.listing.fingerprint) != dataset.listing.fingerprint:
+    if _is_another_pack(dataset, record):
         raise ConfigError(
             f"The training data changed: {dataset.data} is not the pack that this run started with; name that pack "
             "with --data, or start a new run."
@@ -106,7 +106,7 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: pairs that the run validated on are missing, so that no result would compare with its own.
     """
-    if record.get("pack", dataset.listing.fingerprint) != dataset.listing.fingerprint:
+    if _is_another_pack(dataset, record):
         raise DataError(f"{dataset.data}: is not the pack that this run validated on; name it with --data.")
     if not record.get("pairs"):
         return dataset
@@ -122,12 +122,17 @@ def kept(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
 def holds_same(dataset: Dataset, record: Mapping[str, Any]) -> bool:
     """Whether a data set holds the very images that a run validated on: it is the run's own, in another place."""
     if "pack" in record:
-        return bool(record["pack"] == dataset.listing.fingerprint)
+        return not _is_another_pack(dataset, record)
     if not record.get("pairs"):
         return False
     here, recorded = _here(dataset, record)
     validated = recorded["val"]
     return bool(validated) and all(was and name in here and _is(here[name], was) for name, was in validated.items())
+
+
+def _is_another_pack(dataset: Dataset, record: Mapping[str, Any]) -> bool:
+    """Whether a run was on a pack, and the data set is not that one."""
+    return "pack" in record and bool(record["pack"] != dataset.listing.fingerprint)
 
 
 def _here(dataset: Dataset, record: Mapping[str, Any]) -> tuple[dict[str, Pair], dict[str, dict[str, str]]]:

@@ -26,14 +26,14 @@ from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from p2plib.data.catalog import entry_of
 from p2plib.data.held import HeldFile
 from p2plib.data.kind import ImageKind, Kinds
-from p2plib.data.pairs import Listing, Pair
+from p2plib.data.pairs import LazyPairs, Listing, Pair
 from p2plib.data.problems import PairError, Problem
 from p2plib.errors import DataError
 from p2plib.files import user_path
@@ -130,7 +130,7 @@ def rows(images: int) -> np.dtype:
     return np.dtype([("start", "<u8"), ("sizes", "<u4", (images + 1,)), ("crc", "<u4", (images,))])
 
 
-class Packed(Sequence[Pair]):
+class Packed(LazyPairs):
     """The pairs of one split of a pack. Memory holds a row of 28 bytes for each, once its shard was used.
 
     Args:
@@ -150,17 +150,8 @@ class Packed(Sequence[Pair]):
         """How many there are."""
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, number: int) -> Pair: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Pair]: ...
-    def __getitem__(self, number: int | slice) -> Pair | Sequence[Pair]:
-        """A pair, of which nothing is read yet, or some of them."""
-        if isinstance(number, slice):
-            return [self[i] for i in range(*number.indices(len(self)))]
-        if not -len(self) <= number < len(self):
-            raise IndexError(number)
-        number = int(number) % len(self)
+    def pair(self, number: int) -> Pair:
+        """See `LazyPairs.pair`; nothing of it is read yet."""
         shard = bisect_right(self._ends, number)
         return PackedPair(self, shard, number - self._ends[shard] + self.shards[shard].pairs)
 

@@ -82,3 +82,13 @@ def test_a_line_that_was_cut_off_is_passed_over(root, looked, tmp_path):
     lines = kept.read_text().splitlines()
     kept.write_text("\n".join([*lines[:-1], lines[-1][:40]]))
     assert len(check(root).broken) == 2
+
+
+def test_damage_in_a_pack_of_many_is_reported(root, tmp_path):
+    for name in ("train/3.png", "val/11.png"):
+        (root / name).unlink()
+    pack(str(root), tmp_path / "pack")
+    content = bytearray((tmp_path / "pack/train-00000.tar").read_bytes())
+    content[3000] ^= 1
+    (tmp_path / "pack/train-00000.tar").write_bytes(content)
+    assert [problem.name for problem in check(tmp_path / "pack").broken] == ["train/0.png"]

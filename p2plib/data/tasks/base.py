@@ -299,6 +299,12 @@ def folder_of(data: str | Path) -> Path:
     return root
 
 
+def own_folder(data: str | Path) -> Path | None:
+    """As `folder_of`; None if a function makes the data set, or it is a pack."""
+    entry = entry_of(data)
+    return None if (entry and entry.make) or shards.is_pack(data) else folder_of(data)
+
+
 def _splits(root: Path, photos: list[Path], entry: Entry | None) -> dict[str, list[Path]]:
     """The photos of each split."""
     if entry:
