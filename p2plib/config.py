@@ -141,9 +141,8 @@ class TrainConfig:
     augment: Literal["jitter_flip", "jitter", "none"] = "jitter_flip"
     """Random jitter (resize to 286/256, crop) and left-right flip, the same for both halves of a pair. Sketch strokes
     vary, too, unless this is none. With load crop, the random window stands in for the jitter, whatever this is."""
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = _RECIPE
-    """Training precision. auto: the fastest one with hardware support. measured: float32; others: auto. Translation
-    always uses float32."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """Training precision. auto: the fastest one with hardware support. Translation always uses float32."""
     distributed: bool = False
     """Train on several machines: start the same command on each, by srun or the like (JAX; see docs/scale.md)."""
     backend: Literal["auto", "tensorflow", "jax"] = "auto"

@@ -15,14 +15,11 @@ _MODERN: dict[str, Any] = {
     "dropout": 0.5,
     "batch_size": 4,
     "learning_rate": 4e-4,
-    "precision": "auto",
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "modern": _MODERN,
     "maps": _MODERN | {"l1_weight": 100.0, "terms": {"perceptual": 10.0, "perceptual_l1": 5.0}},
-    "measured": _MODERN
-    | {"l1_weight": 100.0, "gan_weight": 0.0, "terms": {}, "norm": "batch", "dropout": 0.0}
-    | {"precision": "float32"},
+    "measured": _MODERN | {"l1_weight": 100.0, "gan_weight": 0.0, "terms": {}, "norm": "batch", "dropout": 0.0},
     "paper": {
         "generator": "unet",
         "upsampling": "transpose",
@@ -34,11 +31,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "dropout": 0.5,
         "batch_size": 1,
         "learning_rate": 2e-4,
-        "precision": "auto",
     },
 }
 """The settings that a recipe decides, unless they are given. `modern`: what has been learned since 2017. `maps`: the
 same for targets of flat colors and thin lines, such as maps and labels, whose colors must not drift. `measured`: for
-measured values, such as heights, whose errors count and not their looks: L1 alone; batch normalization, since instance
-normalization takes the mean of each image away; and float32, since the 8 bits of bfloat16 cost accuracy. `paper`: Isola
-et al. 2017."""
+measured values, such as heights, whose errors count and not their looks: L1 alone, and batch normalization, since
+instance normalization takes the mean of each image away. `paper`: Isola et al. 2017."""
